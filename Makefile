@@ -1,0 +1,79 @@
+# Each target first makes the environment it needs, so each works alone from a clean clone.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+
+NOTEBOOKS := 01_data_prep 02_pretrain_fi 03_finetune 04_ablations 05_tables
+# The notebooks' default for STUDY too, so that a notebook run by hand finds the same runs.
+DATA_NAME   = $(shell cd '$(DATA)' 2>/dev/null && basename "$$PWD")
+PAPER_STUDY = $(or $(STUDY),paper-$(DATA_NAME)-$(or $(BACKBONE),hrnet_w48))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The environment's own kernel, also where the user has installed another "python3" kernel.
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.PHONY: help reproduce paper data-is-there test test-full lab lint clean-demo
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@python=$(BIN)/python; test -x $(BIN)/pip || python='$(PYTHON)'; \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "emolib needs Python 3.11 or newer, and $$python is not; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "$(VENV): installing requirements.txt, a few minutes and on Linux about 6 GB"
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q -r requirements.txt
+	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# $(call run_notebooks,study,papermill parameters). -r passes strings: with -p, 2024_01 arrives as 202401.
+# The copy takes its name when it is whole. papermill also exits 0 when a cell calls sys.exit(0),
+# so a notebook counts as run only when papermill marked every code cell completed.
+define run_notebooks
+@mkdir -p 'results/$(1)/notebooks'
+@for name in $(NOTEBOOKS); do \
+  out='results/$(1)/notebooks/'$$name; \
+  echo "notebooks/$$name.ipynb -> $$out.ipynb"; \
+  $(BIN)/papermill "notebooks/$$name.ipynb" "$$out.part.ipynb" -k python3 \
+      --no-log-output --no-progress-bar --log-level WARNING $(2) \
+    && $(BIN)/python -c "$$ALL_CELLS_RAN" "$$out.part.ipynb" \
+    && mv -f "$$out.part.ipynb" "$$out.ipynb" \
+    || { echo "FAILED: notebooks/$$name.ipynb, run up to the failure in $$out.part.ipynb" >&2; exit 1; }; \
+done
+endef
+
+define ALL_CELLS_RAN
+import json, sys
+cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
+left = [c for c in cells if c["cell_type"] == "code" and c["metadata"]["papermill"]["status"] != "completed"]
+sys.exit(f"{len(left)} code cells did not run" if left else 0)
+endef
+export ALL_CELLS_RAN
+
+reproduce: $(VENV)/.ready  ## notebooks 01-05 on the generated demo data, into results/demo/
+	$(call run_notebooks,demo,-r profile demo)
+
+paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS=]
+	$(call run_notebooks,$(PAPER_STUDY),-r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' \
+	  -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)')
+
+data-is-there:
+	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }
+
+test: $(VENV)/.ready  ## the tests, without the slow ones
+	$(BIN)/python -m pytest -q
+
+test-full: $(VENV)/.ready  ## all tests
+	$(BIN)/python -m pytest -q -m ""
+
+lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
+	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+lint: $(VENV)/.ready  ## ruff, and no outputs in notebooks/
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+clean-demo:  ## forget the demo's runs and data, so that reproduce trains again
+	rm -rf results/demo/runs results/demo/data

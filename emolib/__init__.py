@@ -1,0 +1,27 @@
+"""emolib: the image-emotion network of Zhang et al. (CMC 2023), its protocol and its tables."""
+
+from . import tables
+from .datasets import Dataset, open_dataset
+from .demo import make_demo_data
+from .models import create_model
+from .predict import Predictor, load
+from .runs import RunResult, run, run_all
+from .spec import Readings, RunSpec
+from .study import Study
+
+__version__ = "0.1.0"
+__all__ = [
+    "Dataset",
+    "Predictor",
+    "Readings",
+    "RunResult",
+    "RunSpec",
+    "Study",
+    "create_model",
+    "load",
+    "make_demo_data",
+    "open_dataset",
+    "run",
+    "run_all",
+    "tables",
+]

@@ -1,0 +1,241 @@
+"""The paper's network: multilayer attentional interaction (MAI), adaptive feature aggregation (AFA).
+
+Levels are numbered as in §3.2, everywhere: 1 is the highest (stride 32), 4 the lowest (stride 4).
+§3.3's Eq. 8 counts the other way round; here it too is written in §3.2's order.
+
+    B1..B4  the backbone's levels                 N×c_i×h_i×w_i
+    C1..C4  after the 1×1 reduction (§3.3)        N×512×h_i×w_i
+    O2..O4  gated fusion features (Eq. 2, 4)      N×512×h_i×w_i
+    D       emotional regions (Eq. 5)             N×1×H/4×W/4
+    F, E    global and integrated features        N×2048×H/4×W/4 (Eq. 8, 9)
+
+Two heads compute the same function of the same parameters: "reference", below, as the paper
+prints it; "folded" (folded.py, the default) without ever building C4, O4, F or E.
+"""
+
+import torch
+from timm.layers import EcaModule, Format
+from torch import Tensor, nn
+
+from . import folded
+from .attention import ShuffleAttention, SpatialAttention
+from .resample import up
+from .spec import Readings
+
+STRIDES = (32, 16, 8, 4)
+
+
+class MAI(nn.Module):
+    """Multilayer attentional interaction, Eq. 1–5, on four levels of `width` channels.
+
+    C1..C4: N×width×h×w at strides 32, 16, 8, 4 → D: N×1×H/4×W/4 in (0, 1). There is no attention
+    at stride 4: O4 goes to ECA (timm's, kernel size by its rule) and a 1×1 convolution.
+    """
+
+    def __init__(self, width: int = 512, readings: Readings = Readings()):
+        super().__init__()
+        shuffle = readings.attention == "shuffle"
+        self.fused = readings.gate == "fused"
+        self.attention = nn.ModuleList(
+            ShuffleAttention(width) if shuffle else SpatialAttention() for _ in range(3)
+        )
+        self.eca = EcaModule(width)
+        self.conv = nn.Conv2d(width, 1, kernel_size=1)
+
+    def interact(self, C1: Tensor, C2: Tensor, C3: Tensor) -> Tensor:
+        """Eq. 1–4 down to A3⊗C3 at stride 8, the map that Eq. 4 up-samples last."""
+        gated = self.attention[0](C1)  # A1⊗C1
+        for attend, C in zip(self.attention[1:], (C2, C3), strict=True):
+            O = up(gated, C) * C  # Eq. 2, 4
+            gated = attend(O, O if self.fused else C)  # Eq. 4 has A⊗C, the text A⊗O
+        return gated
+
+    def fuse(self, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor) -> Tensor:
+        """ECA(O4), N×width×H/4×W/4."""
+        O4 = up(self.interact(C1, C2, C3), C4) * C4  # Eq. 4
+        return self.eca(O4)
+
+    def forward(self, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor) -> Tensor:
+        return self.conv(self.fuse(C1, C2, C3, C4)).sigmoid()  # Eq. 5
+
+
+class AFA(nn.Module):
+    """Adaptive feature aggregation, Eq. 6–8, on four levels of `width` channels.
+
+    C1..C4 → F: N×4·width×H/4×W/4. At initialisation ψ is the same for every picture and level
+    (1 for "raw", ¼ for "softmax", ½ for "sigmoid"), so that training starts from the plain
+    concatenation rather than from four random signs.
+    """
+
+    def __init__(self, width: int = 512, readings: Readings = Readings()):
+        super().__init__()
+        self.reading = readings.psi
+        self.W1 = nn.Linear(4 * width, 256)
+        self.W2 = nn.Linear(256, 4)
+        nn.init.zeros_(self.W2.weight)
+        nn.init.constant_(self.W2.bias, 1.0 if self.reading == "raw" else 0.0)
+
+    def psi(self, Z: Tensor) -> Tensor:
+        """ψ, N×4, from Z: N×4·width, the global average pools of C1..C4 (Eq. 6)."""
+        psi = self.W2(self.W1(Z).relu())
+        if self.reading == "softmax":
+            return psi.softmax(1)
+        return psi.sigmoid() if self.reading == "sigmoid" else psi
+
+    def forward(self, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor) -> Tensor:
+        C = (C1, C2, C3, C4)
+        psi = self.psi(torch.cat([c.mean((2, 3)) for c in C], dim=1))
+        return concatenate([c * psi[:, i, None, None, None] for i, c in enumerate(C)])  # Eq. 7
+
+
+def concatenate(C) -> Tensor:
+    """Eq. 8: the four levels up-sampled to stride 4, one after the other. N×4·width×H/4×W/4."""
+    return torch.cat([up(c, C[-1]) for c in C], dim=1)
+
+
+class MaiAfa(nn.Module):
+    """The network of Fig. 1. Make one with `emolib.create_model("maiafa", …)`.
+
+    images: N×3×H×W float, normalised by `pretrained_cfg`'s mean and std → logits: N×num_classes.
+
+    backbone: a timm `features_only` model whose features include strides 4, 8, 16 and 32. mai,
+    afa: False takes the module away (Table 7): without MAI E = F; without AFA the classifier sees
+    GAP(ECA(O4)) or GAP(D⊗F₁), as `readings.without_afa` says, where F₁ is F with ψ = 1; without
+    both GAP(F₁), the plain multi-level baseline.
+
+    With `hrnet_w48` and 2 classes the normal network has 67,337,202 parameters, of which the
+    backbone 65,325,120, reductions 370,688, MAI 812, AFA 525,572, classifier 1,115,010.
+
+    Raises ValueError for a backbone that lacks one of the strides or an unknown head.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_classes: int = 2,
+        mai: bool = True,
+        afa: bool = True,
+        head: str = "folded",
+        readings: Readings = Readings(),
+        width: int = 512,
+        dropout: float = 0.5,
+    ):
+        super().__init__()
+        if head not in ("folded", "reference"):
+            raise ValueError(f"head must be 'folded' or 'reference', not {head!r}")
+        self.head = head
+        self.readings = readings
+        self.pretrained_cfg = backbone.pretrained_cfg
+        self.backbone = backbone
+        self.indices, channels = _four_levels(backbone)
+        only_O4 = mai and not afa and readings.without_afa == "gated"
+        self.has_regions = mai and not only_O4
+        self.reductions = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        self.mai = MAI(width, readings) if mai else None
+        if only_O4:
+            self.mai.conv = None  # no D without AFA
+        self.afa = AFA(width, readings) if afa else None
+        self.classifier = nn.Sequential(  # §3.4
+            nn.Linear(width if only_O4 else 4 * width, 512),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(512, 128),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(128, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.forward_features(images))
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """GAP(E), N×2048 (N×512 for GAP(ECA(O4)))."""
+        B = self.levels(images)
+        return self._folded(B) if self.head == "folded" else self._reference(B)
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """B1..B4. Raises ValueError for sides that an HRNet, which needs multiples of 32, refuses."""
+        H, W = images.shape[-2:]
+        if (H % 32 or W % 32) and "hrnet" in self.pretrained_cfg.get("architecture", ""):
+            raise ValueError(
+                f"pictures of {H}×{W}: timm's HRNet takes heights and widths that are multiples "
+                "of 32 only (crop or resize them, or take a ResNet, which takes any size)"
+            )
+        features = self.backbone(images)
+        B = [features[i] for i in self.indices]
+        if getattr(self.backbone, "output_fmt", Format.NCHW) == Format.NHWC:  # Swin and its kin
+            B = [b.permute(0, 3, 1, 2) for b in B]
+        return B
+
+    def regions(self, images: Tensor) -> Tensor:
+        """D of Eq. 5, N×1×H/4×W/4 in (0, 1). Raises RuntimeError where the network has no D."""
+        if not self.has_regions:
+            raise RuntimeError(
+                "this network has no region map D: it was made with mai=False, or with afa=False "
+                "and Readings(without_afa='gated')"
+            )
+        B = self.levels(images)
+        return self._folded_D(B) if self.head == "folded" else self.mai(*self._reduce(B))
+
+    @torch.no_grad()
+    def calibrate(self, images: Tensor) -> None:
+        """Sets the scale of a fresh head: each channel of C1..C4 gets mean 0 and variance 1 on
+        `images` (Krähenbühl et al. 2016).
+
+        The paper is silent on initialisation, and nothing in Eq. 2–4 normalises the products:
+        levels of 3 to 9 (what backbones give) make O4 tens to hundreds, D is 0 or 1 everywhere
+        from the start and the loss overflows.
+        """
+        for reduce, b in zip(self.reductions, self.levels(images), strict=True):
+            std, mean = torch.std_mean(reduce(b), dim=(0, 2, 3))
+            std = std.clamp(min=1e-6)
+            reduce.weight /= std[:, None, None, None]
+            reduce.bias.copy_((reduce.bias - mean) / std)
+
+    def _reduce(self, B: list[Tensor]) -> list[Tensor]:
+        return [reduce(b) for reduce, b in zip(self.reductions, B, strict=True)]
+
+    def _reference(self, B: list[Tensor]) -> Tensor:
+        """GAP(E), the equations as printed."""
+        C = self._reduce(B)
+        if self.mai and not self.has_regions:
+            return self.mai.fuse(*C).mean((2, 3))
+        F = self.afa(*C) if self.afa else concatenate(C)
+        if not self.mai:
+            return F.mean((2, 3))
+        D = self.mai(*C)
+        E = D * F + F if self.afa else D * F  # Eq. 9
+        return E.mean((2, 3))
+
+    def _folded(self, B: list[Tensor]) -> Tensor:
+        """GAP(E), the same by folded.py."""
+        if self.mai and not self.has_regions:
+            pooled = folded.pooled_O4(self._interact(B), B[-1], self.reductions[-1])
+            return pooled * folded.eca_gate(self.mai.eca, pooled)
+        psi = self.afa.psi(folded.pooled_levels(B, self.reductions)) if self.afa else None
+        D = self._folded_D(B) if self.mai else None
+        weight = 1 + D if self.mai and self.afa else D
+        return folded.pooled_features(B, self.reductions, weight, psi)
+
+    def _interact(self, B: list[Tensor]) -> Tensor:
+        C = [reduce(b) for reduce, b in zip(self.reductions[:3], B[:3], strict=True)]
+        return self.mai.interact(*C)
+
+    def _folded_D(self, B: list[Tensor]) -> Tensor:
+        U = self._interact(B)
+        return folded.regions(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv)
+
+
+def _four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
+    """Places of B1..B4 among the backbone's features, and their channels."""
+    info = backbone.feature_info
+    strides = info.reduction()
+    missing = [s for s in STRIDES if s not in strides]
+    if missing:
+        name = backbone.pretrained_cfg.get("architecture", "?")
+        raise ValueError(
+            f"backbone {name!r} has features at strides {strides} and none at {missing}; "
+            "the network needs 4, 8, 16 and 32"
+        )
+    indices = [strides.index(s) for s in STRIDES]
+    return indices, [info.channels()[i] for i in indices]

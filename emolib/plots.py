@@ -1,0 +1,158 @@
+"""Every figure: each function returns a matplotlib Figure. Published numbers are always grey."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from .pipeline import decode
+
+OURS, POSITIVE, NEGATIVE = (sns.color_palette("colorblind")[i] for i in (0, 2, 3))
+PUBLISHED = "0.6"
+NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI"}
+
+
+def _grid(rows: int, columns: int, width: float, height: float, **options):
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    return figure, axes
+
+
+def samples(data, per_class: int = 8, seed: int = 0) -> Figure:
+    """Random pictures of a set, positive ones above, negative ones below."""
+    rng = np.random.default_rng(seed)
+    figure, axes = _grid(2, per_class, 1.35 * per_class, 3.4)
+    for label, row in zip((1, 0), axes, strict=True):
+        of_class = np.flatnonzero(data.labels == label)
+        chosen = rng.permutation(of_class)[:per_class]
+        for axis in row:
+            axis.axis("off")
+        for axis, index in zip(row, chosen, strict=False):
+            axis.imshow(decode(data.paths[index]).permute(1, 2, 0))
+            word = "positive" if label else "negative"
+            title = word if data.emotions is None else data.emotions[index]
+            axis.set_title(title, fontsize=8, color=POSITIVE if label else NEGATIVE)
+    figure.suptitle(f"{NAMES[data.name]}: positive above, negative below")
+    return figure
+
+
+def class_balance(table5: pd.DataFrame) -> Figure:
+    """Share of positive pictures, found and published (a frame of `summaries.table5`)."""
+    figure, axes = _grid(1, 1, 6, 2.6)
+    axis = axes[0, 0]
+    places = np.arange(len(table5))
+    for offset, source, colour in ((-0.2, "found", OURS), (0.2, "published", PUBLISHED)):
+        share = 100 * table5[f"positive ({source})"] / table5[f"pictures ({source})"]
+        bars = axis.bar(places + offset, share, 0.38, color=colour, label=source)
+        axis.bar_label(bars, fmt="%.1f", fontsize=8)
+    axis.set_xticks(places, [NAMES[d] for d in table5["dataset"]])
+    axis.set(ylabel="positive pictures (%)", ylim=(0, 100), title="Class balance against the paper's")
+    axis.legend()
+    return figure
+
+
+def training_curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
+    """Loss and accuracy by epoch; solid: training, dashed: validation where there is one."""
+    figure, axes = _grid(1, 2, 9, 3)
+    palette = sns.color_palette("colorblind", len(histories))
+    for (name, history), colour in zip(histories.items(), palette, strict=True):
+        for axis, metric in zip(axes[0], ("loss", "accuracy"), strict=True):
+            axis.plot(history["epoch"], history[f"train_{metric}"], color=colour, label=name)
+            if f"val_{metric}" in history:
+                axis.plot(history["epoch"], history[f"val_{metric}"], "--", color=colour)
+    axes[0, 0].set(xlabel="epoch", ylabel="cross-entropy")
+    axes[0, 1].set(xlabel="epoch", ylabel="accuracy (%)")
+    for axis in axes[0]:
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 1].legend(fontsize=8)
+    validated = any("val_loss" in h for h in histories.values())
+    figure.suptitle(title + (" (dashed: validation)" if validated else ""))
+    return figure
+
+
+def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
+    """A confusion matrix for each named set of predictions: rows true, columns predicted."""
+    figure, axes = _grid(1, len(predictions), 3.1 * len(predictions), 2.9)
+    for axis, (name, frame) in zip(axes[0], predictions.items(), strict=True):
+        guess = np.where(frame["p_positive"] >= 0.5, "positive", "negative")
+        truth = np.where(frame["label"] == 1, "positive", "negative")
+        order = ["positive", "negative"]
+        counts = pd.crosstab(truth, guess).reindex(index=order, columns=order, fill_value=0)
+        sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", cbar=False, ax=axis)
+        axis.set(xlabel="predicted", ylabel="true", title=f"{name}: {np.mean(guess == truth):.1%} right")
+    return figure
+
+
+def regions(predictor, paths, titles=None, maps=None) -> Figure:
+    """Pictures as the model sees them, D of Eq. 5 laid over them, and known maps where given.
+
+    D is stretched to its own range in each picture, which is written underneath.
+    """
+    D = predictor.regions(paths)
+    rows = 3 if maps is not None else 2
+    figure, axes = _grid(rows, len(paths), 1.5 * len(paths), 1.75 * rows)
+    for column, path in enumerate(paths):
+        view = predictor.view(path)
+        size = view.shape[0]
+        low, high = D[column].min(), D[column].max()
+        axes[0, column].imshow(view)
+        axes[1, column].imshow(view.mean(2), cmap="gray")
+        axes[1, column].imshow(
+            D[column], cmap="inferno", alpha=0.6, extent=(0, size, size, 0), vmin=low, vmax=high
+        )
+        axes[1, column].set_xlabel(f"D {low:.2f}–{high:.2f}", fontsize=8)
+        if titles is not None:
+            axes[0, column].set_title(titles[column], fontsize=8)
+        if maps is not None:
+            axes[2, column].imshow(predictor.view(maps[column]), cmap="gray")
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    for axis, label in zip(axes[:, 0], ("picture", "region map D", "known regions"), strict=False):
+        axis.set_ylabel(label, fontsize=9)
+    return figure
+
+
+def folds(per_fold: pd.DataFrame) -> Figure:
+    """Accuracy of each fold and their mean, beside the majority class and the paper's mean."""
+    names = list(dict.fromkeys(per_fold["dataset"]))
+    figure, axes = _grid(1, len(names), 4 * len(names), 3, sharey=True)
+    for axis, name in zip(axes[0], names, strict=True):
+        rows = per_fold[per_fold["dataset"] == name]
+        axis.bar(rows["fold"], rows["accuracy"], color=OURS, label="a fold")
+        axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
+        axis.axhline(rows["majority"].mean(), color="black", ls=":", label="majority class")
+        axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=3, zorder=0, label="paper")
+        axis.set(title=NAMES[name], xlabel="fold", ylim=(40, 100), xticks=rows["fold"])
+    axes[0, 0].set_ylabel("accuracy (%)")
+    axes[0, -1].legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def table(frame: pd.DataFrame, title: str) -> Figure:
+    """Ours with 95% intervals beside the published numbers, a panel a data set and metric."""
+    sets = list(dict.fromkeys(frame["dataset"]))
+    metrics = list(dict.fromkeys(frame["metric"]))
+    most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
+    figure, axes = _grid(
+        len(metrics), len(sets), 3.6 * len(sets), 0.8 + (0.9 + 0.32 * most) * len(metrics)
+    )
+    for line, metric in zip(axes, metrics, strict=True):
+        for axis, name in zip(line, sets, strict=True):
+            rows = frame[(frame["dataset"] == name) & (frame["metric"] == metric)]
+            places = np.arange(len(rows))[::-1]
+            axis.scatter(rows["published"], places, color=PUBLISHED, s=60, label="published")
+            spread = np.vstack([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
+            axis.errorbar(
+                rows["mean"], places, np.nan_to_num(spread), fmt="o", color=OURS, capsize=3,
+                label="ours, 95% interval",
+            )  # fmt: skip
+            axis.set_yticks(places, rows["method"])
+            axis.set(title=f"{NAMES[name]}: {metric}", xlim=(35, 101), ylim=(-0.6, len(rows) - 0.4))
+            axis.grid(axis="x", alpha=0.3)
+    for axis in axes[-1]:
+        axis.set_xlabel("percent")
+    axes[0, 0].legend(fontsize=8, loc="lower left")
+    figure.suptitle(title)
+    return figure
+
+

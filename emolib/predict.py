@@ -1,0 +1,73 @@
+"""A trained run as a predictor."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .files import read_json
+from .pipeline import centre_crop, load as load_picture, normalise
+from .progress import bar
+from .runs import build, pick_device
+from .spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Made by `emolib.load`. Pictures are treated as in the run's own test: its centre crop."""
+
+    spec: RunSpec
+    model: torch.nn.Module
+    device: torch.device
+
+    @torch.inference_mode()
+    def predict(self, paths, batch_size: int = 32) -> pd.DataFrame:
+        """One row a picture: path (as given), label (1 = positive), p_positive.
+
+        Raises ValueError or FileNotFoundError naming a picture that cannot be read.
+        """
+        paths = _as_list(paths)
+        p = [self.model(x).double().softmax(1)[:, 1] for x in self._batches(paths, batch_size)]
+        p = torch.cat(p).cpu().numpy() if p else np.zeros(0)
+        return pd.DataFrame(
+            {"path": [str(p) for p in paths], "label": (p >= 0.5).astype(int), "p_positive": p}
+        )
+
+    @torch.inference_mode()
+    def regions(self, paths, batch_size: int = 32) -> np.ndarray:
+        """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size."""
+        D = [self.model.regions(x)[:, 0] for x in self._batches(_as_list(paths), batch_size)]
+        return torch.cat(D).cpu().numpy()
+
+    def view(self, path) -> np.ndarray:
+        """The centre crop the model sees: S×S×3 uint8."""
+        size = self.spec.image_size
+        return centre_crop(load_picture(path, size), size).permute(1, 2, 0).numpy()
+
+    def _batches(self, paths: list, batch_size: int):
+        size = self.spec.image_size
+        for start in bar(range(0, len(paths), batch_size), "pictures"):
+            part = [centre_crop(load_picture(p, size), size) for p in paths[start:][:batch_size]]
+            yield normalise(torch.stack(part), self.model.pretrained_cfg, self.device)
+
+
+def load(run_folder, device: str = "auto") -> Predictor:
+    """The predictor of a complete run. Raises FileNotFoundError where the folder holds none."""
+    folder = Path(run_folder)
+    for name in ("spec.json", "model.safetensors"):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"{folder} has no {name}: not a complete run folder, or one whose weights were "
+                "not kept; run its spec again"
+            )
+    spec = RunSpec.from_dict(read_json(folder / "spec.json"))
+    device = pick_device(device)
+    # its weights come from the file below, so the start they were trained from is not needed
+    model = build(spec, before=folder / "model.safetensors")
+    return Predictor(spec, model.to(device, memory_format=torch.channels_last).eval(), device)
+
+
+def _as_list(paths) -> list:
+    return [paths] if isinstance(paths, (str, Path)) else list(paths)

@@ -1,0 +1,30 @@
+"""Bilinear up-sampling as the linear map it is: R (up) and its adjoint Rᵀ (adjoint)."""
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def up(x: Tensor, like: Tensor) -> Tensor:
+    """The paper's up(): bilinear, align_corners=False, to the height and width of `like`."""
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def adjoint(x: Tensor, like: Tensor) -> Tensor:
+    """Rᵀx, where R up-samples from the size of `like` to the size of x: ⟨Rᵀx, y⟩ = ⟨x, Ry⟩.
+
+    x: …×H×W → …×h×w, by one small matrix a side.
+    """
+    rows = _matrix(like.shape[-2], x.shape[-2], x.dtype, x.device)
+    columns = _matrix(like.shape[-1], x.shape[-1], x.dtype, x.device)
+    return rows @ x @ columns.mT
+
+
+@functools.lru_cache(maxsize=64)
+def _matrix(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """small×large: column j holds the weights of the inputs in output j of a 1-D up-sampling."""
+    with torch.inference_mode(False), torch.no_grad():
+        unit = torch.eye(small, dtype=dtype, device=device)[None]
+        return F.interpolate(unit, size=large, mode="linear", align_corners=False)[0]

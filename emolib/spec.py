@@ -1,0 +1,235 @@
+"""What a run is: the open readings of the paper, and RunSpec, the settings of one training."""
+
+import hashlib
+import json
+import numbers
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, replace
+
+DATASETS = ("fi", "twitter1", "emotionroi")
+STARTS = ("imagenet", "scratch")
+NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
+PLAIN_NAMES = str.maketrans("/:@ ", "____")
+
+
+def _open(default, why: str):
+    """A reading: its default and the sentence of the paper that leaves it open."""
+    return field(default=default, metadata={"why": why})
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The points where the paper contradicts itself or is silent; the first value is the default.
+
+    Raises ValueError for a value that is not listed.
+    """
+
+    levels: typing.Literal["branches", "increased"] = _open(
+        "branches",
+        "§3.2 “HRNetV2-w48 networks as the backbone”: its four outputs, or those after its "
+        "ImageNet head's channel-increase blocks (1024…128 channels)?",
+    )
+    attention: typing.Literal["spatial", "shuffle"] = _open(
+        "spatial",
+        "Eq. 1 and 3 are CBAM's spatial gate; the text and Fig. 2 say Shuffle Attention.",
+    )
+    gate: typing.Literal["original", "fused"] = _open(
+        "original",
+        "Eq. 4 multiplies A_m with C_m; the text of §3.2 says “A2 is multiplied with O2”.",
+    )
+    psi: typing.Literal["raw", "softmax", "sigmoid"] = _open(
+        "raw",
+        "Eq. 6 has no normalisation; “adaptive aggregated weights” are often normalised.",
+    )
+    without_afa: typing.Literal["gated", "region"] = _open(
+        "gated",
+        "Table 7's third column classifies “directly using the high resolution emotional region "
+        "features”: ECA(O4), or D⊗F without the residual?",
+    )
+
+    def __post_init__(self):
+        for f in fields(self):
+            _check("readings." + f.name, getattr(self, f.name), f.type)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training and its test. Defaults are Table 6; None means "the paper's for this set".
+
+    Immutable and checked on creation: ValueError names the field and what it may be.
+    """
+
+    dataset: str
+    model: str = "maiafa"
+    backbone: str | None = None  # None: hrnet_w48; a timm model used whole is its own backbone
+    fold: int = 0
+    init: str | None = None  # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
+    seed: int = 0
+    split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
+    mai: bool = True
+    afa: bool = True
+    readings: Readings = field(default_factory=Readings)
+    width: int = 512  # channels of C1..C4 (4 × 512 = §3.4's 2048)
+    image_size: int = 224  # px; not stated in the paper
+    crop: typing.Literal["random", "resized"] = "random"
+    epochs: int = 90
+    batch_size: int = 32
+    lr: float | None = None  # None: 0.001 on FI, 0.0001 on the small sets
+    lr_step: int | None = None  # None: a third of the epochs; then the rate is divided by 10
+    head_lr: float = 1.0  # the rate of everything but the backbone, as a multiple of lr
+    momentum: float = 0.9
+    weight_decay: float = 1e-3
+    dropout: float = 0.5
+    freeze_bn: bool = False  # running statistics frozen, affine weights still trained
+    pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        _check("dataset", self.dataset, typing.Literal[DATASETS])
+        if isinstance(self.readings, dict):
+            put("readings", Readings(**self.readings))
+        if self.init is None:
+            put("init", "imagenet" if self.dataset == "fi" else "fi:imagenet")
+        if self.init.rpartition(":")[2] not in STARTS:  # "fi" = "fi:imagenet"
+            put("init", self.init + ":imagenet")
+        for stage in self.stages:
+            if stage not in DATASETS:
+                raise ValueError(
+                    f"init={self.init!r}: {stage!r} is none of {', '.join(DATASETS + STARTS)}; "
+                    "a chain reads 'fi:imagenet'"
+                )
+            if stage == self.dataset:
+                raise ValueError(f"init={self.init!r}: {stage} cannot be pre-trained on itself")
+        if self.model != "maiafa":
+            if self.backbone not in (None, self.model):
+                raise ValueError(
+                    f"backbone={self.backbone!r}: model {self.model!r} is its own backbone"
+                )
+            put("backbone", self.model)
+        elif self.backbone is None:
+            put("backbone", "hrnet_w48")
+        if self.lr is None:
+            put("lr", 1e-3 if self.dataset == "fi" else 1e-4)
+        if self.lr_step is None:
+            put("lr_step", max(1, round(self.epochs / 3)) if isinstance(self.epochs, int) else 1)
+        pretrain = self.pretrain.items() if isinstance(self.pretrain, dict) else self.pretrain
+        put("pretrain", tuple(sorted((str(k), v) for k, v in pretrain)))
+        for f in fields(self):
+            put(f.name, _check(f.name, getattr(self, f.name), f.type))
+        for name in ("epochs", "batch_size", "image_size", "width", "lr_step", "lr", "head_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
+        for key, _ in self.pretrain:
+            if key.partition(".")[0] not in self.stages:
+                raise ValueError(f"{key}: init={self.init!r} has no training on that set")
+        self.predecessor()  # raises for a wrong name or value in pretrain
+
+    @property
+    def stages(self) -> list[str]:
+        """The sets trained on before this one, nearest first."""
+        return self.init.split(":")[:-1]
+
+    def predecessor(self) -> "RunSpec | None":
+        """The training this one starts from: the same network on the chain's next set.
+
+        It inherits every setting but the learning rate (Table 6's for that set), its step and the
+        fold (0), and then takes what `pretrain` says of it.
+        """
+        if not self.stages:
+            return None
+        dataset, _, init = self.init.partition(":")
+        mine = {k.partition(".")[2]: v for k, v in self.pretrain if k.startswith(dataset + ".")}
+        for name in mine:
+            field_type(name)
+            if name.startswith("readings.") or name in NETWORK:
+                raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
+        changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
+        rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
+        return replace(self, **changes | {"pretrain": rest} | mine)
+
+    def to_dict(self) -> dict:
+        """Plain values, as in spec.json."""
+        return asdict(self) | {"pretrain": dict(self.pretrain)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "RunSpec":
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown settings {sorted(unknown)}")
+        return cls(**values)
+
+    @property
+    def method(self) -> str:
+        """The row of Table 7 (and 9) that this run belongs to."""
+        if self.model != "maiafa":
+            return self.model
+        return {
+            (True, True): "normal",
+            (False, True): "without_mai",
+            (True, False): "without_afa",
+            (False, False): "without_both",
+        }[self.mai, self.afa]
+
+    @property
+    def id(self) -> str:
+        """Readable, unique and the same on any machine: names, fold, seed and a hash.
+
+        The hash covers the settings that differ from the defaults, so that a field added later
+        leaves the names of earlier runs as they are.
+        """
+        default = RunSpec(self.dataset, model=self.model).to_dict()
+        changed = {k: v for k, v in self.to_dict().items() if v != default[k]}
+        text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        name = self.model if self.method == self.model else f"{self.model}-{self.backbone}"
+        variant = "" if self.method in (self.model, "normal") else "-" + self.method
+        stem = f"{self.dataset}-{name}{variant}-{'-'.join(self.stages) or self.init}"
+        return f"{stem}-fold{self.fold}-seed{self.seed}-{digest}".translate(PLAIN_NAMES)
+
+
+def field_type(name: str):
+    """The type of a RunSpec field ("epochs") or reading ("readings.gate"); ValueError if none."""
+    types_ = {f.name: f.type for f in fields(RunSpec) if f.name not in ("readings", "pretrain")}
+    types_ |= {f"readings.{f.name}": f.type for f in fields(Readings)}
+    if name not in types_:
+        raise ValueError(f"unknown setting {name!r}; there are {', '.join(types_)}")
+    return types_[name]
+
+
+def parse(name: str, text: str):
+    """The value of setting `name` written as text ("true", "0.003", "fused")."""
+    allowed = _members(field_type(name))
+    if text.lower() in ("true", "false") and bool in allowed:
+        return text.lower() == "true"
+    for kind in (int, float):
+        if kind in allowed:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return _check(name, text, field_type(name))
+
+
+def _members(kind) -> tuple:
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _check(name: str, value, kind):
+    """value, an int made float where the field is one; ValueError names what is allowed."""
+    for member in _members(kind):
+        if typing.get_origin(member) is typing.Literal:
+            if value in typing.get_args(member):
+                return value
+        elif isinstance(value, bool) and member is not bool:
+            continue  # True is no number of epochs
+        elif member is float and isinstance(value, numbers.Real):
+            return float(value)
+        elif member is int and isinstance(value, numbers.Integral):
+            return int(value)  # NumPy's integers too
+        elif isinstance(value, member):
+            return value
+    names = [str(a) for m in _members(kind) for a in typing.get_args(m) or [m.__name__]]
+    raise ValueError(f"{name}={value!r}: must be one of {', '.join(names)}")

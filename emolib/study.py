@@ -1,0 +1,283 @@
+"""A study: the notebooks' parameters, checked, and the runs that follow from them."""
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from . import demo, runs, tables
+from .datasets import Dataset, held, open_dataset
+from .runs import RunResult
+from .spec import DATASETS, Readings, RunSpec, parse
+
+# Settings of each profile, by RunSpec's names: those of every run, and those of one set alone.
+# "paper" is Table 6, RunSpec's own defaults. "demo" is small enough for two CPU cores.
+PROFILES = {
+    "paper": {"all": {}, "fi": {"init": "imagenet"}, "small": {"init": "fi:imagenet"}},
+    "demo": {
+        "all": {"backbone": "hrnet_w18_small", "image_size": 64, "head_lr": 1.0},
+        "fi": {"init": "scratch", "epochs": 10, "lr": 0.03, "lr_step": 8},
+        "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.01, "lr_step": 2},
+    },
+}
+# What may differ between the trainings of one chain; the rest belongs to the network they share.
+PROTOCOL = (
+    "image_size", "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum",
+    "weight_decay", "dropout", "freeze_bn",
+)  # fmt: skip
+SET_ELSEWHERE = {
+    "dataset": "the parameter datasets",
+    "backbone": "the parameter backbone",
+    "model": "the notebook",
+    "fold": "the notebook",
+}
+VARIANTS = {
+    "normal": {},
+    "without_mai": {"mai": False},
+    "without_afa": {"afa": False},
+    "without_both": {"mai": False, "afa": False},
+}
+RIVALS = {"fi": ("resnet101",)}  # the paper's rows that are built so far
+DEMO_NOTE = (
+    "> **Demo data.** The pictures are drawn by `emolib.make_demo_data` and stand in for FI, "
+    "Twitter I and EmotionROI; the network is small and its training short. Numbers show that "
+    "the whole experiment runs, not what the paper's network does on real pictures."
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One profile on one copy of the data. `Study.configure` makes it."""
+
+    name: str
+    profile: str
+    data_root: Path
+    results_root: Path
+    datasets: tuple[str, ...]
+    backbone: str
+    weights: str
+    device: str
+    overrides: dict = field(default_factory=dict)
+
+    @classmethod
+    def configure(
+        cls,
+        profile: str = "demo",
+        data_root: str = "",
+        results_root: str = "results",
+        study: str = "",
+        datasets: str = "",
+        backbone: str = "",
+        weights: str = "",
+        overrides: str = "",
+        device: str = "auto",
+    ) -> "Study":
+        """The notebooks' parameters as a Study; draws the demo data where data_root is "".
+
+        Relative paths start from the repository's root where the notebook runs inside it, else
+        from the working directory. Raises ValueError naming the parameter and what is allowed.
+        """
+        if profile not in PROFILES:
+            raise ValueError(f"profile={profile!r}: one of {', '.join(PROFILES)}")
+        results = project_root() / results_root
+        root = project_root() / data_root if data_root else results / "demo" / "data"
+        if not data_root:
+            demo.make_demo_data(root)
+        elif not root.is_dir():
+            raise FileNotFoundError(f"data_root={data_root!r}: there is no such folder")
+        there = held(root)
+        if not there:
+            raise FileNotFoundError(
+                f"data_root={data_root!r} holds none of {', '.join(f'{d}/' for d in DATASETS)}"
+            )
+        names = tuple(n.strip() for n in datasets.split(",") if n.strip()) or tuple(there)
+        for name in names:
+            if name not in DATASETS:
+                raise ValueError(f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}")
+        settings = _parse_overrides(overrides)
+        if settings.get("init") is not None:
+            RunSpec(names[-1], init=settings["init"].removeprefix(names[-1] + ":"))  # raises if wrong
+        if weights and not (project_root() / weights).is_file():
+            raise FileNotFoundError(f"weights={weights!r}: there is no such file")
+        backbone = backbone or PROFILES[profile]["all"].get("backbone", "hrnet_w48")
+        default = profile if not data_root else f"{profile}-{Path(os.path.abspath(root)).name}-{backbone}"
+        return cls(
+            name=study or default,
+            profile=profile,
+            data_root=root,
+            results_root=results,
+            datasets=tuple(d for d in DATASETS if d in names),
+            backbone=backbone,
+            weights=str(project_root() / weights) if weights else "",
+            device=device,
+            overrides=settings,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's results are."""
+        return self.results_root / self.name
+
+    def only(self, *datasets: str) -> "Study":
+        """The same study on some of its sets. Raises ValueError for one it does not hold."""
+        for name in datasets:
+            if name not in self.datasets:
+                raise ValueError(
+                    f"this notebook needs {name}; the study has {', '.join(self.datasets)} "
+                    "(parameters data_root and datasets)"
+                )
+        return replace(self, datasets=datasets)
+
+    @property
+    def demo(self) -> bool:
+        """Whether the study is on emolib's drawn stand-ins."""
+        return any(self.open(name).demo for name in self.datasets)
+
+    @property
+    def note(self) -> str:
+        """Markdown for the top of a notebook: on demo data that the numbers are a stand-in's."""
+        source = DEMO_NOTE if self.demo else f"Data: {', '.join(self.datasets)} in `{self.data_root.name}`."
+        changed = ", ".join(f"`{k}={v}`" for k, v in self.overrides.items())
+        return (
+            f"{source}\n\nStudy `{self.name}`, profile `{self.profile}`, backbone "
+            f"`{self.backbone}`{', overrides ' + changed if changed else ''}."
+        )
+
+    def open(self, dataset: str) -> Dataset:
+        return open_dataset(dataset, self.data_root)
+
+    def spec(self, dataset: str, fold: int = 0, variant: str = "normal", **changes) -> RunSpec:
+        """The run of one variant of Table 7 on one fold: the profile's settings, then overrides.
+
+        A set that others are pre-trained on keeps the profile's protocol here too, so that its
+        run is the very one they start from; overrides that begin with its name change it.
+        """
+        own = {k: v for k, v in self.overrides.items() if k.partition(".")[0] not in DATASETS}
+        network = {k: v for k, v in own.items() if k not in PROTOCOL}
+        settings = self._profile(dataset) | network
+        if not self._pretrains_others(dataset):
+            settings |= own
+        settings |= VARIANTS[variant] | {"init": self._init(dataset)} | changes
+        spec = _make(dataset, fold, settings | self._of(dataset))
+        before, pretrain = spec, {}
+        for stage in spec.stages:
+            target = _make(stage, 0, self._profile(stage) | self._of(stage) | {"init": "scratch"})
+            inherited = before.predecessor()
+            changed = {
+                k: getattr(target, k)
+                for k in PROTOCOL
+                if getattr(target, k) != getattr(inherited, k)
+            }
+            pretrain |= {f"{stage}.{k}": v for k, v in changed.items()}
+            before = replace(inherited, **changed)
+        return replace(spec, pretrain=tuple(pretrain.items()))
+
+    def specs(self, variant: str = "normal", datasets=None, **changes) -> list[RunSpec]:
+        """`spec` for every fold of every set of the study (or of `datasets`)."""
+        return [
+            self.spec(dataset, fold, variant, **changes)
+            for dataset in datasets or self.datasets
+            for fold in range(1 if dataset == "fi" else 5)
+        ]
+
+    def without_transfer(self) -> list[RunSpec]:
+        """Table 8's second rows: the small sets' runs without their set-to-set stage."""
+        small = self.specs(datasets=[d for d in self.datasets if d != "fi"])
+        return [replace(s, init=s.init.rpartition(":")[2], pretrain=()) for s in small]
+
+    def rivals(self) -> list[RunSpec]:
+        """The runs of Table 9's rivals that are built so far."""
+        return [
+            replace(spec, model=model, backbone=model)
+            for dataset in self.datasets
+            for model in RIVALS.get(dataset, ())
+            for spec in self.specs(datasets=[dataset])
+        ]
+
+    def ablations(self) -> list[RunSpec]:
+        """Table 7's runs."""
+        return [spec for variant in VARIANTS for spec in self.specs(variant)]
+
+    def run(self, specs) -> list[RunResult]:
+        """`run_all` in this study, all checked first. `weights` is of the study's backbone; a
+        rival takes timm's own."""
+        specs = list(specs)
+        mine = [s for s in specs if s.backbone == self.backbone]
+        others = [s for s in specs if s.backbone != self.backbone]
+        results = dict(zip(mine, self._run_all(mine, self.weights), strict=True))
+        results |= zip(others, self._run_all(others, ""), strict=True)
+        return [results[spec] for spec in specs]
+
+    def build_tables(self) -> dict:
+        """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}."""
+        wanted = [*self.ablations(), *self.without_transfer(), *self.rivals()]
+        built = tables.build(self.results_root, self.name, wanted)
+        return built[self.name]
+
+    def _run_all(self, specs: list[RunSpec], weights: str) -> list[RunResult]:
+        if not specs:
+            return []
+        return runs.run_all(
+            specs, self.data_root, self.results_root, self.name, weights, self.device
+        )
+
+    def _profile(self, dataset: str) -> dict:
+        profile = PROFILES[self.profile]
+        kind = "fi" if dataset == "fi" else "small"
+        return profile["all"] | profile[kind] | {"backbone": self.backbone}
+
+    def _of(self, dataset: str) -> dict:
+        """The overrides that begin with the set's name."""
+        return {
+            key.partition(".")[2]: value
+            for key, value in self.overrides.items()
+            if key.partition(".")[0] == dataset
+        }
+
+    def _init(self, dataset: str) -> str:
+        """The set's chain: the override or the profile's, from behind the set's own name."""
+        init = str(self.overrides.get("init", self._profile(dataset)["init"]))
+        stages = init.split(":")
+        if dataset in stages:
+            stages = stages[stages.index(dataset) + 1 :] or ["imagenet"]
+        return ":".join(stages)
+
+    def _pretrains_others(self, dataset: str) -> bool:
+        return any(dataset in self._init(d).split(":") for d in self.datasets if d != dataset)
+
+
+def project_root() -> Path:
+    """The nearest folder above the working directory that holds this repository's notebooks, so
+    that a notebook opened in JupyterLab and papermill at the top mean the same by "results"."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "notebooks" / "01_data_prep.ipynb").is_file():
+            return folder
+    return here
+
+
+def _make(dataset: str, fold: int, settings: dict) -> RunSpec:
+    """A RunSpec from flat settings, "readings.gate" among them."""
+    readings = {k.partition(".")[2]: v for k, v in settings.items() if k.startswith("readings.")}
+    plain = {k: v for k, v in settings.items() if not k.startswith("readings.")}
+    return RunSpec(dataset, fold=fold, readings=Readings(**readings), **plain)
+
+
+def _parse_overrides(text: str) -> dict:
+    """ "epochs=3,readings.gate=fused,fi.epochs=3" → {name: value}; ValueError for what is wrong."""
+    values = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        if not equals or not value:
+            raise ValueError(f"overrides: {item!r} is not of the form key=value")
+        if key in values:
+            raise ValueError(f"overrides: {key} is given twice")
+        stage, _, name = key.partition(".") if key.partition(".")[0] in DATASETS else ("", "", key)
+        if name in SET_ELSEWHERE:
+            raise ValueError(f"overrides: {key} is set by {SET_ELSEWHERE[name]}")
+        if stage and name not in PROTOCOL:
+            raise ValueError(f"overrides: {key}: of a pre-training only {', '.join(PROTOCOL)}")
+        try:
+            values[key] = parse(name, value)
+        except ValueError as error:
+            raise ValueError(f"overrides: {error}") from error
+    return values

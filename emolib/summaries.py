@@ -1,0 +1,147 @@
+"""The frames that the notebooks show: what was found in the data and what the runs gave."""
+
+import typing
+from dataclasses import fields, replace
+
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+
+from .metrics import region_auc
+from .pipeline import centre_crop, load as load_picture
+from .predict import load
+from .runs import build
+from .spec import Readings, RunSpec
+from .tables import published
+
+
+def table5(study) -> pd.DataFrame:
+    """Pictures and positives of each set of a study, found and published."""
+    rows = []
+    for paper in published(5).itertuples():
+        if paper.dataset in study.datasets:
+            labels = study.open(paper.dataset).labels
+            rows.append(
+                {
+                    "dataset": paper.dataset,
+                    "pictures (found)": len(labels),
+                    "positive (found)": int(labels.sum()),
+                    "pictures (published)": paper.positive + paper.negative,
+                    "positive (published)": paper.positive,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def splits(study) -> pd.DataFrame:
+    """Size, share of positives and origin of each split."""
+    rows = []
+    for name in study.datasets:
+        data = study.open(name)
+        for fold, (train, test) in enumerate(data.folds()):
+            validation = data.validation(fold)
+            held = 0 if validation is None else len(validation)
+            rows.append(
+                {
+                    "dataset": name,
+                    "fold": fold,
+                    "train": len(train) - held,
+                    "validation": held,
+                    "test": len(test),
+                    "positive in test (%)": 100 * data.labels[test].mean(),
+                    "from": "the set's own lists" if data.official_folds else "seed 0",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def per_fold(results) -> pd.DataFrame:
+    """Accuracy and recall of each run beside its majority class and the paper's mean, percent."""
+    paper = published(9)
+    ours = paper[(paper["method"] == "maiafa") & (paper["metric"] == "accuracy")]
+    ours = ours.set_index("dataset")["published"]
+    rows = []
+    for result in results:
+        share = 100 * result.predictions["label"].mean()
+        rows.append(
+            {
+                "dataset": result.spec.dataset,
+                "fold": result.spec.fold,
+                "accuracy": result.metrics["accuracy"],
+                "recall": result.metrics["recall"],
+                "majority": max(share, 100 - share),
+                "published": ours[result.spec.dataset],
+                "test pictures": result.metrics["n"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def region_scores(results, data, device: str = "auto") -> pd.DataFrame:
+    """How well D falls on the known regions of each run's own test pictures.
+
+    One row a run: the mean over pictures of `metrics.region_auc` for D and, as a control, for a
+    Gaussian at the centre; and D's mean inside and outside the regions. Chance is 0.5.
+    """
+    rows = []
+    index = {name: i for i, name in enumerate(data.names)}
+    for result in results:
+        predictor = load(result.folder, device)
+        chosen = [index[name] for name in result.predictions["path"]]
+        D = predictor.regions([data.paths[i] for i in chosen])
+        known = [_at(data.maps[i], result.spec.image_size, D.shape[-1]) for i in chosen]
+        centre = _centre(D.shape[-1])
+        inside = np.stack(known) > 0.5
+        rows.append(
+            {
+                "fold": result.spec.fold,
+                "AUC of D": np.nanmean([region_auc(d, k) for d, k in zip(D, known, strict=True)]),
+                "AUC of centre": np.nanmean([region_auc(centre, k) for k in known]),
+                "D inside": D[inside].mean(),
+                "D outside": D[~inside].mean(),
+                "pictures": len(chosen),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def readings() -> pd.DataFrame:
+    """The open readings: field, values (the first is the default) and why it is open."""
+    return pd.DataFrame(
+        [
+            {
+                "field": f.name,
+                "values": ", ".join(typing.get_args(f.type)),
+                "why it is open": f.metadata["why"],
+            }
+            for f in fields(Readings)
+        ]
+    )
+
+
+def parameter_counts(specs: list[RunSpec]) -> pd.DataFrame:
+    """Parameters of each part of each variant's network."""
+    rows = {}
+    for spec in specs:
+        if spec.method not in rows:
+            parts = build(replace(spec, init="scratch", pretrain=())).named_children()
+            counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
+            rows[spec.method] = {"method": spec.method, **counts, "all": sum(counts.values())}
+    return pd.DataFrame(rows.values()).fillna(0).convert_dtypes()
+
+
+def _at(path, image_size: int, size: int) -> np.ndarray:
+    """A stimuli map, cropped as its picture and at D's size: size×size in 0…1."""
+    view = centre_crop(load_picture(path, image_size), image_size)[:1].float() / 255
+    return F.interpolate(view[None], size=(size, size), mode="area")[0, 0].numpy()
+
+
+def _centre(size: int) -> np.ndarray:
+    axis = np.linspace(-1, 1, size)
+    return np.exp(-(axis[:, None] ** 2 + axis[None] ** 2))
+
+
+def show(table: pd.DataFrame):
+    """A table of results for reading: percent to two digits, nothing where there is no number."""
+    columns = ["dataset", "method", "metric", "mean", "ci_low", "ci_high", "runs", "published"]
+    return table[columns].style.hide(axis="index").format(precision=2, na_rep="")

@@ -1,0 +1,238 @@
+"""Tables 7, 8 and 9 from run folders alone, beside the paper's numbers.
+
+A table is one tidy row a data set, method and metric, in percent. `mean` stays empty where no run
+exists. Studies are never mixed, and a study with two contents of one set is refused.
+"""
+
+import importlib.resources
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from . import plots
+from .files import read_json, whole, write_csv, write_text
+from .metrics import interval
+from .runs import is_complete
+from .spec import DATASETS, RunSpec
+
+COLUMNS = [
+    "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
+    "published", "difference", "run_ids",
+]  # fmt: skip
+TITLES = {
+    7: "Table 7: what MAI and AFA contribute",
+    8: "Table 8: with and without transfer learning",
+    9: "Table 9: comparison with other methods",
+}
+METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
+
+
+def published(number: int) -> pd.DataFrame:
+    """A table of the paper (1, 5, 6, 7, 8 or 9), typed in from it."""
+    file = importlib.resources.files("emolib") / "published" / f"table{number}.csv"
+    with file.open(encoding="utf-8") as text:
+        return pd.read_csv(text)
+
+
+def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
+    """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`.
+
+    study: only this one. specs: only these runs of it; without, all that are complete. Copies the
+    paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table}}.
+
+    Raises ValueError where a study holds runs on different data under one set's name, drawn and
+    real data together, or one method with different settings; FileNotFoundError where there is
+    no complete run.
+    """
+    root = Path(results_root)
+    folders = [root / study] if study else _studies(root)
+    built = {}
+    for folder in folders:
+        runs = _read_runs(folder, specs)
+        if runs.empty:
+            raise FileNotFoundError(f"{folder}: no complete run to build tables from")
+        demo = _check_one_source(folder, runs)
+        tables = {number: _table(number, runs, folder) for number in TITLES}
+        for number, table in tables.items():
+            _write(folder, number, table, demo, runs)
+        built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
+    for number in (1, 5, 6, 7, 8, 9):
+        write_csv(root / "published" / f"table{number}.csv", published(number))
+    return built
+
+
+def _studies(root: Path) -> list[Path]:
+    """Folders with complete runs: `root` itself, or those one or two levels below."""
+    candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))]
+    return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
+
+
+def _read_runs(folder: Path, specs) -> pd.DataFrame:
+    """One row a complete run: its spec, metrics, data and successes out of trials."""
+    wanted = None if specs is None else {s.id for s in specs}
+    rows = []
+    for run in sorted((folder / "runs").glob("*")):
+        if not is_complete(run) or (wanted is not None and run.name not in wanted):
+            continue
+        spec = RunSpec.from_dict(read_json(run / "spec.json"))
+        environment = read_json(run / "environment.json")
+        p = pd.read_csv(run / "predictions.csv")
+        right = (p["p_positive"] >= 0.5).astype(int) == p["label"]
+        positive = p["label"] == 1
+        rows.append(
+            {
+                "id": run.name,
+                "spec": spec,
+                "dataset": spec.dataset,
+                "method": spec.method,
+                **{k: v for k, v in read_json(run / "metrics.json").items() if k != "n"},
+                "counts": {
+                    "accuracy": (int(right.sum()), len(p)),
+                    "recall": (int((right & positive).sum()), int(positive.sum())),
+                },
+                "data": environment["data"],
+                "weights": environment["weights"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _check_one_source(folder: Path, runs: pd.DataFrame) -> bool:
+    """Whether the study is on drawn data; ValueError where it mixes data."""
+    seen = {}
+    for run in runs.itertuples():
+        first = seen.setdefault(run.dataset, run)
+        if first.data != run.data:
+            raise ValueError(
+                f"{folder} mixes data: {first.id} and {run.id} were run on different contents of "
+                f"{run.dataset} ({first.data} and {run.data}); give each its own study"
+            )
+    if len({run.data["demo"] for run in runs.itertuples()}) > 1:
+        raise ValueError(
+            f"{folder} mixes the drawn demo data with real data "
+            f"({', '.join(f'{name} {run.id}' for name, run in seen.items())}); "
+            "give each its own study"
+        )
+    return bool(runs["data"].iloc[0]["demo"])
+
+
+def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    paper = published(number)
+    present = [d for d in DATASETS if d in set(runs["dataset"]) | set(paper["dataset"])]
+    rows = []
+    for dataset in present:
+        methods = list(dict.fromkeys(paper.loc[paper["dataset"] == dataset, "method"]))
+        ours = runs[runs["dataset"] == dataset]
+        groups = _methods(number, ours)
+        methods += [m for m in groups if m not in methods and methods]
+        for method in methods:
+            group = groups.get(method, ours.iloc[:0])
+            _check_one_setting(folder, group)
+            for metric in METRICS[number]:
+                number_of = paper[
+                    (paper["dataset"] == dataset)
+                    & (paper["method"] == method)
+                    & (paper["metric"] == metric)
+                ]["published"]
+                value = number_of.iloc[0] if len(number_of) else float("nan")
+                rows.append(
+                    {"table": number, "dataset": dataset, "method": method, "metric": metric}
+                    | _statistics(group, metric)
+                    | {"published": value}
+                )
+    table = pd.DataFrame(rows)
+    table["difference"] = table["mean"] - table["published"]
+    return table[COLUMNS]
+
+
+def _methods(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The runs of each row. Where a set has runs with a set-to-set stage, those are the study's
+    own; the same without it are Table 8's second row."""
+    if runs.empty:
+        return {}
+    network = runs["spec"].map(lambda s: s.model == "maiafa")
+    transfer = runs["spec"].map(lambda s: bool(s.stages))
+    own = runs[transfer] if transfer.any() else runs
+    if number == 8:
+        normal = runs[network & (runs["method"] == "normal")]
+        return {
+            "normal": normal[normal["spec"].map(lambda s: bool(s.stages))],
+            "without_transfer": normal[normal["spec"].map(lambda s: not s.stages)],
+        }
+    if number == 7:
+        return {m: g for m, g in own[own["method"] != own["spec"].map(lambda s: s.model)].groupby("method")}
+    groups = {m: g for m, g in runs[~network].groupby("method")}
+    normal = own[own["method"] == "normal"]
+    return groups | ({"maiafa": normal} if len(normal) else {})
+
+
+def _check_one_setting(folder: Path, group: pd.DataFrame) -> None:
+    """ValueError where the runs of one row differ in more than fold and seed."""
+    first = None
+    for run in group.itertuples():
+        settings = replace(run.spec, fold=0, seed=0).to_dict() | {"weights": run.weights}
+        first = first or (run.id, settings)
+        for key, value in settings.items():
+            if first[1][key] != value:
+                raise ValueError(
+                    f"{folder}: {first[0]} and {run.id} are one row of the tables but differ in "
+                    f"{key} ({first[1][key]!r} and {value!r}); give each setting its own study"
+                )
+
+
+def _statistics(group: pd.DataFrame, metric: str) -> dict:
+    values = group[metric].dropna() if len(group) else pd.Series(dtype=float)
+    if not len(values):
+        nan = float("nan")
+        return {"mean": nan, "std": nan, "ci_low": nan, "ci_high": nan, "runs": 0, "run_ids": ""}
+    low, high = interval(values, *group["counts"].iloc[0][metric])
+    return {
+        "mean": values.mean(),
+        "std": values.std(),
+        "ci_low": low,
+        "ci_high": high,
+        "runs": len(values),
+        "run_ids": ";".join(group["id"]),
+    }
+
+
+def title(number: int, demo: bool) -> str:
+    stand_in = " — DEMO DATA: drawn pictures stand in for the real sets" if demo else ""
+    return TITLES[number] + stand_in
+
+
+def _write(folder: Path, number: int, table: pd.DataFrame, demo: bool, runs) -> None:
+    write_csv(folder / f"table{number}.csv", table)
+    write_text(folder / f"table{number}.md", to_markdown(number, table, demo, runs))
+    figure = plots.table(table, title(number, demo))
+    with whole(folder / f"table{number}.png") as part:
+        figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
+
+
+def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs: pd.DataFrame) -> str:
+    """The table for people: one line a set and method, ours beside the paper's."""
+    lines = [f"# {title(number, demo)}", ""]
+    if demo:
+        lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
+    metrics = METRICS[number]
+    head = ["data set", "method"] + [
+        text for m in metrics for text in (f"{m} (95% interval)", f"paper's {m}")
+    ]
+    lines += ["| " + " | ".join([*head, "runs"]) + " |", "|" + " --- |" * (len(head) + 1)]
+    for (dataset, method), rows in table.groupby(["dataset", "method"], sort=False):
+        cells = []
+        for row in rows.itertuples():
+            ours = f"{row.mean:.2f} ({row.ci_low:.1f}–{row.ci_high:.1f})" if row.runs else ""
+            cells += [ours, "" if pd.isna(row.published) else f"{row.published:.2f}"]
+        lines.append(f"| {dataset} | {method} | {' | '.join(cells)} | {rows['runs'].iloc[0]} |")
+    lines += ["", "Percent. Several runs: mean and Student's t interval over folds. One run: "
+              "Wilson's interval over its test pictures. Empty: no run."]  # fmt: skip
+    if number == 8:
+        both = runs.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
+        plain = [d for d in both.index if d != "fi" and not both[d]]
+        if plain:
+            lines += ["", f"`normal` is empty on {', '.join(plain)}: these runs have no "
+                      "set-to-set stage, so that `normal` and `without_transfer` are the same "
+                      "spec."]  # fmt: skip
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,156 @@
+"""The one loop: pre-training, fine-tuning, ablations and rivals are all trained here.
+
+Table 6: SGD with momentum and weight decay, the rate divided by 10 every `lr_step` epochs,
+cross-entropy. Eq. 10's λ‖θ‖² has the gradient 2λθ where SGD's weight_decay w has wθ; Table 6's
+0.001 is taken as weight_decay.
+"""
+
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .metrics import scores
+from .pipeline import Batches, Pictures, derived_seed, loader, normalise
+from .spec import RunSpec
+
+
+def train(
+    model: nn.Module,
+    spec: RunSpec,
+    data,
+    train_indices: np.ndarray,
+    validation_indices: np.ndarray | None,
+    device: torch.device,
+    fresh: bool = False,
+    state: dict | None = None,
+    after_epoch=lambda state: None,
+) -> list[dict]:
+    """Trains `model` in place and returns its history, one dict an epoch.
+
+    fresh: the head is new and its scale is set by the first batch (`MaiAfa.calibrate`). The model
+    ends with the weights of its last epoch or, where there is a validation split, of
+    the epoch with the best validation accuracy (the earliest of equals). `after_epoch` gets the
+    whole state after each epoch; given back as `state`, training goes on from there to the same
+    result. Raises FloatingPointError where the loss is no longer a number.
+    """
+    optimizer = torch.optim.SGD(
+        parameter_groups(model, spec), momentum=spec.momentum, weight_decay=spec.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
+    history, best = [], None
+    fresh = fresh and not state
+    if state:
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        history, best = state["history"], state["best"]
+
+    pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
+    batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True)
+    train_loader = loader(pictures, batches)
+    if fresh and hasattr(model, "calibrate"):
+        training_mode(model, spec.freeze_bn)
+        batches.epoch = 0
+        model.calibrate(normalise(next(iter(train_loader))[0], model.pretrained_cfg, device))
+    for epoch in range(len(history), spec.epochs):
+        started = time.perf_counter()
+        batches.epoch = epoch
+        torch.manual_seed(derived_seed(spec.seed, epoch))  # dropout
+        row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+        row |= one_epoch(model, train_loader, optimizer, device, spec.freeze_bn)
+        if not np.isfinite(row["train_loss"]):
+            raise FloatingPointError(
+                f"{spec.id}: the training loss is {row['train_loss']} in epoch {epoch + 1}; "
+                f"lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g})"
+            )
+        schedule.step()
+        if validation_indices is not None:
+            row |= validate(model, pictures, data, validation_indices, device)
+            if best is None or row["val_accuracy"] > best["accuracy"]:
+                best = {"accuracy": row["val_accuracy"], "model": snapshot(model)}
+        row["seconds"] = time.perf_counter() - started
+        history.append(row)
+        after_epoch(
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "history": history,
+                "best": best,
+            }
+        )
+    if best:
+        model.load_state_dict(best["model"])
+    return history
+
+
+def one_epoch(model, train_loader, optimizer, device, freeze_bn: bool) -> dict:
+    """One pass over the training pictures: mean loss and accuracy (percent) as it went."""
+    training_mode(model, freeze_bn)
+    loss_sum = torch.zeros((), device=device)
+    correct = torch.zeros((), device=device)
+    seen = 0
+    for images, labels in train_loader:
+        labels = labels.to(device, non_blocking=True)
+        logits = model(normalise(images, model.pretrained_cfg, device))
+        loss = F.cross_entropy(logits, labels)  # Eq. 10
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.detach().argmax(1) == labels).sum()
+        seen += len(labels)
+    return {
+        "train_loss": float(loss_sum) / seen,
+        "train_accuracy": 100 * float(correct) / seen,
+    }
+
+
+def training_mode(model: nn.Module, freeze_bn: bool) -> None:
+    """model.train(), with batch norm's running statistics left alone where freeze_bn says so."""
+    model.train()
+    if freeze_bn:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+@torch.inference_mode()
+def predict(model, pictures: Pictures, indices, device, batch_size: int = 64) -> np.ndarray:
+    """The probability of "positive" for each index, float64, from evaluation's centre crop."""
+    model.eval()
+    parts = [
+        model(normalise(images, model.pretrained_cfg, device)).double().softmax(1)[:, 1].cpu()
+        for images, _ in loader(pictures, Batches(indices, batch_size))
+    ]
+    return torch.cat(parts).numpy()
+
+
+def validate(model, pictures, data, indices, device) -> dict:
+    p = predict(model, pictures, indices, device)
+    labels = data.labels[indices]
+    likelihood = np.where(labels == 1, p, 1 - p)
+    result = scores(labels, p)
+    return {
+        "val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
+        "val_accuracy": result["accuracy"],
+        "val_recall": result["recall"],
+    }
+
+
+def parameter_groups(model: nn.Module, spec: RunSpec) -> list[dict]:
+    """The backbone at `lr`, everything else at `lr · head_lr`."""
+    if hasattr(model, "backbone"):
+        head = [p for n, p in model.named_parameters() if not n.startswith("backbone.")]
+    else:  # a timm model used whole
+        head = list(model.get_classifier().parameters())
+    ids = {id(p) for p in head}
+    rest = [p for p in model.parameters() if id(p) not in ids]
+    return [{"params": rest, "lr": spec.lr}, {"params": head, "lr": spec.lr * spec.head_lr}]
+
+
+def snapshot(model: nn.Module) -> dict:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

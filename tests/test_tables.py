@@ -1,0 +1,160 @@
+"""Tables from run folders: means, intervals, and what may not be mixed."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import emolib
+from emolib.metrics import interval, region_auc, scores
+
+BASE = dict(backbone="resnet10t", image_size=32, epochs=1, lr=0.01)
+
+
+def fabricate(study, spec, right, n=20, demo=False, fingerprint="f", weights="scratch"):
+    """A run folder whose predictions have `right` of n correct, half of them positive."""
+    folder = study / "runs" / spec.id
+    folder.mkdir(parents=True)
+    label = np.arange(n) % 2
+    p = np.where(np.arange(n) < right, label, 1 - label) * 0.8 + 0.1
+    frame = pd.DataFrame({"path": [f"{i}.jpg" for i in range(n)], "label": label, "p_positive": p})
+    frame.to_csv(folder / "predictions.csv", index=False)
+    (folder / "spec.json").write_text(json.dumps(spec.to_dict()))
+    data = {"name": spec.dataset, "fingerprint": fingerprint, "demo": demo}
+    (folder / "environment.json").write_text(json.dumps({"data": data, "weights": weights}))
+    (folder / "metrics.json").write_text(json.dumps(scores(label, p)))
+    return folder
+
+
+def row(table, dataset, method, metric="accuracy"):
+    rows = table[(table.dataset == dataset) & (table.method == method) & (table.metric == metric)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def spec(dataset="twitter1", fold=0, init="fi:scratch", **changes):
+    return emolib.RunSpec(dataset, fold=fold, init=init, **BASE | changes)
+
+
+def test_tables_hold_means_intervals_and_published_numbers(tmp_path):
+    study = tmp_path / "s"
+    for fold, right in enumerate((16, 15, 17, 14, 18)):
+        fabricate(study, spec(fold=fold), right)
+        fabricate(study, spec(fold=fold, init="scratch"), right - 4)
+        fabricate(study, spec(fold=fold, mai=False), 10)
+    fabricate(study, spec("fi", init="scratch"), 15)
+    resnet = {k: v for k, v in BASE.items() if k != "backbone"}
+    fabricate(study, emolib.RunSpec("fi", model="resnet101", init="scratch", **resnet), 12)
+    tables = emolib.tables.build(tmp_path)["s"]
+    normal = row(tables[7], "twitter1", "normal")
+    values = [80, 75, 85, 70, 90]
+    assert normal["mean"] == 80 and normal["std"] == pytest.approx(np.std(values, ddof=1))
+    half = 2.776445 * np.std(values, ddof=1) / math.sqrt(5)  # t with 4 degrees of freedom
+    assert normal["ci_low"] == pytest.approx(80 - half, abs=1e-4)
+    assert (normal["runs"], normal["published"]) == (5, 84.66)
+    assert normal["difference"] == pytest.approx(80 - 84.66)
+    assert set(normal["run_ids"].split(";")) == {spec(fold=f).id for f in range(5)}
+    assert row(tables[7], "twitter1", "without_mai")["mean"] == 50
+    assert math.isnan(row(tables[7], "emotionroi", "normal")["mean"])
+    assert math.isnan(row(tables[7], "twitter1", "without_both")["published"])
+    assert row(tables[8], "twitter1", "normal")["mean"] == 80
+    assert row(tables[8], "twitter1", "without_transfer")["mean"] == 60
+    assert row(tables[9], "twitter1", "maiafa", "recall")["published"] == 86.85
+    assert row(tables[9], "fi", "resnet101")["mean"] == 60
+    rao = row(tables[9], "fi", "rao2016")
+    assert math.isnan(rao["mean"]) and rao["published"] == 62.79 and rao["runs"] == 0
+    fi = row(tables[7], "fi", "normal")  # Wilson's interval of 15 of 20
+    z, p, n = 1.959964, 0.75, 20
+    centre, half = p + z * z / 2 / n, z * math.sqrt(p * (1 - p) / n + z * z / 4 / n / n)
+    assert fi["ci_low"] == pytest.approx(100 * (centre - half) / (1 + z * z / n), abs=1e-3)
+    for number in (7, 8, 9):
+        saved = pd.read_csv(study / f"table{number}.csv")
+        assert list(saved.columns) == [
+            "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
+            "published", "difference", "run_ids",
+        ]  # fmt: skip
+        assert (study / f"table{number}.png").read_bytes()[:4] == b"\x89PNG"
+    assert "DEMO" not in (study / "table7.md").read_text()
+
+
+def test_demo_tables_say_that_the_data_are_a_stand_in(tmp_path):
+    fabricate(tmp_path / "demo", spec(), 16, demo=True)
+    emolib.tables.build(tmp_path)
+    for number in (7, 8, 9):
+        assert "DEMO DATA" in (tmp_path / f"demo/table{number}.md").read_text().splitlines()[0]
+
+
+def test_table_8_says_why_normal_is_empty_without_a_set_to_set_stage(tmp_path):
+    fabricate(tmp_path / "s", spec(init="scratch"), 16)
+    tables = emolib.tables.build(tmp_path)["s"]
+    assert math.isnan(row(tables[8], "twitter1", "normal")["mean"])
+    assert row(tables[8], "twitter1", "without_transfer")["mean"] == 80
+    assert row(tables[7], "twitter1", "normal")["mean"] == 80
+    assert "`normal` is empty on twitter1" in (tmp_path / "s/table8.md").read_text()
+
+
+@pytest.mark.parametrize("other, message", [
+    (dict(demo=True), "mixes data|mixes the drawn demo data"),
+    (dict(fingerprint="g"), "different contents of twitter1"),
+    (dict(weights="sha256:1"), "differ in weights"),
+])  # fmt: skip
+def test_a_study_mixes_neither_data_nor_weights(tmp_path, other, message):
+    fabricate(tmp_path / "s", spec(), 16)
+    fabricate(tmp_path / "s", spec(fold=1), 16, **other)
+    with pytest.raises(ValueError, match=message):
+        emolib.tables.build(tmp_path)
+
+
+def test_demo_and_real_sets_are_not_mixed_either(tmp_path):
+    fabricate(tmp_path / "s", spec(), 16)
+    fabricate(tmp_path / "s", spec("emotionroi"), 16, demo=True)
+    with pytest.raises(ValueError, match="mixes the drawn demo data with real data"):
+        emolib.tables.build(tmp_path)
+
+
+def test_one_row_holds_one_setting(tmp_path):
+    fabricate(tmp_path / "s", spec(), 16)
+    fabricate(tmp_path / "s", spec(fold=1, epochs=2), 16)
+    with pytest.raises(ValueError, match="differ in epochs .1 and 2."):
+        emolib.tables.build(tmp_path)
+    built = emolib.tables.build(tmp_path, "s", [spec()])["s"]
+    assert row(built[7], "twitter1", "normal")["runs"] == 1
+
+
+def test_an_unfinished_run_is_no_row(tmp_path):
+    fabricate(tmp_path / "s", spec(), 16)
+    (fabricate(tmp_path / "s", spec(fold=1), 16) / "metrics.json").unlink()
+    assert row(emolib.tables.build(tmp_path)["s"][7], "twitter1", "normal")["runs"] == 1
+    with pytest.raises(FileNotFoundError, match="no complete run"):
+        emolib.tables.build(tmp_path, "t")
+
+
+def test_scores_are_eq_11_and_12():
+    label = [1, 1, 1, 0, 0]
+    assert scores(label, [0.9, 0.5, 0.1, 0.2, 0.7]) == {
+        "accuracy": 60.0, "recall": pytest.approx(200 / 3), "n": 5,
+    }  # fmt: skip
+    assert scores([0, 0], [0.1, 0.2])["recall"] is None
+
+
+def test_intervals_of_nothing_are_nan():
+    assert all(map(math.isnan, interval([], None, None)))
+
+
+def test_region_auc_counts_pairs():
+    D = np.array([[0.9, 0.4], [0.6, 0.1]])
+    known = np.array([[1, 0.2], [0, 1]])
+    pairs = [(0.9 > 0.4), (0.9 > 0.6), (0.1 > 0.4), (0.1 > 0.6)]
+    assert region_auc(D, known) == np.mean(pairs)
+    assert math.isnan(region_auc(D, np.zeros((2, 2))))
+
+
+def test_results_hold_the_papers_tables_as_packaged():
+    """Hand-checked against the paper's text: Tables 5, 7, 8 and 9."""
+    t7, t9 = emolib.tables.published(7), emolib.tables.published(9)
+    assert row(t7, "emotionroi", "without_mai")["published"] == 81.57
+    assert row(t9, "fi", "rao2020", "recall")["published"] == 92.85
+    assert emolib.tables.published(5).set_index("dataset").loc["fi"].tolist() == [15036, 6158]
+    assert len(t9) == 32
