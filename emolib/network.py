@@ -179,15 +179,15 @@ class MaiAfa(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Sets the scale of a fresh head: each channel of C1..C4 gets mean 0 and variance 1 on
-        `images` (Krähenbühl et al. 2016).
+        """Sets the scale of a fresh head: on `images` each channel of C1..C4 gets mean 0
+        and variance 1 (Krähenbühl et al. 2016).
 
         The paper is silent on initialisation, and nothing in Eq. 2–4 normalises the products:
         levels of 3 to 9 (what backbones give) make O4 tens to hundreds, D is 0 or 1 everywhere
         from the start and the loss overflows.
         """
         for reduce, b in zip(self.reductions, self.levels(images), strict=True):
-            std, mean = torch.std_mean(reduce(b), dim=(0, 2, 3))
+            std, mean = torch.std_mean(reduce(b), dim=(0, 2, 3), correction=0)
             std = std.clamp(min=1e-6)
             reduce.weight /= std[:, None, None, None]
             reduce.bias.copy_((reduce.bias - mean) / std)

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
 from . import progress, training
-from .datasets import Dataset, open_dataset
+from .datasets import open_dataset
 from .files import read_json, sha256, whole, write_csv, write_json
 from .metrics import scores
 from .models import create_model
@@ -85,26 +86,68 @@ def run_all(
     device: str = "auto",
     executor: str = "local",
 ) -> list[RunResult]:
-    """`run` for many, one after another, in the order given; equal specs once.
+    """`run` for many; equal specs once, results in the order given.
 
-    All are checked (data, folds, network, weights) before the first is trained.
+    All are checked (data, folds, network, weights) before the first is trained. On a CPU up to
+    four train side by side, with the cores shared out: small batches keep one core busy and gain
+    little from a second. On a GPU one after another.
     """
     if executor != "local":
         raise ValueError(f"executor={executor!r}: there is only 'local'")
     specs = list(specs)
     places = Places(Path(data_root), Path(results_root) / study, str(weights or ""), device)
+    on_gpu = pick_device(device).type != "cpu"
     for spec in dict.fromkeys(specs):
         _prepare(spec, places)
     started = time.perf_counter()
-    results = {}
-    for spec in progress.bar(dict.fromkeys(specs), "runs"):
-        results[spec] = _run(spec, places)
-    reused = sum(r.reused for r in results.values())
+    trained = 0
+    for stage in _stages(specs, places):
+        trained += len(stage)
+        if on_gpu or len(stage) == 1 or joblib.cpu_count() == 1:
+            for spec in progress.bar(stage, "runs"):
+                _run(spec, places, with_weights=True)
+        else:
+            _side_by_side(stage, places)
+    results = {spec: _run(spec, places) for spec in dict.fromkeys(specs)}
     print(
-        f"{len(results)} runs: {len(results) - reused} trained, {reused} reused, "
+        f"{len(results)} runs: {trained} trained (with those they start from), "
         f"{time.perf_counter() - started:.0f} s"
     )
     return [results[spec] for spec in specs]
+
+
+def _stages(specs, places: Places) -> list[list[RunSpec]]:
+    """The runs to train, in groups that need only runs of earlier groups."""
+    depth = {}
+
+    def visit(spec, needed):
+        """Depth of the run's group; 0 where nothing is to be done for it."""
+        there = is_complete(places.folder(spec))
+        if there and (not needed or (places.folder(spec) / "model.safetensors").exists()):
+            return 0
+        before = spec.predecessor()
+        depth[spec] = 1 + (visit(before, needed=True) if before else 0)
+        return depth[spec]
+
+    for spec in specs:
+        visit(spec, needed=False)
+    return [[s for s in depth if depth[s] == d] for d in sorted(set(depth.values()))]
+
+
+def _side_by_side(specs: list[RunSpec], places: Places) -> None:
+    workers = min(len(specs), joblib.cpu_count(), 4)
+    threads = max(1, joblib.cpu_count() // workers)
+    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=threads):
+        todo = joblib.Parallel(return_as="generator_unordered")(
+            joblib.delayed(_train_in_worker)(spec, places, threads) for spec in specs
+        )
+        for _ in progress.bar(todo, "runs", total=len(specs)):
+            pass
+
+
+def _train_in_worker(spec: RunSpec, places: Places, threads: int) -> None:
+    torch.set_num_threads(threads)
+    _run(spec, places, with_weights=True)
 
 
 def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) -> None:

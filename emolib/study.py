@@ -14,8 +14,8 @@ from .spec import DATASETS, Readings, RunSpec, parse
 PROFILES = {
     "paper": {"all": {}, "fi": {"init": "imagenet"}, "small": {"init": "fi:imagenet"}},
     "demo": {
-        "all": {"backbone": "hrnet_w18_small", "image_size": 64, "head_lr": 1.0},
-        "fi": {"init": "scratch", "epochs": 10, "lr": 0.03, "lr_step": 8},
+        "all": {"backbone": "hrnet_w18_small", "image_size": 64},
+        "fi": {"init": "scratch", "epochs": 12, "lr": 0.03, "lr_step": 10},
         "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.01, "lr_step": 2},
     },
 }

@@ -1,0 +1,151 @@
+"""The notebooks and the parameters they are called with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+
+import emolib
+from emolib import demo
+from trees import make_fi, make_roi, make_twitter
+
+NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
+PARAMETERS = {"profile": "demo", "results_root": "results", "device": "auto"} | dict.fromkeys(
+    ("data_root", "study", "datasets", "backbone", "weights", "overrides"), ""
+)
+SMALL = "epochs=1,image_size=32,width=128,batch_size=16"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    make_fi(root, each=4)
+    make_roi(root, each=5)
+    make_twitter(root)
+    return root
+
+
+def study(root, tmp_path, **parameters):
+    return emolib.Study.configure(data_root=str(root), results_root=str(tmp_path), **parameters)
+
+
+def test_the_paper_profile_is_table_6(root, tmp_path):
+    experiment = study(root, tmp_path, profile="paper")
+    fi, small = experiment.spec("fi"), experiment.spec("twitter1", fold=2)
+    assert fi == emolib.RunSpec("fi") and small == emolib.RunSpec("twitter1", fold=2)
+    assert experiment.name == f"paper-{root.name}-hrnet_w48"
+
+
+def test_a_study_holds_every_run_of_the_tables(root, tmp_path):
+    experiment = study(root, tmp_path)
+    runs = [*experiment.ablations(), *experiment.without_transfer(), *experiment.rivals()]
+    assert len(runs) == len({r.id for r in runs}) == 55
+    fi = [r for r in runs if r.dataset == "fi" and r.model == "maiafa"]
+    assert {r.predecessor() for r in runs if r.stages} == set(fi)
+
+
+def test_overrides_act_on_the_own_runs_and_fi_dot_on_the_pretraining(root, tmp_path):
+    text = "epochs=3,image_size=160,readings.gate=fused,fi.epochs=4"
+    experiment = study(root, tmp_path, overrides=text)
+    spec, plain = experiment.spec("twitter1"), study(root, tmp_path).spec("twitter1")
+    before = spec.predecessor()
+    assert (spec.epochs, spec.image_size, spec.readings.gate) == (3, 160, "fused")
+    assert (before.epochs, before.readings.gate) == (4, "fused")
+    assert before.image_size == plain.predecessor().image_size == 64
+    assert before == experiment.spec("fi")
+    alone = study(root, tmp_path, overrides="epochs=3").only("fi").spec("fi")
+    assert alone.epochs == 3
+
+
+def test_without_transfer_only_the_set_to_set_stage_is_gone(root, tmp_path):
+    experiment = study(root, tmp_path, profile="paper", datasets="fi,twitter1")
+    one, plain = experiment.spec("twitter1"), experiment.without_transfer()[0]
+    assert plain.init == "imagenet" and plain.predecessor() is None
+    assert one.to_dict() | {"init": 0, "pretrain": 0} == plain.to_dict() | {"init": 0, "pretrain": 0}
+
+
+@pytest.mark.parametrize("parameters, message", [
+    ({"profile": "quick"}, "profile='quick': one of paper, demo"),
+    ({"datasets": "fi,flickr"}, "'flickr' is none of fi, twitter1, emotionroi"),
+    ({"overrides": "epoch=3"}, "unknown setting 'epoch'"),
+    ({"overrides": "epochs"}, "not of the form key=value"),
+    ({"overrides": "epochs=many"}, "epochs='many': must be one of int"),
+    ({"overrides": "readings.gate=open"}, "must be one of original, fused"),
+    ({"overrides": "fold=2"}, "fold is set by the notebook"),
+    ({"overrides": "fi.readings.gate=fused"}, "of a pre-training only"),
+    ({"overrides": "init=flickr:scratch"}, "'flickr' is none of"),
+    ({"weights": "absent.safetensors"}, "weights='absent.safetensors': there is no such file"),
+])  # fmt: skip
+def test_wrong_parameters_are_named(root, tmp_path, parameters, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        study(root, tmp_path, **parameters)
+
+
+def test_a_data_root_without_sets_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds none of fi/, twitter1/, emotionroi/"):
+        study(tmp_path, tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no such folder"):
+        study(tmp_path / "absent", tmp_path)
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_notebooks_are_stripped_short_and_have_the_parameters(file):
+    notebook = nbformat.read(file, 4)
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    assert all(not c.outputs and c.execution_count is None for c in code)
+    assert all(len(c.source.splitlines()) <= 14 and "def " not in c.source for c in code)
+    (cell,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
+    values = {}
+    exec(cell.source, values)
+    assert {k: v for k, v in values.items() if k != "__builtins__"} == PARAMETERS
+
+
+def papermill(name, out, cwd, **parameters):
+    source = next(f for f in NOTEBOOKS if f.stem.startswith(name))
+    words = [w for key, value in parameters.items() for w in ("-r", key, str(value))]
+    return subprocess.run(
+        [sys.executable, "-m", "papermill", source, out, "-k", "python3", *words],
+        cwd=cwd, capture_output=True, text=True,
+        env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"},
+    )  # fmt: skip
+
+
+def test_a_notebook_runs_alone_from_any_folder_and_its_log_is_short(root, tmp_path):
+    done = papermill(
+        "03", tmp_path / "out.ipynb", tmp_path, data_root=root, results_root=tmp_path / "r",
+        study="s", datasets="emotionroi", backbone="resnet10t", overrides="init=scratch," + SMALL,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(done.stderr.splitlines()) < 100
+    outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", ())]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 3
+    assert any("AUC of D" in o.get("data", {}).get("text/html", "") for o in outputs)
+    assert len(list((tmp_path / "r/s/runs").glob("*/metrics.json"))) == 5
+
+
+@pytest.mark.slow
+def test_all_notebooks_give_all_tables_and_reuse_their_runs(root, tmp_path, monkeypatch):
+    parameters = dict(
+        data_root=root, results_root=tmp_path / "r", study="s", backbone="resnet10t",
+        overrides=SMALL + ",init=fi:scratch" + ",".join(f",fi.{x}" for x in SMALL.split(",")
+                                                        if "width" not in x),
+    )  # fmt: skip
+    for file in NOTEBOOKS:
+        done = papermill(file.stem, tmp_path / "out.ipynb", tmp_path, **parameters)
+        assert done.returncode == 0, done.stderr[-3000:]
+    for number in (7, 8, 9):
+        table = pd.read_csv(tmp_path / f"r/s/table{number}.csv")
+        ours = table[table["method"].isin(["normal", "without_mai", "without_transfer", "maiafa"])]
+        assert ours["mean"].notna().all()
+    stamps = {f: f.stat().st_mtime_ns for f in (tmp_path / "r/s/runs").glob("*/*")}
+    assert papermill("05", tmp_path / "out.ipynb", tmp_path, **parameters).returncode == 0
+    assert stamps == {f: f.stat().st_mtime_ns for f in (tmp_path / "r/s/runs").glob("*/*")}
+
+
+def test_the_demo_study_says_that_its_data_are_drawn(tmp_path):
+    demo.make_demo_data(tmp_path / "data", sizes={"twitter1": 24})
+    assert "Demo data" in study(tmp_path / "data", tmp_path).note
