@@ -187,12 +187,14 @@ def _label_file(file: Path, known, images: Path, agreed: dict | None = None) -> 
         if label not in ("0", "1") or not name:
             raise ValueError(f"twitter1: {file} line {row} is {line!r}; expected '<file> <0 or 1>'")
         if name not in known:
-            raise ValueError(f"twitter1: {file} line {row} names {name!r}, which is not in {images}")
+            raise ValueError(
+                f"twitter1: {file} line {row} names {name!r}, which is not in {images}"
+            )
         other = labels.get(name, agreed.get(name, int(label)))
         if other != int(label):
             raise ValueError(
                 f"twitter1: {file} line {row} gives {name} the label {label}; it already has "
-                f"{other} from {'an earlier line' if name in labels else 'twitter_three_agrees.txt'}"
+                f"{other} from {'an earlier line' if name in labels else 'three_agrees.txt'}"
             )
         labels[name] = int(label)
     if not labels:

@@ -44,7 +44,9 @@ def read_json(path: Path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path}: not readable as JSON ({error}); remove it and run again") from error
+        raise ValueError(
+            f"{path}: not readable as JSON ({error}); remove it and run again"
+        ) from error
 
 
 def sha256(path: Path) -> str:

@@ -42,9 +42,13 @@ def create_model(
     if name in PLANNED:
         raise ValueError(f"model {name!r} is in the paper's tables but not built yet")
     if not timm.is_model(name):
-        raise ValueError(f"unknown model {name!r}: 'maiafa' or a timm model name such as 'resnet101'")
+        raise ValueError(
+            f"unknown model {name!r}: 'maiafa' or a timm model name such as 'resnet101'"
+        )
     if backbone not in (None, name):
-        raise ValueError(f"model {name!r} is its own backbone; backbone={backbone!r} does not apply")
+        raise ValueError(
+            f"model {name!r} is its own backbone; backbone={backbone!r} does not apply"
+        )
     if kwargs:
         raise ValueError(f"model {name!r} takes no {sorted(kwargs)}")
     return _timm(name, pretrained, weights, num_classes=num_classes)
@@ -93,7 +97,7 @@ def _timm(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Mod
             raise ValueError(f"weights {weights}: {error}") from error
         raise RuntimeError(
             f"timm could not download the ImageNet weights of {name!r} ({type(error).__name__}). "
-            f"On a machine with a network: python -c \"import timm; from safetensors.torch import "
+            f'On a machine with a network: python -c "import timm; from safetensors.torch import '
             f"save_file; save_file(timm.create_model('{name}', pretrained=True).state_dict(), "
             f"'{name}.safetensors')\"; then pass weights='{name}.safetensors' here. "
             "Or start from random weights with init='scratch' (':scratch' at the end of a chain)."

@@ -1,4 +1,4 @@
-"""The paper's network: multilayer attentional interaction (MAI), adaptive feature aggregation (AFA).
+"""The paper's network: multilayer attentional interaction (MAI), adaptive aggregation (AFA).
 
 Levels are numbered as in §3.2, everywhere: 1 is the highest (stride 32), 4 the lowest (stride 4).
 §3.3's Eq. 8 counts the other way round; here it too is written in §3.2's order.
@@ -154,7 +154,7 @@ class MaiAfa(nn.Module):
         return self._folded(B) if self.head == "folded" else self._reference(B)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """B1..B4. Raises ValueError for sides that an HRNet, which needs multiples of 32, refuses."""
+        """B1..B4. Raises ValueError for sides that an HRNet refuses: it needs multiples of 32."""
         H, W = images.shape[-2:]
         if (H % 32 or W % 32) and "hrnet" in self.pretrained_cfg.get("architecture", ""):
             raise ValueError(

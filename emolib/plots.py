@@ -46,7 +46,9 @@ def class_balance(table5: pd.DataFrame) -> Figure:
         bars = axis.bar(places + offset, share, 0.38, color=colour, label=source)
         axis.bar_label(bars, fmt="%.1f", fontsize=8)
     axis.set_xticks(places, [NAMES[d] for d in table5["dataset"]])
-    axis.set(ylabel="positive pictures (%)", ylim=(0, 100), title="Class balance against the paper's")
+    axis.set(
+        ylabel="positive pictures (%)", ylim=(0, 100), title="Class balance against the paper's"
+    )
     axis.legend()
     return figure
 
@@ -79,7 +81,9 @@ def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
         order = ["positive", "negative"]
         counts = pd.crosstab(truth, guess).reindex(index=order, columns=order, fill_value=0)
         sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", cbar=False, ax=axis)
-        axis.set(xlabel="predicted", ylabel="true", title=f"{name}: {np.mean(guess == truth):.1%} right")
+        axis.set(
+            xlabel="predicted", ylabel="true", title=f"{name}: {np.mean(guess == truth):.1%} right"
+        )
     return figure
 
 
@@ -143,7 +147,7 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
             axis.scatter(rows["published"], places, color=PUBLISHED, s=60, label="published")
             spread = np.vstack([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
             axis.errorbar(
-                rows["mean"], places, np.nan_to_num(spread), fmt="o", color=OURS, capsize=3,
+                rows["mean"], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS, capsize=3,
                 label="ours, 95% interval",
             )  # fmt: skip
             axis.set_yticks(places, rows["method"])
@@ -154,5 +158,3 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
     axes[0, 0].legend(fontsize=8, loc="lower left")
     figure.suptitle(title)
     return figure
-
-

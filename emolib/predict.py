@@ -8,7 +8,8 @@ import pandas as pd
 import torch
 
 from .files import read_json
-from .pipeline import centre_crop, load as load_picture, normalise
+from .pipeline import centre_crop, normalise
+from .pipeline import load as load_picture
 from .progress import bar
 from .runs import build, pick_device
 from .spec import RunSpec

@@ -9,7 +9,7 @@ import tqdm.std
 
 
 def watched() -> bool:
-    """Whether somebody sees the bar move: JupyterLab, VS Code or a terminal, not papermill's log."""
+    """Whether somebody sees the bar move: in JupyterLab, VS Code or a terminal, not in a log."""
     if "ipykernel" in sys.modules and not sys.stderr.isatty():
         return bool(os.environ.get("JPY_SESSION_NAME") or os.environ.get("VSCODE_PID"))
     return sys.stderr.isatty()

@@ -209,9 +209,7 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
             torch.save(state | {"identity": identity, "spec": spec.to_dict()}, part)
 
     started = time.perf_counter()
-    history = training.train(
-        model, spec, data, train, validation, device, not before, state, keep
-    )
+    history = training.train(model, spec, data, train, validation, device, not before, state, keep)
     pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
     p_positive = training.predict(model, pictures, test, device)
     seconds = time.perf_counter() - started

@@ -92,14 +92,20 @@ class Study:
         names = tuple(n.strip() for n in datasets.split(",") if n.strip()) or tuple(there)
         for name in names:
             if name not in DATASETS:
-                raise ValueError(f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}")
+                raise ValueError(
+                    f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}"
+                )
         settings = _parse_overrides(overrides)
         if settings.get("init") is not None:
-            RunSpec(names[-1], init=settings["init"].removeprefix(names[-1] + ":"))  # raises if wrong
+            RunSpec(
+                names[-1], init=settings["init"].removeprefix(names[-1] + ":")
+            )  # raises if wrong
         if weights and not (project_root() / weights).is_file():
             raise FileNotFoundError(f"weights={weights!r}: there is no such file")
         backbone = backbone or PROFILES[profile]["all"].get("backbone", "hrnet_w48")
-        default = profile if not data_root else f"{profile}-{Path(os.path.abspath(root)).name}-{backbone}"
+        default = (
+            profile if not data_root else f"{profile}-{Path(os.path.abspath(root)).name}-{backbone}"
+        )
         return cls(
             name=study or default,
             profile=profile,
@@ -135,7 +141,11 @@ class Study:
     @property
     def note(self) -> str:
         """Markdown for the top of a notebook: on demo data that the numbers are a stand-in's."""
-        source = DEMO_NOTE if self.demo else f"Data: {', '.join(self.datasets)} in `{self.data_root.name}`."
+        source = (
+            DEMO_NOTE
+            if self.demo
+            else f"Data: {', '.join(self.datasets)} in `{self.data_root.name}`."
+        )
         changed = ", ".join(f"`{k}={v}`" for k, v in self.overrides.items())
         return (
             f"{source}\n\nStudy `{self.name}`, profile `{self.profile}`, backbone "
@@ -155,12 +165,14 @@ class Study:
         network = {k: v for k, v in own.items() if k not in PROTOCOL}
         settings = self._profile(dataset) | network
         if not self._pretrains_others(dataset):
-            settings |= own
+            settings = _changed(settings, own)
+        settings = _changed(settings, self._of(dataset))
         settings |= VARIANTS[variant] | {"init": self._init(dataset)} | changes
-        spec = _make(dataset, fold, settings | self._of(dataset))
+        spec = _make(dataset, fold, settings)
         before, pretrain = spec, {}
         for stage in spec.stages:
-            target = _make(stage, 0, self._profile(stage) | self._of(stage) | {"init": "scratch"})
+            target = _changed(self._profile(stage), self._of(stage)) | {"init": "scratch"}
+            target = _make(stage, 0, target)
             inherited = before.predecessor()
             changed = {
                 k: getattr(target, k)
@@ -243,6 +255,13 @@ class Study:
 
     def _pretrains_others(self, dataset: str) -> bool:
         return any(dataset in self._init(d).split(":") for d in self.datasets if d != dataset)
+
+
+def _changed(settings: dict, changes: dict) -> dict:
+    """Settings with changes; other epochs bring back the step that follows from them, a third."""
+    if "epochs" in changes:
+        settings = {k: v for k, v in settings.items() if k != "lr_step"}
+    return settings | changes
 
 
 def project_root() -> Path:

@@ -8,7 +8,8 @@ import pandas as pd
 import torch.nn.functional as F
 
 from .metrics import region_auc
-from .pipeline import centre_crop, load as load_picture
+from .pipeline import centre_crop
+from .pipeline import load as load_picture
 from .predict import load
 from .runs import build
 from .spec import Readings, RunSpec

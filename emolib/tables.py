@@ -161,7 +161,10 @@ def _methods(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "without_transfer": normal[normal["spec"].map(lambda s: not s.stages)],
         }
     if number == 7:
-        return {m: g for m, g in own[own["method"] != own["spec"].map(lambda s: s.model)].groupby("method")}
+        return {
+            m: g
+            for m, g in own[own["method"] != own["spec"].map(lambda s: s.model)].groupby("method")
+        }
     groups = {m: g for m, g in runs[~network].groupby("method")}
     normal = own[own["method"] == "normal"]
     return groups | ({"maiafa": normal} if len(normal) else {})

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trees import make_fi, make_roi, make_twitter, picture
 
 import emolib
-from trees import make_fi, make_roi, make_twitter, picture
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the real sets are not beside this checkout")

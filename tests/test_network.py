@@ -143,7 +143,9 @@ def test_afa_is_eq_6_to_8(levels, psi):
             weights = np.exp(weights) / np.exp(weights).sum()
         if psi == "sigmoid":
             weights = sigmoid(weights)
-        expected = np.concatenate([bilinear(c * w, 13, 17) for c, w in zip(C, weights, strict=True)])
+        expected = np.concatenate(
+            [bilinear(c * w, 13, 17) for c, w in zip(C, weights, strict=True)]
+        )
         np.testing.assert_allclose(F[n], expected, rtol=1e-9, atol=1e-12)
 
 
@@ -265,9 +267,8 @@ def test_hrnet_says_which_sizes_it_takes():
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    from safetensors.torch import save_file
-
     import timm
+    from safetensors.torch import save_file
 
     file = tmp_path / "resnet10t.safetensors"
     donor = timm.create_model("resnet10t")

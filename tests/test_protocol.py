@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from trees import make_fi, make_roi, make_twitter, picture
 
 import emolib
 from emolib import pipeline, runs, training
-from trees import make_fi, make_roi, make_twitter, picture
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
@@ -212,7 +212,9 @@ def test_a_chain_trains_its_first_stage_and_starts_from_its_chosen_epoch(root, t
     spec = tiny(init="fi:scratch", lr=1e-12, weight_decay=0.0)
     result = emolib.run(spec, root, tmp_path)
     before = tmp_path / "demo" / "runs" / spec.predecessor().id
-    assert (before / "metrics.json").exists() and "val_accuracy" in (before / "history.csv").read_text()
+    assert (before / "metrics.json").exists() and "val_accuracy" in (
+        before / "history.csv"
+    ).read_text()
     a, b = (load_file(f / "model.safetensors") for f in (before, result.folder))
     assert torch.allclose(a["classifier.0.weight"], b["classifier.0.weight"], atol=1e-9)
     (before / "model.safetensors").unlink()

@@ -8,10 +8,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from trees import make_fi, make_roi, make_twitter
 
 import emolib
 from emolib import demo
-from trees import make_fi, make_roi, make_twitter
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {"profile": "demo", "results_root": "results", "device": "auto"} | dict.fromkeys(
@@ -57,15 +57,18 @@ def test_overrides_act_on_the_own_runs_and_fi_dot_on_the_pretraining(root, tmp_p
     assert (before.epochs, before.readings.gate) == (4, "fused")
     assert before.image_size == plain.predecessor().image_size == 64
     assert before == experiment.spec("fi")
-    alone = study(root, tmp_path, overrides="epochs=3").only("fi").spec("fi")
-    assert alone.epochs == 3
+    alone = study(root, tmp_path, overrides="epochs=6").only("fi").spec("fi")
+    assert (alone.epochs, alone.lr_step) == (6, 2)
 
 
 def test_without_transfer_only_the_set_to_set_stage_is_gone(root, tmp_path):
     experiment = study(root, tmp_path, profile="paper", datasets="fi,twitter1")
     one, plain = experiment.spec("twitter1"), experiment.without_transfer()[0]
     assert plain.init == "imagenet" and plain.predecessor() is None
-    assert one.to_dict() | {"init": 0, "pretrain": 0} == plain.to_dict() | {"init": 0, "pretrain": 0}
+    assert one.to_dict() | {"init": 0, "pretrain": 0} == plain.to_dict() | {
+        "init": 0,
+        "pretrain": 0,
+    }
 
 
 @pytest.mark.parametrize("parameters, message", [
@@ -121,7 +124,9 @@ def test_a_notebook_runs_alone_from_any_folder_and_its_log_is_short(root, tmp_pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(done.stderr.splitlines()) < 100
-    outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", ())]
+    outputs = [
+        o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", ())
+    ]
     assert sum("image/png" in o.get("data", {}) for o in outputs) == 3
     assert any("AUC of D" in o.get("data", {}).get("text/html", "") for o in outputs)
     assert len(list((tmp_path / "r/s/runs").glob("*/metrics.json"))) == 5

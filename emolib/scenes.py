@@ -1,0 +1,341 @@
+"""Affective scenes: how the demo data's pictures are drawn.
+
+A cluttered scene holds one or two small emotional objects; they alone decide the label. The cues
+are those that psychology found to carry valence:
+
+- facial expression, V brows, bared teeth and mouth above all (Lundqvist & Öhman 2005);
+- round against angular shapes (Aronoff et al. 1992; Bar & Neta 2006);
+- brightness and saturation of the object (Valdez & Mehrabian 1994);
+- threatening against pleasant things (IAPS, Lang et al. 2008; Öhman & Mineka 2001).
+
+Expression and kind are for people. A small network trained for minutes goes mostly by shape and
+brightness, which every object also carries in its surround (`objects.draw_object`).
+
+Only the *arrangement* of colours says anything. Each picture also holds as many objects of the
+other valence, of the same sizes, taken apart: their very pixels come back as plain balls, boxes
+and books. Colour statistics of the whole picture are thereby the same for both labels. Scene,
+light and clutter are drawn without looking at the label.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageChops, ImageFilter
+from scipy import ndimage
+
+from .objects import INK, OVERSAMPLING, Pen, draw_object, hsv
+
+# ---- scenes and neutral things ----
+
+
+def _tone(rng, hue, saturation, value):
+    return hsv(
+        hue + rng.normal(0, 0.03),
+        min(1, saturation * rng.uniform(0.6, 1.4)),
+        min(1, value * rng.uniform(0.8, 1.15)),
+    )
+
+
+def _gradient(pen, top, bottom):
+    ramp = np.linspace(top, bottom, pen.image.height)[:, None]
+    ramp = np.broadcast_to(ramp, (pen.image.height, pen.image.width, 3))
+    pen.image.paste(Image.fromarray(ramp.astype(np.uint8)))
+
+
+def _tree(pen, x, y, size, rng):
+    leaf = _tone(rng, rng.choice([0.1, 0.27, 0.33]), 0.5, 0.6)
+    pen.box(x - 0.06 * size, y - 0.5 * size, x + 0.06 * size, y, _tone(rng, 0.08, 0.5, 0.4))
+    if rng.uniform() < 0.5:
+        pen.disc(x, y - 0.65 * size, 0.3 * size, leaf, 0.38 * size)
+    else:
+        pen.shape(
+            leaf,
+            (x - 0.32 * size, y - 0.25 * size),
+            (x, y - size),
+            (x + 0.32 * size, y - 0.25 * size),
+        )
+
+
+def _house(pen, x, y, size, rng):
+    pen.box(x - 0.4 * size, y - 0.6 * size, x + 0.4 * size, y, _tone(rng, rng.uniform(), 0.3, 0.75))
+    roof = _tone(rng, rng.choice([0.02, 0.08, 0.6]), 0.5, 0.5)
+    pen.shape(
+        roof, (x - 0.48 * size, y - 0.6 * size), (x, y - size), (x + 0.48 * size, y - 0.6 * size)
+    )
+    pane = _tone(rng, rng.choice([0.14, 0.58]), 0.4, 0.7)
+    for dx in (-0.26, 0.1):
+        pen.box(x + dx * size, y - 0.5 * size, x + (dx + 0.16) * size, y - 0.32 * size, pane)
+    pen.box(x - 0.08 * size, y - 0.26 * size, x + 0.08 * size, y, roof)
+
+
+def _car(pen, x, y, size, rng):
+    paint = _tone(rng, rng.uniform(), 0.6, 0.7)
+    pen.shape(
+        paint,
+        (x - 0.28 * size, y - 0.25 * size),
+        (x - 0.16 * size, y - 0.45 * size),
+        (x + 0.16 * size, y - 0.45 * size),
+        (x + 0.3 * size, y - 0.25 * size),
+    )
+    pen.box(x - 0.5 * size, y - 0.28 * size, x + 0.5 * size, y - 0.08 * size, paint)
+    for dx in (-0.28, 0.28):
+        pen.disc(x + dx * size, y - 0.08 * size, 0.1 * size, INK)
+
+
+def _lamp(pen, x, y, size, rng):
+    pen.box(x - 0.02 * size, y - 0.8 * size, x + 0.02 * size, y, INK)
+    shade = _tone(rng, rng.uniform(), 0.4, 0.8)
+    pen.shape(
+        shade,
+        (x - 0.2 * size, y - 0.7 * size),
+        (x - 0.1 * size, y - size),
+        (x + 0.1 * size, y - size),
+        (x + 0.2 * size, y - 0.7 * size),
+    )
+
+
+def _scatter(pen, rng, kinds, ground, count):
+    """Neutral things standing on the ground, the far ones first and smaller."""
+    for depth in np.sort(rng.uniform(0, 1, count)):
+        thing = kinds[rng.integers(len(kinds))]
+        y = ground + depth * (pen.height - ground)
+        thing(pen, rng.uniform(0, pen.width), y, rng.uniform(0.22, 0.4) * (0.6 + 0.6 * depth), rng)
+
+
+def _meadow(pen, rng):
+    _gradient(pen, _tone(rng, 0.58, 0.45, 0.8), _tone(rng, rng.choice([0.1, 0.55]), 0.2, 0.9))
+    horizon = pen.height * rng.uniform(0.35, 0.55)
+    pen.disc(rng.uniform(0, pen.width), horizon + 0.4, 0.7, _tone(rng, 0.3, 0.3, 0.6), 0.55)
+    pen.box(0, horizon, pen.width, pen.height, _tone(rng, 0.26, 0.45, 0.65))
+    _scatter(pen, rng, [_tree, _tree, _house], horizon, int(rng.integers(3, 7)))
+
+
+def _room(pen, rng):
+    wall = rng.uniform()
+    _gradient(pen, _tone(rng, wall, 0.25, 0.75), _tone(rng, wall, 0.3, 0.85))
+    floor = pen.height * rng.uniform(0.6, 0.75)
+    pen.box(0, floor, pen.width, pen.height, _tone(rng, 0.08, 0.45, 0.6))
+    x = rng.uniform(0, 0.6) * pen.width
+    pen.box(x, 0.1, x + 0.4, 0.5, _tone(rng, 0.08, 0.3, 0.5))
+    pen.box(x + 0.03, 0.13, x + 0.37, 0.47, _tone(rng, 0.58, 0.35, 0.8))
+    table, seat = rng.uniform(0, 0.6) * pen.width, _tone(rng, rng.uniform(), 0.4, 0.55)
+    pen.box(table, floor - 0.2, table + 0.5, floor - 0.15, seat)
+    for dx in (0.03, 0.43):
+        pen.box(table + dx, floor - 0.15, table + dx + 0.04, floor + 0.1, seat)
+    _scatter(pen, rng, [_lamp], floor, int(rng.integers(1, 3)))
+
+
+def _street(pen, rng):
+    _gradient(pen, _tone(rng, 0.58, 0.3, 0.7), _tone(rng, 0.1, 0.15, 0.85))
+    road = pen.height * rng.uniform(0.6, 0.75)
+    pen.box(0, road, pen.width, pen.height, _tone(rng, 0.6, 0.08, 0.5))
+    for x in np.arange(0.1, pen.width + 0.3, 0.36):
+        _house(pen, x, road, rng.uniform(0.38, 0.62), rng)
+    _scatter(pen, rng, [_car, _car, _lamp], road + 0.1, int(rng.integers(2, 5)))
+
+
+def _beach(pen, rng):
+    _gradient(pen, _tone(rng, 0.57, 0.4, 0.85), _tone(rng, rng.choice([0.06, 0.55]), 0.25, 0.9))
+    horizon = pen.height * rng.uniform(0.3, 0.45)
+    shore = horizon + pen.height * rng.uniform(0.15, 0.3)
+    pen.box(0, horizon, pen.width, shore, _tone(rng, 0.55, 0.5, 0.65))
+    for y in np.arange(horizon + 0.05, shore, 0.07):
+        x = rng.uniform(0, pen.width)
+        pen.line(_tone(rng, 0.55, 0.2, 0.85), 0.012, (x, y), (x + 0.25, y))
+    pen.box(0, shore, pen.width, pen.height, _tone(rng, 0.11, 0.35, 0.82))
+    for _ in range(int(rng.integers(1, 4))):
+        x, y = rng.uniform(0, pen.width), rng.uniform(shore, pen.height)
+        pen.line(INK, 0.015, (x, y), (x, y - 0.3))
+        pen.chord(x, y - 0.25, 0.18, 180, 360, _tone(rng, rng.uniform(), 0.5, 0.8))
+
+
+def _shelf(pen, rng):
+    back = rng.uniform()
+    _gradient(pen, _tone(rng, back, 0.2, 0.6), _tone(rng, back, 0.25, 0.7))
+    for y in np.arange(0.3, pen.height + 0.3, rng.uniform(0.3, 0.4)):
+        x = 0.0
+        while x < pen.width:
+            width, height = rng.uniform(0.05, 0.16), rng.uniform(0.1, 0.22)
+            if rng.uniform() < 0.6:
+                pen.box(x, y - height, x + width, y, _tone(rng, rng.uniform(), 0.4, 0.65))
+            x += width + 0.01
+        pen.box(0, y, pen.width, y + 0.03, _tone(rng, 0.08, 0.45, 0.5))
+
+
+SCENES = (_meadow, _room, _street, _beach, _shelf)
+
+
+def _take_apart(thing, rng):
+    """Plain balls, boxes and books that together have the very pixels of the object."""
+    pixels = np.asarray(thing).reshape(-1, 4)
+    pixels = pixels[pixels[:, 3] > 0].astype(int)
+    opaque = Image.fromarray(pixels[None, :, :3].astype(np.uint8))
+    cluster = np.asarray(opaque.quantize(6, kmeans=2))[0]
+    parts = []
+    for i in np.unique(cluster):
+        members = pixels[cluster == i]
+        # The purest in the middle, see-through ones last: they become the rim.
+        impurity = abs(members[:, :3] - np.median(members[:, :3], axis=0)).sum(axis=1)
+        members = members[np.argsort(impurity - 9 * members[:, 3], kind="stable")]
+        side = math.ceil(1.3 * math.sqrt(len(members)))
+        y, x = np.indices((side, side)) - (side - 1) / 2
+        across = rng.choice([1.0, 1.0, 0.85, 1.2])
+        away = (
+            np.hypot(x, y) if rng.uniform() < 0.4 else np.maximum(abs(x) * across, abs(y) / across)
+        )
+        part = np.zeros((side**2, 4), np.uint8)
+        part[np.argsort(away, axis=None, kind="stable")[: len(members)]] = members
+        parts.append(Image.fromarray(part.reshape(side, side, 4)))
+    return parts
+
+
+# ---- one look for each set ----
+
+
+def _snapshot(picture, rng):
+    """Uneven light, a slight blur, sensor noise."""
+    pixels = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.4)), np.float32)
+    y, x = np.mgrid[-1 : 1 : picture.height * 1j, -1 : 1 : picture.width * 1j]
+    turn = rng.uniform(0, 2 * math.pi)
+    light = 1 + 0.12 * (x * math.cos(turn) + y * math.sin(turn)) - 0.06 * (x**2 + y**2)
+    noise = rng.normal(0, rng.uniform(2, 6), pixels.shape)
+    return pixels * light[:, :, None] + noise
+
+
+def _poster(picture, rng):
+    """Strong inks, printed through a screen."""
+    pixels = np.asarray(picture, np.float32)
+    grey = pixels.mean(axis=2, keepdims=True)
+    y, x = np.indices(pixels.shape[:2])
+    screen = np.sin(2.1 * (x + y) + rng.uniform(0, 6)) * np.sin(2.1 * (x - y) + rng.uniform(0, 6))
+    contrast = rng.uniform(0.95, 1.3)
+    return 128 + contrast * (grey + 1.15 * (pixels - grey) - 128) + 12 * screen[:, :, None]
+
+
+def _painting(picture, rng):
+    """Muted pigments, dragged along slanting strokes, on canvas."""
+    height, width = picture.height, picture.width
+    y, x = np.indices((height, width))
+    strokes = ndimage.gaussian_filter(rng.normal(0, 1, (height, 400)), (4, 0.6))
+    slant = rng.uniform(-1, 1)  # each row of strokes is the one above, shifted
+    strokes = strokes[y, (x + np.round(slant * y)).astype(int) % 400] / strokes.std()
+    dragged = np.clip(y + np.round(0.6 * strokes).astype(int), 0, height - 1)
+    pixels = np.asarray(picture, np.float32)[dragged, x]
+    grey = pixels.mean(axis=2, keepdims=True)
+    muted = 0.9 * (grey + rng.uniform(0.5, 0.9) * (pixels - grey)) + 0.1 * np.array([236, 220, 190])
+    weave = np.where((x + y) % 2, 3, -3)
+    grain = rng.normal(0, 5, pixels.shape)
+    return np.round(muted / 12) * 12 + (4 * strokes + weave)[:, :, None] + grain
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How the pictures of a set look.
+
+    `finish` turns the drawn picture into H×W×3 floats; `outline` is the width of the ink round
+    the objects, in pixels; `shaded` lights them from one side; `quality` is the JPEG's.
+    """
+
+    finish: Callable
+    outline: int
+    shaded: bool
+    quality: int
+
+
+STYLES = {
+    "fi": Style(_snapshot, outline=0, shaded=True, quality=90),
+    "twitter1": Style(_poster, outline=1, shaded=False, quality=80),
+    "emotionroi": Style(_painting, outline=0, shaded=False, quality=92),
+}
+
+
+# ---- the picture ----
+
+
+def _object(kind, side, style, rng):
+    """The object, slightly turned, as RGBA; `side` in pixels of the finished picture."""
+    patch = draw_object(kind, side * OVERSAMPLING, style.outline * OVERSAMPLING, rng).convert(
+        "RGBa"
+    )
+    patch = patch.rotate(rng.uniform(-10, 10), Image.Resampling.BILINEAR, expand=True)
+    patch = patch.reduce(OVERSAMPLING).convert("RGBA")
+    if not style.shaded:
+        return patch
+    light = np.linspace(0.13, -0.13, patch.width)  # from the upper left
+    pixels = np.array(patch, np.float32)
+    pixels[:, :, :3] *= (1 + light[:, None] + light)[:, :, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def _put(pen, thing, x, y):
+    """Put the thing with its centre at (x, y), in short sides."""
+    left, top = round(x * pen.unit - thing.width / 2), round(y * pen.unit - thing.height / 2)
+    pen.image.paste(thing, (left, top), thing)
+
+
+def _free_spot(pen, side, taken, rng):
+    """The centre, of a few within the central 85%, where a square overlaps least with `taken`."""
+    best, least = None, math.inf
+    for _ in range(25):
+        x = rng.uniform(0.075 * pen.width + side / 2, 0.925 * pen.width - side / 2)
+        y = rng.uniform(0.075 * pen.height + side / 2, 0.925 * pen.height - side / 2)
+        overlap = 0.0
+        for other_x, other_y, other_side in taken:
+            reach = (side + other_side) / 2
+            overlap += max(0, reach - abs(x - other_x)) * max(0, reach - abs(y - other_y))
+        if overlap < least:
+            best, least = (x, y, side), overlap
+        if not overlap:
+            break
+    return best
+
+
+def draw_picture(shown, counterparts, clutter, style, rng):
+    """Draw one picture.
+
+    `shown` names one or two objects (keys of POSITIVE and NEGATIVE) to draw. `counterparts` are
+    taken apart, the i-th at the size of the i-th object shown: 1/8 to 1/2 of the short side.
+    So are those of `clutter`, at sizes of their own.
+
+    Returns the RGB picture (short side 96 to 128 pixels, long side up to 1.5 times that) and the
+    stimuli map: a grey picture of the same size, 255 on the objects shown, with soft edges.
+    """
+    short = int(rng.integers(96, 129))
+    size = (short, round(short * rng.uniform(1, 1.5)))
+    size = size[:: rng.choice([-1, 1])]
+    picture = Image.new("RGB", (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING))
+    SCENES[rng.integers(len(SCENES))](Pen(picture, short * OVERSAMPLING), rng)
+    picture = picture.reduce(OVERSAMPLING)
+    # Distance makes the scene paler than what stands in front of it.
+    air = _tone(rng, rng.uniform(), 0.15, 0.65)
+    picture.paste(air, mask=Image.new("L", size, int(rng.integers(50, 120))))
+
+    pen, regions, stimuli = Pen(picture, short), [], Image.new("L", size)
+    for i in range(len(shown)):
+        # Two large objects would not fit side by side.
+        side = rng.uniform(1 / 8, 1 / 2 if i == 0 else 1 / 3)
+        regions.append(_free_spot(pen, side, regions, rng))
+        x, y, _ = regions[-1]
+        spot = Image.new("L", size)
+        Pen(spot, short).disc(x, y, side / 2, 255)
+        spot = spot.filter(ImageFilter.GaussianBlur(0.06 * side * short))
+        stimuli = ImageChops.lighter(stimuli, spot)
+    taken = list(regions)
+    sides = [side for _, _, side in regions[: len(counterparts)]]
+    sides += rng.uniform(1 / 8, 1 / 2, len(clutter)).tolist()
+    for kind, side in zip([*counterparts, *clutter], sides, strict=True):
+        whole = _object(kind, round(side * short), style, rng)
+        for part in _take_apart(whole, rng):
+            taken.append(_free_spot(pen, part.width / short, taken, rng))
+            _put(pen, part, *taken[-1][:2])
+    for kind, (x, y, side) in zip(shown, regions, strict=True):  # last: nothing may hide them
+        _put(pen, _object(kind, round(side * short), style, rng), x, y)
+
+    # Exposure, haze and the colour of the light.
+    pixels = 255 * (style.finish(picture, rng).clip(0, 255) / 255) ** rng.uniform(0.75, 1.3)
+    haze = rng.uniform(0, 0.2)
+    pixels = (1 - haze) * pixels + haze * 255 * rng.uniform(0.3, 0.8)
+    pixels *= rng.uniform(0.75, 1.1) * rng.normal(1, 0.06, 3)
+    return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8)), stimuli
