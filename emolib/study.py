@@ -12,11 +12,17 @@ from .spec import DATASETS, Readings, RunSpec, parse
 # Settings of each profile, by RunSpec's names: those of every run, and those of one set alone.
 # "paper" is Table 6, RunSpec's own defaults. "demo" is small enough for two CPU cores.
 PROFILES = {
-    "paper": {"all": {}, "fi": {"init": "imagenet"}, "small": {"init": "fi:imagenet"}},
+    "paper": {
+        "all": {},
+        "fi": {"init": "imagenet"},
+        "small": {"init": "fi:imagenet"},
+        "rivals": {},
+    },
     "demo": {
         "all": {"backbone": "hrnet_w18_small", "image_size": 64},
         "fi": {"init": "scratch", "epochs": 12, "lr": 0.03, "lr_step": 10},
         "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.01, "lr_step": 2},
+        "rivals": {"epochs": 2},  # a ResNet-101 costs as much as ten of the small networks
     },
 }
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
@@ -202,7 +208,7 @@ class Study:
             replace(spec, model=model, backbone=model)
             for dataset in self.datasets
             for model in RIVALS.get(dataset, ())
-            for spec in self.specs(datasets=[dataset])
+            for spec in self.specs(datasets=[dataset], **PROFILES[self.profile]["rivals"])
         ]
 
     def ablations(self) -> list[RunSpec]:
