@@ -20,7 +20,7 @@ SET_NUMBERS = {"fi": 0, "twitter1": 1, "emotionroi": 2}
 SMALLEST = 24  # below it a fold or an emotion could be empty
 CHUNK = 25  # pictures handed to a process at a time
 AMBIGUOUS = 0.04  # share of pictures with two objects of opposite valence
-TWO_OBJECTS = 0.25  # share of the others with two objects of the same valence
+TWO_OBJECTS = 0.4  # share of the others with two objects of the same valence
 
 # The shares are those of the real sets: FI's emotions (You et al. 2016) scaled to the paper's
 # 70.94% positive, Twitter I's three-agree labels, EmotionROI's equal sixths.

@@ -314,8 +314,9 @@ def draw_picture(shown, counterparts, clutter, style, rng):
 
     pen, regions, stimuli = Pen(picture, short), [], Image.new("L", size)
     for i in range(len(shown)):
-        # Two large objects would not fit side by side.
-        side = rng.uniform(1 / 8, 1 / 2 if i == 0 else 1 / 3)
+        # Two large objects would not fit side by side. Small ones are the rarer: a network that
+        # trains for a minute must find enough that it can see.
+        side = 1 / 8 + (3 / 8 if i == 0 else 5 / 24) * rng.beta(2.5, 1)
         regions.append(_free_spot(pen, side, regions, rng))
         x, y, _ = regions[-1]
         spot = Image.new("L", size)
@@ -335,7 +336,7 @@ def draw_picture(shown, counterparts, clutter, style, rng):
 
     # Exposure, haze and the colour of the light.
     pixels = 255 * (style.finish(picture, rng).clip(0, 255) / 255) ** rng.uniform(0.75, 1.3)
-    haze = rng.uniform(0, 0.2)
+    haze = rng.uniform(0, 0.15)
     pixels = (1 - haze) * pixels + haze * 255 * rng.uniform(0.3, 0.8)
     pixels *= rng.uniform(0.75, 1.1) * rng.normal(1, 0.06, 3)
     return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8)), stimuli

@@ -20,7 +20,7 @@ PROFILES = {
     },
     "demo": {
         "all": {"backbone": "hrnet_w18_small", "image_size": 64},
-        "fi": {"init": "scratch", "epochs": 12, "lr": 0.03, "lr_step": 10},
+        "fi": {"init": "scratch", "epochs": 12, "lr": 0.02, "lr_step": 10},
         "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.01, "lr_step": 2},
         "rivals": {"epochs": 2},  # a ResNet-101 costs as much as ten of the small networks
     },
