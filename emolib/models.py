@@ -99,7 +99,7 @@ def _timm(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Mod
             f"timm could not download the ImageNet weights of {name!r} ({type(error).__name__}). "
             f'On a machine with a network: python -c "import timm; from safetensors.torch import '
             f"save_file; save_file(timm.create_model('{name}', pretrained=True).state_dict(), "
-            f"'{name}.safetensors')\"; then pass weights='{name}.safetensors' here. "
+            f"'{name}.safetensors')\"; then pass that file, or a folder that holds it, as weights. "
             "Or start from random weights with init='scratch' (':scratch' at the end of a chain)."
         ) from error
     finally:

@@ -73,7 +73,7 @@ def run(
     difference, and whatever `open_dataset` and `create_model` raise, before any training starts.
     """
     places = Places(Path(data_root), Path(results_root) / study, str(weights or ""), device)
-    _prepare(spec, places)
+    check([spec], places)
     return _run(spec, places)
 
 
@@ -96,9 +96,8 @@ def run_all(
         raise ValueError(f"executor={executor!r}: there is only 'local'")
     specs = list(specs)
     places = Places(Path(data_root), Path(results_root) / study, str(weights or ""), device)
+    check(specs, places)
     on_gpu = pick_device(device).type != "cpu"
-    for spec in dict.fromkeys(specs):
-        _prepare(spec, places)
     started = time.perf_counter()
     trained = 0
     for stage in _stages(specs, places):
@@ -110,10 +109,17 @@ def run_all(
             _side_by_side(stage, places)
     results = {spec: _run(spec, places) for spec in dict.fromkeys(specs)}
     print(
-        f"{len(results)} runs: {trained} trained (with those they start from), "
+        f"{len(results)} in all: {trained} trained (with those they start from), "
         f"{time.perf_counter() - started:.0f} s"
     )
     return [results[spec] for spec in specs]
+
+
+def check(specs, places: Places) -> None:
+    """Raises what is wrong with any of the runs (data, fold, network, weights), training none."""
+    pick_device(places.device)
+    for spec in dict.fromkeys(specs):
+        _prepare(spec, places)
 
 
 def _stages(specs, places: Places) -> list[list[RunSpec]]:
@@ -243,7 +249,7 @@ def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch
     The fully connected layers of a fine-tuning start from its predecessor's too.
     """
     torch.manual_seed(derived_seed(spec.seed))
-    options = {}
+    weights, options = weights_file(spec, weights), {}
     if spec.model == "maiafa":
         names = ("backbone", "mai", "afa", "readings", "width", "dropout")
         options = {name: getattr(spec, name) for name in names}
@@ -266,11 +272,19 @@ def is_complete(folder: Path) -> bool:
     return (folder / "metrics.json").exists()
 
 
+def weights_file(spec: RunSpec, weights: str) -> str:
+    """The file of this run's ImageNet weights: `weights`, or in the folder `weights`."""
+    if weights and Path(weights).is_dir():
+        return str(Path(weights) / f"{spec.backbone}.safetensors")
+    return str(weights)
+
+
 def weights_hash(spec: RunSpec, weights: str) -> str:
     """What the chain starts from: "scratch", a local file's hash, or "timm:" and the model name."""
     if spec.init.endswith("scratch"):
         return "scratch"
-    return f"sha256:{sha256(Path(weights))[:16]}" if weights else f"timm:{spec.backbone}"
+    file = weights_file(spec, weights)
+    return f"sha256:{sha256(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
 
 
 def pick_device(name: str) -> torch.device:

@@ -106,8 +106,8 @@ class Study:
             RunSpec(
                 names[-1], init=settings["init"].removeprefix(names[-1] + ":")
             )  # raises if wrong
-        if weights and not (project_root() / weights).is_file():
-            raise FileNotFoundError(f"weights={weights!r}: there is no such file")
+        if weights and not (project_root() / weights).exists():
+            raise FileNotFoundError(f"weights={weights!r}: there is no such file or folder")
         backbone = backbone or PROFILES[profile]["all"].get("backbone", "hrnet_w48")
         default = (
             profile if not data_root else f"{profile}-{Path(os.path.abspath(root)).name}-{backbone}"
@@ -216,13 +216,22 @@ class Study:
         return [spec for variant in VARIANTS for spec in self.specs(variant)]
 
     def run(self, specs) -> list[RunResult]:
-        """`run_all` in this study, all checked first. `weights` is of the study's backbone; a
-        rival takes timm's own."""
-        specs = list(specs)
+        """`run_all` in this study, all checked first. Where `weights` is a file it is the study's
+        backbone's, and a rival takes timm's own; a folder holds everybody's."""
+        specs, results = list(specs), {}
         mine = [s for s in specs if s.backbone == self.backbone]
         others = [s for s in specs if s.backbone != self.backbone]
-        results = dict(zip(mine, self._run_all(mine, self.weights), strict=True))
-        results |= zip(others, self._run_all(others, ""), strict=True)
+        folder = self.weights if Path(self.weights).is_dir() else ""
+        groups = [(mine, self.weights), (others, folder if self.weights else "")]
+        for group, weights in groups:
+            places = runs.Places(self.data_root, self.folder, weights, self.device)
+            runs.check(group, places)
+        for group, weights in groups:
+            if group:
+                found = runs.run_all(
+                    group, self.data_root, self.results_root, self.name, weights, self.device
+                )
+                results |= zip(group, found, strict=True)
         return [results[spec] for spec in specs]
 
     def build_tables(self) -> dict:
@@ -230,13 +239,6 @@ class Study:
         wanted = [*self.ablations(), *self.without_transfer(), *self.rivals()]
         built = tables.build(self.results_root, self.name, wanted)
         return built[self.name]
-
-    def _run_all(self, specs: list[RunSpec], weights: str) -> list[RunResult]:
-        if not specs:
-            return []
-        return runs.run_all(
-            specs, self.data_root, self.results_root, self.name, weights, self.device
-        )
 
     def _profile(self, dataset: str) -> dict:
         profile = PROFILES[self.profile]
