@@ -15,9 +15,9 @@ def whole(path: Path):
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
-    os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
     try:
         yield Path(name)
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
         os.replace(name, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

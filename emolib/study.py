@@ -20,8 +20,8 @@ PROFILES = {
     },
     "demo": {
         "all": {"backbone": "hrnet_w18_small", "image_size": 64},
-        "fi": {"init": "scratch", "epochs": 12, "lr": 0.02, "lr_step": 10},
-        "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.01, "lr_step": 2},
+        "fi": {"init": "scratch", "epochs": 10, "lr": 0.02, "lr_step": 8},
+        "small": {"init": "fi:scratch", "epochs": 2, "lr": 0.01, "lr_step": 1},
         "rivals": {"epochs": 2},  # a ResNet-101 costs as much as ten of the small networks
     },
 }
