@@ -151,7 +151,7 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
                 label="ours, 95% interval",
             )  # fmt: skip
             axis.set_yticks(places, rows["method"])
-            axis.set(title=f"{NAMES[name]}: {metric}", xlim=(35, 101), ylim=(-0.6, len(rows) - 0.4))
+            axis.set(title=f"{NAMES[name]}: {metric}", xlim=(20, 101), ylim=(-0.6, len(rows) - 0.4))
             axis.grid(axis="x", alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("percent")
