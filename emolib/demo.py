@@ -14,7 +14,7 @@ from .datasets import DEMO_MARK
 from .objects import NEGATIVE, POSITIVE
 from .scenes import STYLES, draw_picture
 
-VERSION = 1  # raise it when the same seed gives other pictures: old demo data is then refused
+VERSION = 2  # raise it when the same seed gives other pictures: old demo data is then refused
 DEFAULT_SIZES = {"fi": 800, "twitter1": 200, "emotionroi": 300}
 SET_NUMBERS = {"fi": 0, "twitter1": 1, "emotionroi": 2}
 SMALLEST = 24  # below it a fold or an emotion could be empty

@@ -12,9 +12,10 @@ Expression and kind are for people. A small network trained for minutes goes mos
 brightness, which every object also carries in its surround (`objects.draw_object`).
 
 Only the *arrangement* of colours says anything. Each picture also holds as many objects of the
-other valence, of the same sizes, taken apart: their very pixels come back as plain balls, boxes
-and books. Colour statistics of the whole picture are thereby the same for both labels. Scene,
-light and clutter are drawn without looking at the label.
+other valence, of the same sizes, taken apart: their very pixels come back as confetti, plain dots
+and squares a few pixels wide, all over the scene. Colour statistics of the whole picture are
+thereby the same for both labels. Scene, light and the rest of the confetti are drawn without
+looking at the label.
 """
 
 import dataclasses
@@ -167,8 +168,11 @@ def _shelf(pen, rng):
 SCENES = (_meadow, _room, _street, _beach, _shelf)
 
 
+CONFETTI = 40  # pixels of one piece, at most
+
+
 def _take_apart(thing, rng):
-    """Plain balls, boxes and books that together have the very pixels of the object."""
+    """Plain dots and squares that together have the very pixels of the object."""
     pixels = np.asarray(thing).reshape(-1, 4)
     pixels = pixels[pixels[:, 3] > 0].astype(int)
     opaque = Image.fromarray(pixels[None, :, :3].astype(np.uint8))
@@ -176,18 +180,16 @@ def _take_apart(thing, rng):
     parts = []
     for i in np.unique(cluster):
         members = pixels[cluster == i]
-        # The purest in the middle, see-through ones last: they become the rim.
+        # Like with like, see-through ones last: they become the rim.
         impurity = abs(members[:, :3] - np.median(members[:, :3], axis=0)).sum(axis=1)
         members = members[np.argsort(impurity - 9 * members[:, 3], kind="stable")]
-        side = math.ceil(1.3 * math.sqrt(len(members)))
-        y, x = np.indices((side, side)) - (side - 1) / 2
-        across = rng.choice([1.0, 1.0, 0.85, 1.2])
-        away = (
-            np.hypot(x, y) if rng.uniform() < 0.4 else np.maximum(abs(x) * across, abs(y) / across)
-        )
-        part = np.zeros((side**2, 4), np.uint8)
-        part[np.argsort(away, axis=None, kind="stable")[: len(members)]] = members
-        parts.append(Image.fromarray(part.reshape(side, side, 4)))
+        for few in np.array_split(members, math.ceil(len(members) / CONFETTI)):
+            side = math.ceil(1.3 * math.sqrt(len(few)))
+            y, x = np.indices((side, side)) - (side - 1) / 2
+            away = np.hypot(x, y) if rng.uniform() < 0.4 else np.maximum(abs(x), abs(y))
+            part = np.zeros((side**2, 4), np.uint8)
+            part[np.argsort(away, axis=None, kind="stable")[: len(few)]] = few
+            parts.append(Image.fromarray(part.reshape(side, side, 4)))
     return parts
 
 
@@ -276,7 +278,7 @@ def _put(pen, thing, x, y):
 
 
 def _free_spot(pen, side, taken, rng):
-    """The centre, of a few within the central 85%, where a square overlaps least with `taken`."""
+    """A square (centre, side) in the central 85%: of a few the one that overlaps `taken` least."""
     best, least = None, math.inf
     for _ in range(25):
         x = rng.uniform(0.075 * pen.width + side / 2, 0.925 * pen.width - side / 2)
@@ -290,6 +292,20 @@ def _free_spot(pen, side, taken, rng):
         if not overlap:
             break
     return best
+
+
+def _spots(pen, count, regions, rng):
+    """`count` places spread evenly over the picture outside the regions."""
+    pitch = 0.16
+    while True:
+        y, x = np.mgrid[pitch / 2 : pen.height : pitch, pitch / 2 : pen.width : pitch]
+        spots = np.stack([x.ravel(), y.ravel()], axis=1)
+        spots += rng.uniform(-0.3, 0.3, spots.shape) * pitch
+        for left, top, side in regions:
+            spots = spots[np.hypot(spots[:, 0] - left, spots[:, 1] - top) > side / 2 + 0.03]
+        if len(spots) >= count:
+            return rng.permutation(spots)[:count]
+        pitch *= 0.93
 
 
 def draw_picture(shown, counterparts, clutter, style, rng):
@@ -323,14 +339,14 @@ def draw_picture(shown, counterparts, clutter, style, rng):
         Pen(spot, short).disc(x, y, side / 2, 255)
         spot = spot.filter(ImageFilter.GaussianBlur(0.06 * side * short))
         stimuli = ImageChops.lighter(stimuli, spot)
-    taken = list(regions)
+    parts = []
     sides = [side for _, _, side in regions[: len(counterparts)]]
     sides += rng.uniform(1 / 8, 1 / 2, len(clutter)).tolist()
     for kind, side in zip([*counterparts, *clutter], sides, strict=True):
         whole = _object(kind, round(side * short), style, rng)
-        for part in _take_apart(whole, rng):
-            taken.append(_free_spot(pen, part.width / short, taken, rng))
-            _put(pen, part, *taken[-1][:2])
+        parts += _take_apart(whole, rng)
+    for part, (x, y) in zip(parts, _spots(pen, len(parts), regions, rng), strict=True):
+        _put(pen, part, x, y)
     for kind, (x, y, side) in zip(shown, regions, strict=True):  # last: nothing may hide them
         _put(pen, _object(kind, round(side * short), style, rng), x, y)
 
