@@ -5,7 +5,8 @@ from .datasets import Dataset, open_dataset
 from .demo import make_demo_data
 from .models import create_model
 from .predict import Predictor, load
-from .runs import RunResult, run, run_all
+from .run_folder import RunResult
+from .runs import run, run_all
 from .spec import Readings, RunSpec
 from .study import Study
 

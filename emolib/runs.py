@@ -1,49 +1,25 @@
 """RunSpec → run folder: train, resume or reuse; and many of them.
 
-A run folder is complete exactly when metrics.json is there, which is written last. Every file is
-whole or absent. checkpoint.pt holds an unfinished run's last epoch.
+What is kept of a run and how it is recognised is in `run_folder`.
 """
 
 import functools
-import os
-import platform
-import subprocess
-import sys
 import time
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import joblib
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from . import progress, training
+from . import progress, run_folder, training
 from .datasets import open_dataset
-from .files import read_json, sha256, whole, write_csv, write_json
-from .metrics import scores
+from .files import sha256, write_json
 from .models import create_model
 from .pipeline import Pictures, derived_seed, in_memory
+from .run_folder import RunResult, is_complete
 from .spec import RunSpec
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A complete run, read from its folder."""
-
-    spec: RunSpec
-    folder: Path
-    metrics: dict  # accuracy, recall in percent; n
-    reused: bool = False
-
-    @property
-    def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "history.csv")
-
-    @property
-    def predictions(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "predictions.csv")
 
 
 @dataclass(frozen=True)
@@ -54,6 +30,10 @@ class Places:
     study: Path  # <results_root>/<study>
     weights: str = ""
     device: str = "auto"
+
+    @classmethod
+    def of(cls, data_root, results_root, study: str, weights, device: str) -> "Places":
+        return cls(Path(data_root), Path(results_root) / study, str(weights or ""), device)
 
     def folder(self, spec: RunSpec) -> Path:
         return self.study / "runs" / spec.id
@@ -72,7 +52,7 @@ def run(
     ValueError where a run folder was made with other data, weights or settings, naming the
     difference, and whatever `open_dataset` and `create_model` raise, before any training starts.
     """
-    places = Places(Path(data_root), Path(results_root) / study, str(weights or ""), device)
+    places = Places.of(data_root, results_root, study, weights, device)
     check([spec], places)
     return _run(spec, places)
 
@@ -95,7 +75,7 @@ def run_all(
     if executor != "local":
         raise ValueError(f"executor={executor!r}: there is only 'local'")
     specs = list(specs)
-    places = Places(Path(data_root), Path(results_root) / study, str(weights or ""), device)
+    places = Places.of(data_root, results_root, study, weights, device)
     check(specs, places)
     on_gpu = pick_device(device).type != "cpu"
     started = time.perf_counter()
@@ -176,8 +156,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
     else:
-        network = replace(spec, dataset="fi", init=spec.init, fold=0, seed=0, lr=None, lr_step=None)
-        _try_network(network, places.weights)
+        _try_network(replace(spec, fold=0, seed=0), places.weights)
 
 
 @functools.lru_cache(maxsize=16)
@@ -194,15 +173,15 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
         "weights": weights_hash(spec, places.weights),
     }
     if is_complete(folder):
-        _check_same(folder, spec, identity)
+        run_folder.check_same(folder, spec, identity)
         if not with_weights or (folder / "model.safetensors").exists():
-            return read(folder, reused=True)
+            return run_folder.read(folder, reused=True)
     before = spec.predecessor()
     if before:
         before = _run(before, places, with_weights=True).folder / "model.safetensors"
 
     device = pick_device(places.device)
-    state = _resumable(folder, spec, identity)
+    state = run_folder.load_checkpoint(folder, spec, identity)
     write_json(folder / "spec.json", spec.to_dict())
     model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
     train, test = data.folds(spec.split_seed)[spec.fold]
@@ -210,37 +189,14 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
     if validation is not None:
         train = train[~pd.Series(train).isin(validation)]
 
-    def keep(state):
-        with whole(folder / "checkpoint.pt") as part:
-            torch.save(state | {"identity": identity, "spec": spec.to_dict()}, part)
-
+    keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
     started = time.perf_counter()
     history = training.train(model, spec, data, train, validation, device, not before, state, keep)
     pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
     p_positive = training.predict(model, pictures, test, device)
     seconds = time.perf_counter() - started
-    _write(folder, data, test, p_positive, history, model, identity, device, seconds)
-    return read(folder)
-
-
-def _write(folder, data, test, p_positive, history, model, identity, device, seconds) -> None:
-    """The run folder's files, metrics.json last."""
-    tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
-    with whole(folder / "model.safetensors") as part:
-        save_file(tensors, part, metadata={"format": "pt"})
-    write_csv(folder / "history.csv", pd.DataFrame(history))
-    predictions = pd.DataFrame(
-        {
-            "path": [data.names[i] for i in test],
-            "label": data.labels[test],
-            "p_positive": p_positive,
-        }
-    )
-    write_csv(folder / "predictions.csv", predictions)
-    write_json(folder / "environment.json", environment(device) | identity | {"seconds": seconds})
-    predictions = pd.read_csv(folder / "predictions.csv")  # what readers of the folder will see
-    write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    run_folder.write(folder, data, test, p_positive, history, model, identity, device, seconds)
+    return run_folder.read(folder)
 
 
 def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
@@ -260,16 +216,6 @@ def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch
     if before:
         model.load_state_dict(load_file(before))
     return model
-
-
-def read(folder: Path, reused: bool = False) -> RunResult:
-    """A complete run from its folder."""
-    spec = RunSpec.from_dict(read_json(folder / "spec.json"))
-    return RunResult(spec, folder, read_json(folder / "metrics.json"), reused)
-
-
-def is_complete(folder: Path) -> bool:
-    return (folder / "metrics.json").exists()
 
 
 def weights_file(spec: RunSpec, weights: str) -> str:
@@ -297,59 +243,3 @@ def pick_device(name: str) -> torch.device:
         return torch.zeros((), device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"device={name!r} is not there: {str(error).splitlines()[0]}") from error
-
-
-def _check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
-    """Raises ValueError where a complete run is not the one asked for."""
-    found = read_json(folder / "environment.json")
-    _compare(folder, read_json(folder / "spec.json"), spec.to_dict(), "setting ")
-    _compare(folder, found["data"], identity["data"], "data ")
-    _compare(folder, {"": found["weights"]}, {"": identity["weights"]}, "ImageNet weights ")
-
-
-def _resumable(folder: Path, spec: RunSpec, identity: dict) -> dict | None:
-    """The last epoch of an interrupted run, or None."""
-    file = folder / "checkpoint.pt"
-    if not file.exists():
-        return None
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    found = state.pop("identity")
-    _compare(folder, state.pop("spec"), spec.to_dict(), "setting ")
-    _compare(folder, found["data"], identity["data"], "data ")
-    _compare(folder, {"": found["weights"]}, {"": identity["weights"]}, "ImageNet weights ")
-    return state
-
-
-def _compare(folder: Path, there: dict, here: dict, what: str) -> None:
-    for key in here:
-        if key not in there or there[key] != here[key]:
-            raise ValueError(
-                f"{folder} was made with another {what}{key}: {there.get(key)!r} there, "
-                f"{here[key]!r} now; take another study name, or remove that folder"
-            )
-
-
-def environment(device: torch.device) -> dict:
-    """What a result depends on besides its spec; no absolute path."""
-    here = Path(__file__).parent
-
-    def git(*words):
-        try:
-            return subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=20
-            ).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return None
-
-    status = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
-    cuda = device.type == "cuda"
-    return {
-        "git_commit": git("rev-parse", "HEAD"),
-        "git_dirty": None if status is None else bool(status),
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy", "pillow")},
-        "platform": f"{sys.platform} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if cuda else device.type,
-        "threads": torch.get_num_threads(),
-        "cores": os.cpu_count(),
-    }

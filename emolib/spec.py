@@ -95,14 +95,9 @@ class RunSpec:
             put("init", "imagenet" if self.dataset == "fi" else "fi:imagenet")
         if self.init.rpartition(":")[2] not in STARTS:  # "fi" = "fi:imagenet"
             put("init", self.init + ":imagenet")
-        for stage in self.stages:
-            if stage not in DATASETS:
-                raise ValueError(
-                    f"init={self.init!r}: {stage!r} is none of {', '.join(DATASETS + STARTS)}; "
-                    "a chain reads 'fi:imagenet'"
-                )
-            if stage == self.dataset:
-                raise ValueError(f"init={self.init!r}: {stage} cannot be pre-trained on itself")
+        check_init(self.init)
+        if self.dataset in self.stages:
+            raise ValueError(f"init={self.init!r}: {self.dataset} cannot be pre-trained on itself")
         if self.model != "maiafa":
             if self.backbone not in (None, self.model):
                 raise ValueError(
@@ -188,6 +183,17 @@ class RunSpec:
         variant = "" if self.method in (self.model, "normal") else "-" + self.method
         stem = f"{self.dataset}-{name}{variant}-{'-'.join(self.stages) or self.init}"
         return f"{stem}-fold{self.fold}-seed{self.seed}-{digest}".translate(PLAIN_NAMES)
+
+
+def check_init(init: str) -> None:
+    """ValueError where the chain names anything but the sets and, last, what to start from."""
+    *stages, last = init.split(":")
+    wrong = [s for s in stages if s not in DATASETS] + [last] * (last not in DATASETS + STARTS)
+    if wrong:
+        raise ValueError(
+            f"init={init!r}: {wrong[0]!r} is none of {', '.join(DATASETS + STARTS)}; "
+            "a chain reads 'fi:imagenet'"
+        )
 
 
 def field_type(name: str):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from . import demo, runs, tables
 from .datasets import Dataset, held, open_dataset
-from .runs import RunResult
-from .spec import DATASETS, Readings, RunSpec, parse
+from .run_folder import RunResult
+from .spec import DATASETS, Readings, RunSpec, check_init, parse
 
 # Settings of each profile, by RunSpec's names: those of every run, and those of one set alone.
 # "paper" is Table 6, RunSpec's own defaults. "demo" is small enough for two CPU cores.
@@ -104,10 +104,8 @@ class Study:
                     f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}"
                 )
         settings = _parse_overrides(overrides)
-        if settings.get("init") is not None:
-            RunSpec(
-                names[-1], init=settings["init"].removeprefix(names[-1] + ":")
-            )  # raises if wrong
+        if "init" in settings:
+            check_init(settings["init"])
         if weights and not (project_root() / weights).exists():
             raise FileNotFoundError(f"weights={weights!r}: there is no such file or folder")
         backbone = backbone or PROFILES[profile]["all"].get("backbone", "hrnet_w48")

@@ -13,7 +13,7 @@ import pandas as pd
 from . import plots
 from .files import read_json, whole, write_csv, write_text
 from .metrics import interval
-from .runs import is_complete
+from .run_folder import is_complete
 from .spec import DATASETS, RunSpec
 
 COLUMNS = [

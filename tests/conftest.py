@@ -1,4 +1,16 @@
+import pytest
 import torch
+from trees import make_fi, make_roi, make_twitter
 
 # Tiny networks: threads cost more than they give, and results stay the same on any machine.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A data root with all three sets, a few pictures each."""
+    root = tmp_path_factory.mktemp("data")
+    make_fi(root, each=5)
+    make_roi(root, each=5)
+    make_twitter(root)
+    return root

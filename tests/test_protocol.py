@@ -10,21 +10,12 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from trees import make_fi, make_roi, make_twitter, picture
+from trees import make_twitter, picture
 
 import emolib
 from emolib import pipeline, runs, training
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_fi(root, each=5)
-    make_roi(root, each=5)
-    make_twitter(root)
-    return root
 
 
 def tiny(dataset="twitter1", **changes):

@@ -8,7 +8,6 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-from trees import make_fi, make_roi, make_twitter
 
 import emolib
 from emolib import demo
@@ -18,15 +17,6 @@ PARAMETERS = {"profile": "demo", "results_root": "results", "device": "auto"} | 
     ("data_root", "study", "datasets", "backbone", "weights", "overrides"), ""
 )
 SMALL = "epochs=1,image_size=32,width=128,batch_size=16"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    make_fi(root, each=4)
-    make_roi(root, each=5)
-    make_twitter(root)
-    return root
 
 
 def study(root, tmp_path, **parameters):

@@ -1,0 +1,137 @@
+"""The run folder: what a run leaves behind, and whether it is the run asked for.
+
+A folder is complete exactly when metrics.json is there, which is written last. Every file is
+whole or absent. checkpoint.pt holds an unfinished run's last epoch.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from .files import read_json, whole, write_csv, write_json
+from .metrics import scores
+from .spec import RunSpec
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A complete run, read from its folder."""
+
+    spec: RunSpec
+    folder: Path
+    metrics: dict  # accuracy, recall in percent; n
+    reused: bool = False
+
+    @property
+    def history(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "history.csv")
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "predictions.csv")
+
+
+def read(folder: Path, reused: bool = False) -> RunResult:
+    """A complete run from its folder."""
+    spec = RunSpec.from_dict(read_json(folder / "spec.json"))
+    return RunResult(spec, folder, read_json(folder / "metrics.json"), reused)
+
+
+def is_complete(folder: Path) -> bool:
+    return (folder / "metrics.json").exists()
+
+
+def write(folder, data, test, p_positive, history, model, identity, device, seconds) -> None:
+    """The run folder's files, metrics.json last."""
+    tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
+    with whole(folder / "model.safetensors") as part:
+        save_file(tensors, part, metadata={"format": "pt"})
+    write_csv(folder / "history.csv", pd.DataFrame(history))
+    predictions = pd.DataFrame(
+        {
+            "path": [data.names[i] for i in test],
+            "label": data.labels[test],
+            "p_positive": p_positive,
+        }
+    )
+    write_csv(folder / "predictions.csv", predictions)
+    write_json(folder / "environment.json", environment(device) | identity | {"seconds": seconds})
+    predictions = pd.read_csv(folder / "predictions.csv")  # what readers of the folder will see
+    write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
+    """Raises ValueError naming the difference where a complete run is not the one asked for."""
+    _compare(
+        folder,
+        read_json(folder / "spec.json"),
+        read_json(folder / "environment.json"),
+        spec,
+        identity,
+    )
+
+
+def save_checkpoint(folder: Path, spec: RunSpec, identity: dict, state: dict) -> None:
+    """Keeps `state`, the training's last epoch."""
+    with whole(folder / "checkpoint.pt") as part:
+        torch.save(state | {"identity": identity, "spec": spec.to_dict()}, part)
+
+
+def load_checkpoint(folder: Path, spec: RunSpec, identity: dict) -> dict | None:
+    """The last epoch of an interrupted run or None; ValueError where it was another run's."""
+    file = folder / "checkpoint.pt"
+    if not file.exists():
+        return None
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    _compare(folder, state.pop("spec"), state.pop("identity"), spec, identity)
+    return state
+
+
+def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: dict) -> None:
+    """identities, `there` and `here`: {"data": {…}, "weights": "…"}."""
+    for what, old, new in (
+        ("setting ", spec_there, spec.to_dict()),
+        ("data ", there["data"], here["data"]),
+        ("ImageNet weights ", {"": there["weights"]}, {"": here["weights"]}),
+    ):
+        for key in new:
+            if key not in old or old[key] != new[key]:
+                raise ValueError(
+                    f"{folder} was made with another {what}{key}: {old.get(key)!r} there, "
+                    f"{new[key]!r} now; take another study name, or remove that folder"
+                )
+
+
+def environment(device: torch.device) -> dict:
+    """What a result depends on besides its spec; no absolute path."""
+    here = Path(__file__).parent
+
+    def git(*words):
+        try:
+            return subprocess.run(
+                ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=20
+            ).stdout.strip()
+        except (OSError, subprocess.SubprocessError):
+            return None
+
+    status = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
+    cuda = device.type == "cuda"
+    return {
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy", "pillow")},
+        "platform": f"{sys.platform} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if cuda else device.type,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    }
