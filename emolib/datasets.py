@@ -1,6 +1,6 @@
-"""Where pictures and labels come from: FI, Twitter I and EmotionROI as their owners lay them out.
+"""The labelled sets FI, Twitter I, EmotionROI and one's own: pictures, labels, folds, fingerprint.
 
-One small function a set reads its folder into a `Dataset`; what follows never looks at folders.
+`layouts.py` reads the folders; what follows never looks at them.
 """
 
 import functools
@@ -8,20 +8,19 @@ import hashlib
 import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
+from . import layouts
 from .files import sha256
+from .layouts.common import AGREE, csv_rows
 
-FI_POSITIVE = ("amusement", "awe", "contentment", "excitement")
-FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-ROI_POSITIVE = ("joy", "surprise")
-ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 DEMO_MARK = "DEMO_DATA.txt"  # written by demo.py into each set it draws
+NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +34,9 @@ class Dataset:
     emotions: np.ndarray | None = None  # the finer classes, or None
     maps: list[Path] | None = None  # a stimuli map for each picture, or None
     official_folds: list | None = None  # [(train, test), …] where the set brings its own
+    layout: str = ""  # what was recognised on disk, in words
+    extra: pd.DataFrame | None = None  # what else the set says, a row for each picture, or None
+    options: dict = field(default_factory=dict)  # {"agree": 3}, … where `open_dataset` had a choice
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -49,190 +51,175 @@ class Dataset:
         """Whether these are emolib's drawn stand-ins."""
         return (self.root / DEMO_MARK).exists()
 
-    def folds(self, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    def without(self, drop) -> "Dataset":
+        """The same set without the pictures at the indices `drop`; its own folds lose them too."""
+        keep = np.setdiff1d(np.arange(len(self)), np.arange(len(self))[np.asarray(drop, int)])
+        new = np.full(len(self), -1)
+        new[keep] = np.arange(len(keep))
+        folds = self.official_folds and [
+            tuple(new[part][new[part] >= 0] for part in pair) for pair in self.official_folds
+        ]
+        return replace(
+            self,
+            paths=[self.paths[i] for i in keep],
+            labels=self.labels[keep],
+            emotions=None if self.emotions is None else self.emotions[keep],
+            maps=None if self.maps is None else [self.maps[i] for i in keep],
+            official_folds=folds,
+            extra=None if self.extra is None else self.extra.iloc[keep].reset_index(drop=True),
+        )
+
+    def folds(self, seed: int = 0, grouped=None) -> list[tuple[np.ndarray, np.ndarray]]:
         """[(train, test), …], indices: the set's own folds, else five stratified ones from `seed`.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
+
+        `grouped`, a group's number for each picture (twins share one), keeps groups whole: five
+        folds of StratifiedGroupKFold, also where the set has its own; for FI GroupShuffleSplit,
+        15% of the groups. Raises ValueError where it has not one number a picture.
         """
-        if self.name == "fi":
+        if grouped is not None:
+            grouped = self._checked(grouped)
+        if self.name == "fi" and grouped is None:
             order = np.random.default_rng(seed).permutation(len(self))
             cut = round(0.15 * len(self))
             return [(np.sort(order[cut:]), np.sort(order[:cut]))]
+        if self.name == "fi":
+            split = GroupShuffleSplit(1, test_size=0.15, random_state=seed)
+            return [tuple(map(np.sort, pair)) for pair in split.split(grouped, groups=grouped)]
+        if grouped is not None:
+            split = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+            return list(split.split(np.zeros(len(self)), self._classes(), grouped))
         if self.official_folds:
             return self.official_folds
-        classes = self.labels if self.emotions is None else self.emotions
         split = StratifiedKFold(5, shuffle=True, random_state=seed)
-        return list(split.split(np.zeros(len(self)), classes))
+        return list(split.split(np.zeros(len(self)), self._classes()))
 
-    def validation(self, fold: int, seed: int = 0) -> np.ndarray | None:
-        """Indices to take out of that fold's training part for validation (FI's 5%), or None."""
+    def validation(self, fold: int, seed: int = 0, grouped=None) -> np.ndarray | None:
+        """Indices to take out of that fold's training part for validation (FI's 5%), or None.
+
+        With `grouped`, whole groups by GroupShuffleSplit, about as many pictures.
+        """
         if self.name != "fi":
             return None
-        train, _ = self.folds(seed)[fold]
-        order = np.random.default_rng([seed, 1]).permutation(train)
-        return np.sort(order[: round(0.05 * len(self))])
+        train, _ = self.folds(seed, grouped)[fold]
+        if grouped is None:
+            order = np.random.default_rng([seed, 1]).permutation(train)
+            return np.sort(order[: round(0.05 * len(self))])
+        share, random = 0.05 * len(self) / len(train), np.random.RandomState([seed, 1])
+        split = GroupShuffleSplit(1, test_size=share, random_state=random)
+        _, chosen = next(split.split(train, groups=self._checked(grouped)[train]))
+        return np.sort(train[chosen])
 
     def fingerprint(self) -> str:
-        """A hash over the names, contents and labels of all pictures."""
+        """A hash over the names, contents and labels of all pictures, and one's own set's folds."""
         with ThreadPoolExecutor() as pool:
             digests = list(pool.map(_content, self.paths))
         rows = sorted(zip(self.names, digests, self.labels.tolist(), strict=True))
+        if self.name == "own" and self.official_folds:  # a column that its owner may change
+            rows += [[self.names[i] for i in test] for _, test in self.official_folds]
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
+    def _classes(self) -> np.ndarray:
+        """What folds are stratified by: the emotions where each has one label, else the labels."""
+        if self.emotions is None:
+            return self.labels
+        pairs = set(zip(self.emotions.tolist(), self.labels.tolist(), strict=True))
+        return self.emotions if len(pairs) == len(set(self.emotions.tolist())) else self.labels
 
-def open_dataset(name: str, root) -> Dataset:
-    """The set "fi", "twitter1" or "emotionroi" in the folder `root`/`name`.
+    def _checked(self, grouped) -> np.ndarray:
+        grouped = np.asarray(grouped)
+        if grouped.shape != (len(self),):
+            raise ValueError(
+                f"{self.name}: grouped has shape {grouped.shape}; expected one number for each of "
+                f"{len(self)} pictures"
+            )
+        return grouped
 
-    Raises ValueError for an unknown name, and FileNotFoundError or ValueError that names the file
-    and the row where a set is missing, half copied or contradicts itself.
+
+def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Dataset:
+    """The set "fi", "twitter1", "emotionroi" or "own" in the folder `root`/`name`.
+
+    Every layout of `layouts.LAYOUTS` is recognised; FI's parts (train/, val/, test/) are joined,
+    because the paper splits anew. `agree`: how many of five voters at least agreed (3, 4 or 5), for
+    Twitter I and FI's CSV files. `labels`: EmotionROI's by the emotion searched for ("keyword") or
+    by Emotion6's measured "valence", positive above 5; a picture at exactly 5 is neither and is
+    left out, in a warning that names it. Pictures in `excluded.csv` (path,reason) are left out.
+
+    Raises ValueError for an unknown name or a choice that the set does not offer, and
+    FileNotFoundError or ValueError that names the file and the row where a set is missing, half
+    copied or contradicts itself.
     """
-    if name not in READERS:
-        raise ValueError(f"unknown data set {name!r}: one of {', '.join(READERS)}")
+    if name not in layouts.LAYOUTS:
+        raise ValueError(f"unknown data set {name!r}: one of {', '.join(layouts.LAYOUTS)}")
+    if agree not in AGREE:
+        raise ValueError(f"agree={agree!r}: one of {', '.join(map(str, AGREE))}")
+    if labels not in ("keyword", "valence"):
+        raise ValueError(f"labels={labels!r}: one of keyword, valence")
     folder = Path(root) / name
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{name}: there is no folder {folder}; data_root must hold {name}/ "
             "(README, “The three sets”, says where to ask for it and how it is laid out)"
         )
-    return READERS[name](folder)
+    data = Dataset(name, folder, **vars(layouts.read(name, folder, agree)))
+    if agree != 3 and "agree" not in data.options:
+        raise ValueError(
+            f"{name}: agree={agree} needs to know how many voters agreed on each picture, and "
+            f"{folder} does not say ({data.layout})"
+        )
+    data = _without_excluded(data)
+    return _by_valence(data) if labels == "valence" else data
 
 
 def held(root) -> list[str]:
     """The sets that the folder `root` holds."""
-    return [name for name in READERS if (Path(root) / name).is_dir()]
+    return [name for name in layouts.LAYOUTS if (Path(root) / name).is_dir()]
 
 
-def _fi(folder: Path) -> Dataset:
-    return _emotion_folders("fi", folder, folder, FI_POSITIVE, FI_NEGATIVE)
-
-
-def _emotionroi(folder: Path) -> Dataset:
-    images = folder / "images"
-    data = _emotion_folders("emotionroi", folder, images, ROI_POSITIVE, ROI_NEGATIVE)
-    known = {p.relative_to(images).as_posix() for p in data.paths}
-    for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
-        file = folder / "training_testing_split" / f"{split}.txt"
-        for row, line in enumerate(_lines(file) if file.exists() else (), start=1):
-            if line.strip() not in known:
-                raise ValueError(
-                    f"emotionroi: training_testing_split/{split}.txt line {row} names "
-                    f"{line.strip()!r}, which is not in {images}; copy the set again"
-                )
-    maps = folder / "ground_truth"
-    if not maps.is_dir():
-        return data
-    files = [maps / p.relative_to(images) for p in data.paths]
-    missing = [f for f in files if not f.exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"emotionroi: {len(missing)} of {len(files)} stimuli maps are not in {maps}, the first "
-            f"is {missing[0].relative_to(maps)}; copy them again or move the folder away"
-        )
-    return Dataset(data.name, data.root, data.paths, data.labels, data.emotions, maps=files)
-
-
-def _twitter1(folder: Path) -> Dataset:
-    images = folder / "Agg_AMT_Candidates"
-    if not images.is_dir():
-        raise FileNotFoundError(f"twitter1: there is no folder {images}; copy the set again")
-    truth = folder / "ground_truth"
-    files = {unicodedata.normalize("NFC", p.name): p for p in _pictures(images)}
-    labels = _label_file(truth / "twitter_three_agrees.txt", files, images)
-    names = sorted(labels)
-    data = Dataset(
-        "twitter1",
-        folder,
-        [files[n] for n in names],
-        np.array([labels[n] for n in names]),
-        official_folds=_twitter1_folds(truth / "three_agrees", names, labels, images),
-    )
-    unlabelled = len(files) - len(names)
-    if unlabelled:
-        warnings.warn(
-            f"twitter1: {unlabelled} pictures in {images} are not in twitter_three_agrees.txt "
-            "and are left out",
-            stacklevel=4,
-        )
-    return data
-
-
-def _twitter1_folds(folder: Path, names: list[str], labels: dict, images: Path) -> list | None:
-    """The public folds (Campos et al. 2017), or None where there are none at all."""
-    if not folder.is_dir():
-        return None
-    index = {n: i for i, n in enumerate(names)}
-    folds = []
-    for number in range(1, 6):
-        pair = []
-        for part in ("train", "test"):
-            file = folder / f"test{number}" / f"{part}.txt"
-            pair.append(_label_file(file, labels, images, labels))
-        both = pair[0].keys() & pair[1].keys()
-        if both:
-            raise ValueError(f"twitter1: {folder / f'test{number}'}: {min(both)} is in both lists")
-        folds.append(tuple(np.array(sorted(index[n] for n in part)) for part in pair))
-    return folds
-
-
-def _label_file(file: Path, known, images: Path, agreed: dict | None = None) -> dict[str, int]:
-    """{picture: label} from lines `<file> <0/1>`; each among `known`, none against `agreed`."""
+def _without_excluded(data: Dataset) -> Dataset:
+    """`data` without the pictures in its `excluded.csv`, if there is one."""
+    file = data.root / "excluded.csv"
     if not file.is_file():
-        raise FileNotFoundError(f"twitter1: there is no file {file}; copy the set again")
-    labels, agreed = {}, agreed or {}
-    for row, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().rpartition(" ")  # names may hold spaces
-        name = unicodedata.normalize("NFC", name.strip())
-        if label not in ("0", "1") or not name:
-            raise ValueError(f"twitter1: {file} line {row} is {line!r}; expected '<file> <0 or 1>'")
-        if name not in known:
+        return data
+    index = {unicodedata.normalize("NFC", name): i for i, name in enumerate(data.names)}
+    drop = set()
+    for line, row in csv_rows(data.name, file, ("path", "reason")):
+        name = unicodedata.normalize("NFC", row["path"])
+        if name in index:
+            drop.add(index[name])
+        elif not name or not (data.root / name).is_file():  # on disk but unlabelled: nothing to do
             raise ValueError(
-                f"twitter1: {file} line {row} names {name!r}, which is not in {images}"
+                f"{data.name}: {file} line {line} names {row['path']!r}, "
+                f"which is not in {data.root}"
             )
-        other = labels.get(name, agreed.get(name, int(label)))
-        if other != int(label):
-            raise ValueError(
-                f"twitter1: {file} line {row} gives {name} the label {label}; it already has "
-                f"{other} from {'an earlier line' if name in labels else 'three_agrees.txt'}"
-            )
-        labels[name] = int(label)
-    if not labels:
-        raise ValueError(f"twitter1: {file} is empty; copy the set again")
-    return labels
+    layout = f"{data.layout}, {len(drop)} pictures left out by excluded.csv"
+    return replace(data.without(sorted(drop)), layout=layout)
 
 
-def _emotion_folders(name: str, root: Path, images: Path, positive, negative) -> Dataset:
-    """A set whose pictures lie in one folder an emotion (any case)."""
-    found = {p.name.lower(): p for p in images.iterdir() if p.is_dir()} if images.is_dir() else {}
-    paths, labels, emotions = [], [], []
-    for emotion in sorted(positive + negative):
-        pictures = _pictures(found[emotion]) if emotion in found else []
-        if not pictures:
-            raise FileNotFoundError(
-                f"{name}: no pictures in {images / emotion}; the set has the folders "
-                f"{', '.join(sorted(positive + negative))}"
-            )
-        paths += pictures
-        labels += [int(emotion in positive)] * len(pictures)
-        emotions += [emotion] * len(pictures)
-    return Dataset(name, root, paths, np.array(labels), np.array(emotions))
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """The picture files of a folder, by name; other files are named in a warning."""
-    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
-    other = [p.name for p in files if p.suffix.lower() not in SUFFIXES and p.name != "Thumbs.db"]
-    if other:
-        warnings.warn(f"{folder}: left out {len(other)} files such as {other[0]!r}", stacklevel=5)
-    return [p for p in files if p.suffix.lower() in SUFFIXES]
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 text ({error})") from error
+def _by_valence(data: Dataset) -> Dataset:
+    """`data` labelled by its measured valence, without the pictures in the scale's very middle."""
+    if "labels" not in data.options:
+        raise ValueError(
+            f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "
+            f"{data.root} is {data.layout}"
+        )
+    valence = data.extra["valence"].to_numpy()
+    middle = np.flatnonzero(valence == NEUTRAL)
+    if len(middle):
+        warnings.warn(
+            f"{data.name}: {len(middle)} pictures have a valence of exactly {NEUTRAL:g}, neither "
+            f"positive nor negative, and are left out: {', '.join(data.names[i] for i in middle)}",
+            stacklevel=3,
+        )
+    data = replace(
+        data,
+        labels=(valence > NEUTRAL).astype(int),
+        layout=f"{data.layout}, labels by valence ({len(middle)} pictures at exactly {NEUTRAL:g} "
+        "left out)",
+        options={**data.options, "labels": "valence"},
+    )
+    return data.without(middle)
 
 
 def _content(path: Path) -> str:
@@ -244,6 +231,3 @@ def _content(path: Path) -> str:
 def _digest(path: Path, size: int, mtime: int) -> str:
     """The content's hash, computed once while size and time of change stay the same."""
     return sha256(path)
-
-
-READERS = {"fi": _fi, "twitter1": _twitter1, "emotionroi": _emotionroi}

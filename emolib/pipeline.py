@@ -7,16 +7,17 @@ kept in memory where a set is small enough; what is kept is exactly what would b
 
 import functools
 import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
+
+from .pictures import decode
 
 MEMORY_BUDGET = 2 << 30  # bytes of pictures kept decoded; three sets at most
 SHORT_SIDE = 256 / 224  # short side before the crop, as a multiple of the crop
@@ -25,21 +26,6 @@ SHORT_SIDE = 256 / 224  # short side before the crop, as a multiple of the crop
 def derived_seed(*parts: int) -> int:
     """One 63-bit seed from several numbers, the same on any machine."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def decode(path: Path) -> Tensor:
-    """The picture as 3×H×W uint8, upright. Raises ValueError naming a file that is not readable."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd EXIF blocks it reads past
-            with Image.open(path) as image:
-                return v2.functional.pil_to_tensor(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, …
-        raise ValueError(
-            f"{path}: not a readable picture ({error}); copy it again, or take it out of the set"
-        ) from error
 
 
 def load(path: Path, image_size: int, crop: str = "random") -> Tensor:

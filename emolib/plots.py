@@ -9,7 +9,7 @@ from .pipeline import decode
 
 OURS, POSITIVE, NEGATIVE = (sns.color_palette("colorblind")[i] for i in (0, 2, 3))
 PUBLISHED = "0.6"
-NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI"}
+NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI", "own": "own set"}
 
 
 def _grid(rows: int, columns: int, width: float, height: float, **options):
@@ -50,6 +50,41 @@ def class_balance(table5: pd.DataFrame) -> Figure:
         ylabel="positive pictures (%)", ylim=(0, 100), title="Class balance against the paper's"
     )
     axis.legend()
+    return figure
+
+
+def pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Figure | None:
+    """Pairs of pictures from an audit, one above the other; None where there are none.
+
+    Labels are written in their colours; "fold 2" means that the pair connects that fold's test
+    list to its training list.
+    """
+    rows = list(found[found["other_path"] != ""].head(most).itertuples())
+    if not rows:
+        return None
+    roots = {data.name: data.root for data in datasets}
+    columns = min(6, len(rows))
+    lines = -(-len(rows) // columns)
+    figure, axes = _grid(2 * lines, columns, 1.9 * columns, 3.9 * lines)
+    for axis in axes.flat:
+        axis.axis("off")
+    for k, row in enumerate(rows):
+        top = 2 * (k // columns)
+        for line, name, path, label in (
+            (top, row.dataset, row.path, row.label),
+            (top + 1, row.other_dataset, row.other_path, row.other_label),
+        ):
+            axis = axes[line, k % columns]
+            axis.imshow(decode(roots[name] / path).permute(1, 2, 0))
+            text = f"{NAMES[name]}: {'positive' if label else 'negative'}"
+            axis.set_title(text, fontsize=7, color=POSITIVE if label else NEGATIVE)
+        said = "identical" if row.finding == "identical" else f"{row.distance} of 64 bits"
+        said += f", fold {row.leaks.replace(' ', ', ')}" if row.leaks else ""
+        axes[top + 1, k % columns].text(
+            0.5, -0.03, said, fontsize=7, ha="center", va="top",
+            transform=axes[top + 1, k % columns].transAxes,
+        )  # fmt: skip
+    figure.suptitle(title)
     return figure
 
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
+import numpy as np
 import pandas as pd
 import torch
 from safetensors.torch import load_file
 
-from . import progress, run_folder, training
-from .datasets import open_dataset
+from . import audit, progress, run_folder, training
+from .datasets import Dataset, open_dataset
 from .files import sha256, write_json
+from .manifest import manifest
 from .models import create_model
 from .pipeline import Pictures, derived_seed, in_memory
 from .run_folder import RunResult, is_complete
@@ -139,7 +141,7 @@ def _train_in_worker(spec: RunSpec, places: Places, threads: int) -> None:
 def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) -> None:
     """Raises what is wrong with the run or with those before it in the chain."""
     try:
-        data = open_dataset(spec.dataset, places.data_root)
+        data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
     except FileNotFoundError as error:
         if not needed_by:
             raise
@@ -147,7 +149,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
             f"{error}; it is needed because {needed_by.dataset} starts from it "
             f"(init={needed_by.init}): copy it there, or set init={needed_by.init.split(':')[-1]}"
         ) from error
-    folds = len(data.folds(spec.split_seed))
+    folds = len(data.folds(spec.split_seed, _groups(spec, data, places)))
     if not 0 <= spec.fold < folds:
         raise ValueError(f"fold={spec.fold}: {spec.dataset} has folds 0 to {folds - 1}")
     if is_complete(places.folder(spec)):
@@ -159,6 +161,13 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
         _try_network(replace(spec, fold=0, seed=0), places.weights)
 
 
+def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
+    """Which pictures are twins and must stay together, where the spec asks for that."""
+    if not spec.grouped:
+        return None
+    return audit.groups(manifest(data, places.study / "manifests" / f"{data.name}.csv"))
+
+
 @functools.lru_cache(maxsize=16)
 def _try_network(spec: RunSpec, weights: str) -> None:
     build(spec, weights)
@@ -167,7 +176,7 @@ def _try_network(spec: RunSpec, weights: str) -> None:
 def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult:
     """with_weights: train again where model.safetensors is missing from a complete run."""
     folder = places.folder(spec)
-    data = open_dataset(spec.dataset, places.data_root)
+    data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
     identity = {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
         "weights": weights_hash(spec, places.weights),
@@ -184,8 +193,9 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
     state = run_folder.load_checkpoint(folder, spec, identity)
     write_json(folder / "spec.json", spec.to_dict())
     model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
-    train, test = data.folds(spec.split_seed)[spec.fold]
-    validation = data.validation(spec.fold, spec.split_seed)
+    groups = _groups(spec, data, places)
+    train, test = data.folds(spec.split_seed, groups)[spec.fold]
+    validation = data.validation(spec.fold, spec.split_seed, groups)
     if validation is not None:
         train = train[~pd.Series(train).isin(validation)]
 

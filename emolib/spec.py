@@ -7,7 +7,7 @@ import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 
-DATASETS = ("fi", "twitter1", "emotionroi")
+DATASETS = ("fi", "twitter1", "emotionroi", "own")
 STARTS = ("imagenet", "scratch")
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
@@ -67,6 +67,9 @@ class RunSpec:
     init: str | None = None  # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
     seed: int = 0
     split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
+    grouped: bool = False  # near-twins on one side of every fold, in place of the paper's folds
+    agree: typing.Literal[3, 4, 5] = 3  # Twitter I: how many of five annotators agreed
+    labels: typing.Literal["keyword", "valence"] = "keyword"  # EmotionROI: whose polarity
     mai: bool = True
     afa: bool = True
     readings: Readings = field(default_factory=Readings)
@@ -106,6 +109,10 @@ class RunSpec:
             put("backbone", self.model)
         elif self.backbone is None:
             put("backbone", "hrnet_w48")
+        if self.dataset != "twitter1":  # nothing to choose: equal runs have equal names
+            put("agree", 3)
+        if self.dataset != "emotionroi":
+            put("labels", "keyword")
         if self.lr is None:
             put("lr", 1e-3 if self.dataset == "fi" else 1e-4)
         if self.lr_step is None:
@@ -123,6 +130,11 @@ class RunSpec:
         self.predecessor()  # raises for a wrong name or value in pretrain
 
     @property
+    def data_options(self) -> dict:
+        """What `open_dataset` is told besides name and folder."""
+        return {"agree": self.agree, "labels": self.labels}
+
+    @property
     def stages(self) -> list[str]:
         """The sets trained on before this one, nearest first."""
         return self.init.split(":")[:-1]
@@ -130,8 +142,8 @@ class RunSpec:
     def predecessor(self) -> "RunSpec | None":
         """The training this one starts from: the same network on the chain's next set.
 
-        It inherits every setting but the learning rate (Table 6's for that set), its step and the
-        fold (0), and then takes what `pretrain` says of it.
+        It inherits every setting but the learning rate (Table 6's for that set), its step, the
+        fold (0) and `grouped` (a matter of the test alone), and then takes what `pretrain` says.
         """
         if not self.stages:
             return None
@@ -142,6 +154,7 @@ class RunSpec:
             if name.startswith("readings.") or name in NETWORK:
                 raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
         changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
+        changes["grouped"] = False
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
         return replace(self, **changes | {"pretrain": rest} | mine)
 
@@ -210,6 +223,10 @@ def parse(name: str, text: str):
     allowed = _members(field_type(name))
     if text.lower() in ("true", "false") and bool in allowed:
         return text.lower() == "true"
+    for member in allowed:
+        for value in typing.get_args(member):
+            if str(value) == text:
+                return value
     for kind in (int, float):
         if kind in allowed:
             try:

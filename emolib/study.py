@@ -4,8 +4,12 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import demo, runs, tables
+import pandas as pd
+
+from . import audit, demo, runs, tables
 from .datasets import Dataset, held, open_dataset
+from .files import write_csv
+from .manifest import manifest
 from .run_folder import RunResult
 from .spec import DATASETS, Readings, RunSpec, check_init, parse
 
@@ -159,7 +163,23 @@ class Study:
         )
 
     def open(self, dataset: str) -> Dataset:
-        return open_dataset(dataset, self.data_root)
+        chosen = {k: self.overrides[k] for k in ("agree", "labels") if k in self.overrides}
+        options = RunSpec(dataset, **chosen).data_options
+        return open_dataset(dataset, self.data_root, **options)
+
+    def manifest(self, dataset: str) -> pd.DataFrame:
+        """One row a picture of the set, made once and kept in the study's folder."""
+        return manifest(self.open(dataset), self.folder / "manifests" / f"{dataset}.csv")
+
+    def audit(self) -> pd.DataFrame:
+        """`audit.audit` of the study's sets at their crop size, also written to audit.csv."""
+        found = audit.audit(
+            [self.open(name) for name in self.datasets],
+            {name: self.manifest(name) for name in self.datasets},
+            max(self.spec(name).image_size for name in self.datasets),
+        )
+        write_csv(self.folder / "audit.csv", found)
+        return found
 
     def spec(self, dataset: str, fold: int = 0, variant: str = "normal", **changes) -> RunSpec:
         """The run of one variant of Table 7 on one fold: the profile's settings, then overrides.
@@ -194,7 +214,7 @@ class Study:
         return [
             self.spec(dataset, fold, variant, **changes)
             for dataset in datasets or self.datasets
-            for fold in range(1 if dataset == "fi" else 5)
+            for fold in range(len(self.open(dataset).folds()))
         ]
 
     def without_transfer(self) -> list[RunSpec]:

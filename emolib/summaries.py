@@ -71,11 +71,32 @@ def per_fold(results) -> pd.DataFrame:
                 "accuracy": result.metrics["accuracy"],
                 "recall": result.metrics["recall"],
                 "majority": max(share, 100 - share),
-                "published": ours[result.spec.dataset],
+                "published": ours.get(result.spec.dataset),
                 "test pictures": result.metrics["n"],
             }
         )
     return pd.DataFrame(rows)
+
+
+def leakage(results, grouped) -> pd.DataFrame:
+    """Accuracy by the paper's folds beside leakage-free ones: mean and standard deviation over
+    the folds of each set, percent."""
+    rows = []
+    for folds, runs_ in (("the paper's", results), ("leakage-free", grouped)):
+        for dataset, group in per_fold(runs_).groupby("dataset", sort=False):
+            accuracy = group["accuracy"]
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "folds": folds,
+                    "accuracy": accuracy.mean(),
+                    "std over folds": accuracy.std(),
+                    "lowest": accuracy.min(),
+                    "highest": accuracy.max(),
+                    "test pictures": group["test pictures"].sum(),
+                }
+            )
+    return pd.DataFrame(rows).sort_values("dataset", kind="stable", ignore_index=True)
 
 
 def region_scores(results, data, device: str = "auto") -> pd.DataFrame:

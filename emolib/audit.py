@@ -1,0 +1,194 @@
+"""What is wrong with a copy of the sets: pictures that repeat, above all across folds.
+
+Works on manifests (`manifest.manifest`): identical pictures have the same sha256, near-twins
+perceptual hashes (pHash, 64 bits, the ImageHash library) that differ in at most NEAR bits.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
+BLOCK = 1024  # rows compared with all others at a time
+COLUMNS = [
+    "finding", "dataset", "path", "label", "other_dataset", "other_path", "other_label",
+    "distance", "conflict", "leaks", "detail",
+]  # fmt: skip
+
+
+def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NEAR) -> pd.DataFrame:
+    """All pairs of readable pictures that are identical or near-twins.
+
+    ours, others: manifests; without `others` pairs within `ours`, each once. Returns columns a, b
+    (row positions), distance (bits) and identical (the same bytes), nearest pairs first.
+    """
+    within = others is None
+    others = ours if within else others
+    hashes, other_hashes = _hashes(ours), _hashes(others)
+    rows, other_rows = (np.flatnonzero(f["status"].to_numpy() == "ok") for f in (ours, others))
+    found = []
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
+        bits = np.bitwise_count(hashes[part, None] ^ other_hashes[None, other_rows])
+        i, j = np.nonzero(bits <= near)
+        found.append(np.stack([part[i], other_rows[j], bits[i, j]], axis=1))
+    a, b, distance = np.concatenate(found or [np.empty((0, 3), int)]).astype(int).T
+    keep = a < b if within else np.ones(len(a), bool)
+    pairs = pd.DataFrame({"a": a[keep], "b": b[keep], "distance": distance[keep]})
+    content, other_content = ours["sha256"].to_numpy(), others["sha256"].to_numpy()
+    pairs["identical"] = content[pairs["a"]] == other_content[pairs["b"]]
+    order = ["identical", "distance", "a", "b"]
+    return pairs.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
+
+
+def groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
+    """A group number for each picture of a manifest: twins, and twins of twins, share one."""
+    pairs = twins(frame, near=near)
+    links = coo_array((np.ones(len(pairs)), (pairs["a"], pairs["b"])), shape=(len(frame),) * 2)
+    return connected_components(links, directed=False)[1]
+
+
+def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224) -> pd.DataFrame:
+    """Everything found, one row a finding (columns COLUMNS); `frames` are the sets' manifests.
+
+    Findings: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
+    fold"; "identical" and "near-twin", pairs within a set or between two, `conflict` where their
+    labels differ and `leaks` naming the folds whose test and training lists they connect;
+    "valence against keyword" where EmotionROI's measured valence contradicts its folder.
+    """
+    found = []
+    for data in datasets:
+        found += _single(data, frames[data.name], image_size)
+        found += _pairs(data, data, frames)
+    # what the pre-training set shows of a fine-tuning set's pictures
+    for data, other in itertools.combinations(datasets, 2):
+        found += _pairs(data, other, frames)
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
+    """A column a set: how many of each finding, and how many test pictures have a twin."""
+    columns = {}
+    for data in datasets:
+        own = found[found["dataset"] == data.name]
+        within = own[own["other_dataset"] == data.name]
+        same, near = within["finding"] == "identical", within["finding"] == "near-twin"
+        # the other sets of `datasets` that come before this one: FI, for the small sets
+        across = found[(found["other_dataset"] == data.name) & (found["dataset"] != data.name)]
+        tested = sum(len(test) for _, test in data.folds())
+        columns[data.name] = {
+            "pictures": len(data),
+            "unreadable": int((own["finding"] == "unreadable").sum()),
+            "smaller than the crop": int((own["finding"] == "smaller than the crop").sum()),
+            "in no fold": int((own["finding"] == "in no fold").sum()),
+            "identical pairs": int(same.sum()),
+            "identical pairs with different labels": int(within["conflict"][same].sum()),
+            f"near-twin pairs (pHash ≤ {NEAR}), identical ones apart": int(near.sum()),
+            "near-twin pairs with different labels": int(within["conflict"][near].sum()),
+            "test pictures over all folds": tested,
+            "… with an identical one in training": _leaking(data, within[same]),
+            f"… with a twin in training (pHash ≤ {NEAR})": _leaking(data, within),
+            "twins in another set": len(across) + int((own["other_dataset"] > "").sum())
+            - len(within),
+            "valence against keyword": int((own["finding"] == "valence against keyword").sum()),
+        }  # fmt: skip
+    return pd.DataFrame(columns).rename_axis("")
+
+
+def pairs(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The pairs among the findings: those with two labels, those that leak, the others."""
+    found = found[found["other_path"] != ""]
+    conflict, leak = found["conflict"].astype(bool), found["leaks"] != ""
+    kinds = {
+        "Twins with different labels": conflict,
+        "Twins across training and test": leak & ~conflict,
+        "Other twins": ~leak & ~conflict,
+    }
+    return {f"{kind}: {of.sum()} pairs": found[of] for kind, of in kinds.items() if of.any()}
+
+
+def _hashes(frame: pd.DataFrame) -> np.ndarray:
+    return np.array([int(h or "0", 16) for h in frame["phash"]], np.uint64)
+
+
+def _row(finding: str, data, i: int, **more) -> dict:
+    row = dict.fromkeys(COLUMNS, "") | {"finding": finding, "dataset": data.name}
+    return row | {"path": data.names[i], "label": int(data.labels[i])} | more
+
+
+def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
+    """Findings about one picture each."""
+    found = [
+        _row("unreadable", data, i, detail=frame["status"].iloc[i])
+        for i in np.flatnonzero(frame["status"] != "ok")
+    ]
+    short = frame[["width", "height"]].min(axis=1)
+    found += [
+        _row("smaller than the crop", data, i,
+             detail=f"{frame['width'].iloc[i]}×{frame['height'].iloc[i]} px, crop {image_size}")
+        for i in np.flatnonzero((frame["status"] == "ok") & (short < image_size))
+    ]  # fmt: skip
+    in_a_fold = np.zeros(len(data), bool)
+    for train, test in data.folds():
+        in_a_fold[train] = in_a_fold[test] = True
+    found += [_row("in no fold", data, i) for i in np.flatnonzero(~in_a_fold)]
+    if data.extra is not None and "valence" in data.extra:
+        valence = data.extra["valence"].to_numpy()
+        # 5 is the middle of Emotion6's scale from 1 to 9: there it says nothing
+        against = (valence != 5) & ((valence > 5) != (data.labels == 1))
+        found += [
+            _row("valence against keyword", data, i, detail=f"valence {valence[i]:g}")
+            for i in np.flatnonzero(against)
+        ]
+    return found
+
+
+def _pairs(data, other, frames: dict) -> list[dict]:
+    """Twins within a set (other is data) or between two."""
+    within = other is data
+    pairs = twins(frames[data.name], None if within else frames[other.name])
+    sides = _sides(data) if within else None
+    found = []
+    for pair in pairs.itertuples():
+        leaks = ""
+        if within:
+            apart = (sides[:, pair.a] * sides[:, pair.b]) == -1
+            leaks = " ".join(str(fold) for fold in np.flatnonzero(apart))
+        found.append(
+            _row(
+                "identical" if pair.identical else "near-twin",
+                data,
+                pair.a,
+                other_dataset=other.name,
+                other_path=other.names[pair.b],
+                other_label=int(other.labels[pair.b]),
+                distance=pair.distance,
+                conflict=bool(data.labels[pair.a] != other.labels[pair.b]),
+                leaks=leaks,
+            )
+        )
+    return found
+
+
+def _sides(data) -> np.ndarray:
+    """folds×pictures: 1 in training, −1 in test, 0 in neither."""
+    folds = data.folds()
+    sides = np.zeros((len(folds), len(data)), int)
+    for k, (train, test) in enumerate(folds):
+        sides[k, train], sides[k, test] = 1, -1
+    return sides
+
+
+def _leaking(data, pairs: pd.DataFrame) -> int:
+    """Test pictures, over all folds, that one of the pairs connects to their training list."""
+    index = {name: i for i, name in enumerate(data.names)}
+    sides = _sides(data)
+    leaking = set()
+    for pair in pairs[pairs["leaks"] != ""].itertuples():
+        for fold in map(int, pair.leaks.split()):
+            members = (index[pair.path], index[pair.other_path])
+            leaking |= {(fold, i) for i in members if sides[fold, i] == -1}
+    return len(leaking)

@@ -1,0 +1,174 @@
+"""What the readers of all layouts share: names on disk, text files, emotions and labels."""
+
+import csv
+import unicodedata
+import warnings
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+FI_POSITIVE = ("amusement", "awe", "contentment", "excitement")
+FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
+FI = FI_POSITIVE + FI_NEGATIVE
+ROI_POSITIVE = ("joy", "surprise")
+ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
+POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
+MEASURED = ("valence", "arousal", *ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
+
+
+@dataclass
+class Pictures:
+    """What a layout holds; the fields are those of `Dataset`, aligned with `paths`."""
+
+    paths: list[Path]
+    labels: np.ndarray
+    emotions: np.ndarray | None = None
+    maps: list[Path] | None = None
+    official_folds: list | None = None
+    layout: str = ""
+    extra: pd.DataFrame | None = None
+    options: dict = field(default_factory=dict)
+
+
+def emotion_folders(name: str, images: Path, positive, negative) -> Pictures:
+    """Pictures that lie in one folder an emotion (any case)."""
+    found, rows = subfolders(images), []
+    for emotion in sorted(positive + negative):
+        pictures = picture_files(found[emotion]) if emotion in found else []
+        if not pictures:
+            raise FileNotFoundError(
+                f"{name}: no pictures in {images / emotion}; the set has the folders "
+                f"{', '.join(sorted(positive + negative))}"
+            )
+        rows += [(picture, emotion) for picture in pictures]
+    count = len(positive + negative)
+    return by_emotion(rows, positive, layout=f"{ {6: 'six', 8: 'eight'}[count] } emotion folders")
+
+
+def by_emotion(rows: list, positive, **fields) -> Pictures:
+    """`Pictures` of (path, emotion), labelled by the emotion's polarity."""
+    emotions = np.array([emotion for _, emotion in rows])
+    return Pictures(
+        [p for p, _ in rows], np.isin(emotions, positive).astype(int), emotions, **fields
+    )
+
+
+def need_all(name: str, emotions, found: set, where: str) -> None:
+    missing = [emotion for emotion in emotions if emotion not in found]
+    if missing:
+        raise FileNotFoundError(f"{name}: nothing of {', '.join(missing)} in {where}")
+
+
+def has(emotions, folder: Path) -> bool:
+    return folder.is_dir() and any(emotion in subfolders(folder) for emotion in emotions)
+
+
+def subfolders(folder: Path) -> dict[str, Path]:
+    """{name in lower case: folder}; ValueError where two differ only in case."""
+    found = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir():
+            first = found.setdefault(path.name.lower(), path)
+            if first != path:
+                raise ValueError(f"{first} and {path} differ only in case; join them")
+    return found
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name; other files are named in a warning."""
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    other = [p.name for p in files if p.suffix.lower() not in SUFFIXES and p.name != "Thumbs.db"]
+    if other:
+        warnings.warn(f"{folder}: left out {len(other)} files such as {other[0]!r}", stacklevel=6)
+    return [p for p in files if p.suffix.lower() in SUFFIXES]
+
+
+def below(folder: Path) -> dict[str, list[Path]]:
+    """{relative path without case: files}: every picture below `folder`, hidden ones aside."""
+    index = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            index["/".join(map(folded, parts))].append(path)
+    return dict(index)
+
+
+def find(index: dict, name: str, folder: Path) -> Path | None:
+    """The file of that name, else the one whose name differs in case, or None."""
+    files = index.get(folded(name), [])
+    exact = [p for p in files if nfc(p.relative_to(folder).as_posix()) == nfc(name)]
+    if len(exact or files) > 1:
+        raise ValueError(f"{name!r} may be {files[0]} or {files[1]}: they differ only in case")
+    return (exact or files or [None])[0]
+
+
+def count(index: dict, base: str = "") -> int:
+    return sum(len(files) for key, files in index.items() if key.startswith(folded(base)))
+
+
+def warn_unlisted(name: str, folder: Path, count: int, source: str) -> None:
+    if count > 0:
+        warnings.warn(
+            f"{name}: {count} pictures in {folder} are not in {source} and are left out",
+            stacklevel=6,
+        )
+
+
+def nfc(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def folded(name: str) -> str:
+    return nfc(name).casefold()
+
+
+def lines(file: Path) -> list[str]:
+    """The lines of a UTF-8 text file; a byte order mark and CR LF do no harm."""
+    try:
+        return file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not UTF-8 text ({error})") from error
+
+
+def csv_cells(file: Path):
+    """(line number, cells) for each line of a CSV file that is not empty."""
+    reader = csv.reader(lines(file))
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            yield reader.line_num, [cell.strip() for cell in cells]
+
+
+def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
+    """(line number, {column: cell}) of a CSV file with a header; ValueError names what is wrong."""
+    columns = None
+    for line, cells in csv_cells(file):
+        if columns is None:
+            columns = [cell.lower() for cell in cells]
+            wrong = set(columns) - set(needed + optional)
+            if wrong or not set(needed) <= set(columns) or len(set(columns)) < len(columns):
+                raise ValueError(
+                    f"{name}: {file} has the columns {','.join(columns)}; expected "
+                    f"{','.join(needed)}" + "".join(f"[,{column}]" for column in optional)
+                )
+        elif len(cells) != len(columns):
+            raise ValueError(
+                f"{name}: {file} line {line} has {len(cells)} cells instead of {len(columns)} "
+                "(a cell that holds a comma needs quotation marks)"
+            )
+        else:
+            yield line, dict(zip(columns, cells, strict=True))
+
+
+def is_list(file: Path) -> bool:
+    try:
+        first = next((line for line in lines(file) if line.strip()), "")
+    except ValueError:  # not text that we read, so not a list
+        return False
+    return Path(first.strip().replace("\t", " ").rpartition(" ")[0]).suffix.lower() in SUFFIXES

@@ -1,0 +1,102 @@
+"""EmotionROI as people have it, with its stimuli maps and Emotion6's measured valence."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from .common import (
+    MEASURED,
+    ROI_NEGATIVE,
+    ROI_POSITIVE,
+    SUFFIXES,
+    Pictures,
+    emotion_folders,
+    folded,
+    lines,
+    nfc,
+    subfolders,
+)
+
+
+def in_images(folder: Path, agree: int) -> Pictures:
+    return _emotionroi(folder, folder / "images")
+
+
+def folders(folder: Path, agree: int) -> Pictures:
+    return _emotionroi(folder, folder)
+
+
+def _emotionroi(folder: Path, images: Path) -> Pictures:
+    pictures = emotion_folders("emotionroi", images, ROI_POSITIVE, ROI_NEGATIVE)
+    names = [nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
+    index = {folded(name): i for i, name in enumerate(names)}
+    for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
+        file = folder / "training_testing_split" / f"{split}.txt"
+        for row, line in enumerate(lines(file) if file.exists() else (), start=1):
+            if line.strip() and folded(line.strip()) not in index:
+                raise ValueError(
+                    f"emotionroi: training_testing_split/{split}.txt line {row} names "
+                    f"{line.strip()!r}, which is not in {images}; copy the set again"
+                )
+    if images != folder:
+        pictures.layout = f"images/ with {pictures.layout}"
+    if (folder / "ground_truth").is_dir():
+        pictures.maps = _maps(folder / "ground_truth", images, pictures.paths)
+        pictures.layout += ", stimuli maps in ground_truth/"
+    if (folder / "ground_truth.txt").is_file():
+        pictures.extra = _measured(folder / "ground_truth.txt", names, index, images)
+        pictures.layout += ", measured valence in ground_truth.txt"
+        pictures.options = {"labels": "keyword"}
+    return pictures
+
+
+def _maps(folder: Path, images: Path, paths: list[Path]) -> list[Path]:
+    emotions = subfolders(folder)
+    files = []
+    for path in paths:
+        emotion = path.relative_to(images).parts[0]
+        files.append(emotions.get(emotion.lower(), folder / emotion) / path.name)
+    missing = [f for f in files if not f.exists()]
+    if missing:
+        raise FileNotFoundError(
+            f"emotionroi: {len(missing)} of {len(files)} stimuli maps are not in {folder}, the "
+            f"first is {missing[0].relative_to(folder)}; copy them again or move the folder away"
+        )
+    return files
+
+
+def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.DataFrame:
+    """Emotion6's valence and arousal (1 to 9) and shares of votes, a row for each of `names`."""
+    columns, rows = list(MEASURED), {}
+    for row, line in enumerate(lines(file), start=1):
+        name, *cells = (cell.strip() for cell in line.split("\t"))
+        if row == 1 and Path(name).suffix.lower() not in SUFFIXES:
+            columns = [c.strip("[] ").lower().removeprefix("prob.").strip() for c in cells]
+            if not set(MEASURED) <= set(columns):
+                raise ValueError(f"emotionroi: {file} line 1 is {line!r}; expected a name and "
+                                 f"{', '.join(MEASURED)}, parted by tabs")  # fmt: skip
+            continue
+        if not line.strip():
+            continue
+        if folded(name) not in index or folded(name) in rows:
+            raise ValueError(
+                f"emotionroi: {file} line {row} names {name!r}, "
+                + ("as an earlier line does" if folded(name) in rows else f"not in {images}")
+            )
+        try:
+            values = dict(zip(columns, map(float, cells), strict=True))
+        except ValueError as error:
+            raise ValueError(f"emotionroi: {file} line {row} is {line!r} ({error})") from error
+        if not 1 <= values["valence"] <= 9:
+            raise ValueError(
+                f"emotionroi: {file} line {row}: valence {values['valence']:g} is not on "
+                "Emotion6's scale from 1 to 9"
+            )
+        rows[folded(name)] = values
+    missing = [name for name in names if folded(name) not in rows]
+    if missing:
+        raise ValueError(
+            f"emotionroi: {file} has no line for {len(missing)} of {len(names)} pictures, the "
+            f"first is {missing[0]!r}"
+        )
+    return pd.DataFrame([rows[folded(name)] for name in names])[list(MEASURED)]

@@ -1,0 +1,254 @@
+"""FI as people have it: emotion folders, their parts, lists, the source's files of votes."""
+
+import json
+import urllib.parse
+import warnings
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .common import (
+    FI,
+    FI_NEGATIVE,
+    FI_POSITIVE,
+    PARTS,
+    Pictures,
+    below,
+    by_emotion,
+    count,
+    csv_cells,
+    emotion_folders,
+    find,
+    folded,
+    is_list,
+    lines,
+    need_all,
+    subfolders,
+    warn_unlisted,
+)
+
+
+def folders(folder: Path, agree: int) -> Pictures:
+    return emotion_folders("fi", folder, FI_POSITIVE, FI_NEGATIVE)
+
+
+def in_parts(folder: Path, agree: int) -> Pictures:
+    """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
+    found = [
+        (part, emotion_folders("fi", path, FI_POSITIVE, FI_NEGATIVE))
+        for part, path in parts(folder)
+    ]
+    return Pictures(
+        [path for _, pictures in found for path in pictures.paths],
+        np.concatenate([pictures.labels for _, pictures in found]),
+        np.concatenate([pictures.emotions for _, pictures in found]),
+        layout=f"eight emotion folders in each of {', '.join(p.name for _, p in parts(folder))}",
+        extra=pd.DataFrame({"part": [part for part, found_in in found for _ in found_in.paths]}),
+    )
+
+
+def lists(folder: Path, agree: int) -> Pictures:
+    """Lists beside the pictures, which lie in `folder` or in one of its subfolders."""
+    files, index = list_files(folder), below(folder)
+    listed = [(file, *entry) for file in files for entry in fi_list(file)]
+    base = _base(folder, index, [path for _, _, path, _ in listed])
+    found = [find(index, base + path, folder) for _, _, path, _ in listed]
+    missing = [entry for entry, path in zip(listed, found, strict=True) if path is None]
+    if missing:
+        file, entry, path, _ = missing[0]
+        raise FileNotFoundError(
+            f"fi: {file} entry {entry} names {path!r}, which is not in {folder / base}; "
+            f"{len(missing)} of the {len(listed)} listed pictures are not there"
+        )
+    rows = {}  # a picture may be listed twice, if it is the same emotion
+    for path, (file, entry, name, emotion) in zip(found, listed, strict=True):
+        first = rows.setdefault(path, (file, entry, emotion))
+        if first[2] != emotion:
+            raise ValueError(
+                f"fi: {file} entry {entry} calls {name!r} {emotion}; "
+                f"{first[0].name} entry {first[1]} calls it {first[2]}"
+            )
+    need_all("fi", FI, {emotion for _, _, emotion in rows.values()}, "the lists")
+    warn_unlisted("fi", folder / base, count(index, base) - len(rows), "any list")
+    paths = sorted(rows)
+    parts = [PARTS.get(rows[path][0].stem.lower(), "") for path in paths]
+    names = ", ".join(file.name for file in files)
+    return by_emotion(
+        [(path, rows[path][2]) for path in paths],
+        FI_POSITIVE,
+        layout=f"lists {names}, pictures in {base or 'the same folder'}",
+        extra=pd.DataFrame({"part": parts}) if any(parts) else None,
+    )
+
+
+def fi_list(file: Path) -> list[tuple[int, str, str]]:
+    """[(entry, path, emotion)] of one list: JSON [[path, class], …] or lines `<path> <label>`.
+
+    The label is an emotion's name, or a number with the emotion as a folder of the path. Raises
+    ValueError that names file and entry where label and folder contradict each other.
+    """
+    entries, numbers = [], {}  # numbers: {class: emotion} and back
+    for entry, path, label in _json_pairs(file) if _is_json(file) else _text_pairs(file):
+        path = path.replace("\\", "/").removeprefix("./")
+        folders = [part.lower() for part in path.split("/")[:-1] if part.lower() in FI]
+        emotion = label if label in FI else folders[-1] if folders else None
+        if emotion is None or not (label in FI or label.isdecimal()):
+            raise ValueError(
+                f"fi: {file} entry {entry}: {path!r} with label {label!r} does not say which "
+                f"emotion it is; expected one of {', '.join(FI)} as label or as folder"
+            )
+        wrong = ""
+        if folders and folders[-1] != emotion:
+            wrong = f"its folder is {folders[-1]}"
+        elif label.isdecimal():
+            same, number = numbers.setdefault(label, emotion), numbers.setdefault(emotion, label)
+            if same != emotion:
+                wrong = f"earlier entries give it to {same}"
+            elif number != label:
+                wrong = f"earlier entries give {emotion} the label {number}"
+        if wrong:
+            raise ValueError(f"fi: {file} entry {entry} gives {path!r} the label {label}; {wrong}")
+        entries.append((entry, path, emotion))
+    if not entries:
+        raise ValueError(f"fi: {file} is empty; copy the set again")
+    return entries
+
+
+def _json_pairs(file: Path):
+    try:
+        pairs = json.loads("\n".join(lines(file)))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"fi: {file} is not readable as JSON ({error})") from error
+    for entry, pair in enumerate(pairs if isinstance(pairs, list) else [pairs], start=1):
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise ValueError(f"fi: {file} entry {entry} is {pair!r}; expected [path, class number]")
+        yield entry, pair[0], str(pair[1]).lower()
+
+
+def _text_pairs(file: Path):
+    for entry, line in enumerate(lines(file), start=1):
+        if line.strip():
+            path, _, label = line.strip().replace("\t", " ").rpartition(" ")
+            if not path:
+                raise ValueError(f"fi: {file} entry {entry} is {line!r}; expected '<path> <label>'")
+            yield entry, path.strip(), label.lower()
+
+
+def votes(folder: Path, agree: int) -> Pictures:
+    """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested.
+
+    A picture needs `agree` agreeing votes. Photos vanish from the web: URLs without a picture are
+    left out, as are pictures that reach `agree` under two emotions; one warning counts them all.
+    """
+    files = vote_files(folder)
+    need_all("fi", FI, {emotion for emotion, _ in files}, "the CSV files")
+    index = below(folder)
+    votes, seen, urls, gone, few = defaultdict(dict), set(), 0, 0, 0
+    for emotion, file in files:
+        for name, yes, no in fi_votes(file):
+            places = (f"{emotion}/{name}", f"images/{emotion}/{name}", f"images/{name}")
+            path = next(filter(None, (find(index, place, folder) for place in places)), None)
+            urls += 1
+            gone += path is None
+            few += path is not None and yes < agree
+            seen.add(path)
+            if path is not None and yes >= agree:
+                votes[path][emotion] = (yes, no)
+    rows = sorted((path, *given.items()) for path, given in votes.items() if len(given) == 1)
+    need_all("fi", FI, {emotion for _, (emotion, _) in rows}, "the downloaded pictures")
+    left_out = (
+        f"{gone} of {urls} URLs have no picture, {few} pictures have fewer than {agree} agreeing "
+        f"votes, {len(votes) - len(rows)} have two emotions"
+    )
+    unlisted = count(index) - len(seen - {None})
+    if gone or few or unlisted or len(votes) > len(rows):
+        warnings.warn(f"fi: {left_out}, {unlisted} are in no CSV file: left out", stacklevel=4)
+    columns = [{"agree": yes, "disagree": no} for _, (_, (yes, no)) in rows]
+    return by_emotion(
+        [(path, emotion) for path, (emotion, _) in rows],
+        FI_POSITIVE,
+        layout=f"the source's CSV files of URLs with votes ({left_out})",
+        extra=pd.DataFrame(columns),
+        options={"agree": agree},
+    )
+
+
+def fi_votes(file: Path) -> list[tuple[str, int, int]]:
+    """[(file name, agreeing votes, disagreeing votes)] of one CSV file of the source.
+
+    Columns by a header's names (url, agree, disagree); without one as the source has them: the two
+    cells after the URL are disagree, agree. Raises ValueError that names the file and the line.
+    """
+    rows, columns, seen = [], None, {}
+    for line, cells in csv_cells(file):
+        at = [i for i, cell in enumerate(cells) if "://" in cell]
+        if columns is None and not at:  # the header
+            heads = [cell.lower().replace("disagree", "against") for cell in cells]
+            columns = [
+                next((i for i, head in enumerate(heads) if word in head), None)
+                for word in ("url", "agree", "against")
+            ]
+            if None in columns:
+                raise ValueError(
+                    f"fi: {file} line {line} is {cells}; expected url, agree, disagree"
+                )
+            continue
+        columns = columns or [at[0], at[0] + 2, at[0] + 1]
+        picked = [cells[i] if i < len(cells) else "" for i in columns]
+        name = urllib.parse.unquote(urllib.parse.urlsplit(picked[0]).path).rpartition("/")[2]
+        if not name or not (picked[1].isdecimal() and picked[2].isdecimal()):
+            raise ValueError(f"fi: {file} line {line} is {cells}; expected a URL and two votes")
+        row = (name, int(picked[1]), int(picked[2]))
+        first = seen.setdefault(folded(name), (line, row))
+        if first[1] != row:
+            raise ValueError(
+                f"fi: {file} line {line} gives {name} other votes than line {first[0]}"
+            )
+        if first[0] == line:
+            rows.append(row)
+    return rows
+
+
+def parts(folder: Path) -> list[tuple[str, Path]]:
+    found = subfolders(folder)
+    return [(part, found[name]) for name, part in PARTS.items() if name in found]
+
+
+def vote_files(folder: Path) -> list[tuple[str, Path]]:
+    """The files <emotion>.csv and <emotion>_….csv."""
+    files = [(p.stem.lower().partition("_")[0], p) for p in sorted(folder.glob("*.[cC][sS][vV]"))]
+    return [(emotion, file) for emotion, file in files if emotion in FI]
+
+
+def list_files(folder: Path) -> list[Path]:
+    """Every JSON file, and the text files whose first line begins with a picture's name."""
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    files = [p for p in files if _is_json(p) or (p.suffix.lower() == ".txt" and is_list(p))]
+    return sorted(files, key=lambda p: p.stem.lower() not in PARTS)  # these say what a part is
+
+
+def _is_json(file: Path) -> bool:
+    return file.suffix.lower() == ".json"
+
+
+def _base(folder: Path, index: dict, listed: list[str]) -> str:
+    """The subfolder, with a slash, or nothing, below which the listed pictures lie.
+
+    Raises ValueError where two would do.
+    """
+    bases = ["", *(f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir())]
+    held = {base: sum(folded(base + path) in index for path in listed) for base in bases}
+    best = [base for base in bases if held[base] == max(held.values())]
+    if len(best) > 1 and held[best[0]]:
+        raise ValueError(
+            f"fi: the listed pictures are both in {folder / best[0]} and in {folder / best[1]}; "
+            "move one of the two away"
+        )
+    return best[0]
+
+
+def plain(folder: Path) -> bool:
+    """FI's lists and CSV files say more than the folders beside them: these count without them."""
+    return not list_files(folder) and not vote_files(folder)

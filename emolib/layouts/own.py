@@ -1,0 +1,55 @@
+"""A set of one's own: labels.csv with the columns path,label[,fold][,emotion]."""
+
+from pathlib import Path
+
+import numpy as np
+
+from .common import POLARITY, Pictures, below, count, csv_rows, find, warn_unlisted
+
+
+def own(folder: Path, agree: int) -> Pictures:
+    """labels.csv beside or above the pictures: path,label[,fold][,emotion]."""
+    file, index, rows = folder / "labels.csv", below(folder), {}
+    for line, row in csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
+        path = find(index, row["path"], folder)
+        wrong = _own_wrong(row, path, folder)
+        if path in rows:
+            wrong = f"names {row['path']!r} again, after line {rows[path][0]}"
+        if wrong:
+            raise ValueError(f"own: {file} line {line} {wrong}")
+        rows[path] = (line, POLARITY[row["label"].lower()], row.get("fold"), row.get("emotion"))
+    if not rows:
+        raise ValueError(f"own: {file} has no rows")
+    warn_unlisted("own", folder, count(index) - len(rows), file.name)
+    paths = sorted(rows)
+    _, label, fold, emotion = zip(*(rows[path] for path in paths), strict=True)
+    folds = None if fold[0] is None else _own_folds(file, np.array(fold, int))
+    return Pictures(
+        paths,
+        np.array(label),
+        None if emotion[0] is None else np.array(emotion),
+        official_folds=folds,
+        layout=f"labels.csv, {f'{len(folds)} folds of its own' if folds else 'no folds'}",
+    )
+
+
+def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
+    """What is wrong with a row of labels.csv, or ""."""
+    if path is None:
+        return f"names {row['path']!r}, which is not a picture below {folder}"
+    if row["label"].lower() not in POLARITY:
+        return f"has the label {row['label']!r}; expected one of {', '.join(POLARITY)}"
+    if not row.get("fold", "0").isdecimal():
+        return f"has the fold {row['fold']!r}; expected 0, 1, 2, …"
+    return "has no emotion" if row.get("emotion") == "" else ""
+
+
+def _own_folds(file: Path, fold: np.ndarray) -> list:
+    count = fold.max() + 1
+    missing = sorted(set(range(count)) - set(fold.tolist()))
+    if count < 2 or missing:
+        raise ValueError(
+            f"own: {file}: folds must be 0 to k−1 without a gap and at least two; "
+            f"{f'fold {missing[0]} has no row' if missing else 'all rows are of fold 0'}"
+        )
+    return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(count)]

@@ -1,0 +1,119 @@
+"""Twitter I as people have it: the source's folders, a list beside images/, pos/ and neg/."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from .common import AGREE, Pictures, is_list, lines, nfc, picture_files, subfolders, warn_unlisted
+
+
+def source(folder: Path, agree: int) -> Pictures:
+    truth = folder / "ground_truth" / f"twitter_{AGREE[agree]}_agrees.txt"
+    return _twitter_list(folder / "Agg_AMT_Candidates", truth, agree)
+
+
+def beside_images(folder: Path, agree: int) -> Pictures:
+    """images/ and the usual lists, or one list of another name (`agree` then has no say)."""
+    places = [p for p in (folder, folder / "ground_truth") if p.is_dir()]
+    usual = [p / f"twitter_{AGREE[agree]}_agrees.txt" for p in places]
+    lists = [p for p in usual if p.is_file()]
+    if lists:
+        return _twitter_list(folder / "images", lists[0], agree)
+    lists = [file for place in places for file in sorted(place.glob("*.txt")) if is_list(file)]
+    if len(lists) != 1 or any(w in lists[0].name for w in AGREE.values()):
+        raise FileNotFoundError(
+            f"twitter1: there is no file {usual[0].name} and no single other list of lines "
+            f"'<file> <0 or 1>' in {folder} (lists found: {[p.name for p in lists]})"
+        )
+    return _twitter_list(folder / "images", lists[0], None)
+
+
+def _twitter_list(images: Path, file: Path, agree: int | None) -> Pictures:
+    files = {nfc(p.name): p for p in picture_files(images)}
+    labels = _label_file(file, files, images)
+    names = sorted(labels)
+    unlabelled = len(files) - len(names)
+    if agree in (3, None):  # at four and five the rest has fewer votes, as it should
+        warn_unlisted("twitter1", images, unlabelled, file.name)
+    folds = _twitter_folds(file.parent / f"{AGREE[agree or 3]}_agrees", names, labels, images, file)
+    place = "" if file.parent == images.parent else f"{file.parent.name}/"
+    return Pictures(
+        [files[n] for n in names],
+        np.array([labels[n] for n in names]),
+        official_folds=folds,
+        layout=f"{images.name}/ + {place}{file.name}, {'public' if folds else 'no public'} folds"
+        + (f", {unlabelled} pictures not listed" if unlabelled else ""),
+        options={"agree": agree} if agree else {},
+    )
+
+
+def by_polarity(folder: Path, agree: int) -> Pictures:
+    rows = []
+    for label, path in polarity(folder):
+        rows += [(picture, label) for picture in picture_files(path)]
+    if {label for _, label in rows} != {0, 1}:
+        raise FileNotFoundError(f"twitter1: {folder} needs pictures in pos/ and in neg/")
+    sides = defaultdict(list)
+    for picture, _ in rows:
+        sides[nfc(picture.name)].append(picture)
+    both = next((n for n, pictures in sides.items() if len(pictures) > 1), None)
+    if both:
+        raise ValueError(f"twitter1: {both!r} is in two of {folder}'s polarity folders")
+    return Pictures(
+        [picture for picture, _ in rows],
+        np.array([label for _, label in rows]),
+        layout=f"{' + '.join(p.name + '/' for _, p in polarity(folder))}, no public folds",
+    )
+
+
+def polarity(folder: Path) -> list[tuple[int, Path]]:
+    names = {"neg": 0, "negative": 0, "pos": 1, "positive": 1}
+    return [(names[n], path) for n, path in sorted(subfolders(folder).items()) if n in names]
+
+
+def _twitter_folds(folder: Path, names: list, labels: dict, images: Path, file: Path):
+    """The public folds (Campos et al. 2017), or None where there are none at all."""
+    if not folder.is_dir():
+        return None
+    index = {n: i for i, n in enumerate(names)}
+    folds = []
+    for number in range(1, 6):
+        pair = []
+        for part in ("train", "test"):
+            listed = folder / f"test{number}" / f"{part}.txt"
+            pair.append(_label_file(listed, labels, images, labels, file.name))
+        both = pair[0].keys() & pair[1].keys()
+        if both:
+            raise ValueError(f"twitter1: {folder / f'test{number}'}: {min(both)} is in both lists")
+        folds.append(tuple(np.array(sorted(index[n] for n in part)) for part in pair))
+    return folds
+
+
+def _label_file(file: Path, known, images: Path, agreed=None, source="") -> dict[str, int]:
+    """{picture: label} from lines `<file> <0/1>`; each among `known`, none against `agreed`."""
+    if not file.is_file():
+        raise FileNotFoundError(f"twitter1: there is no file {file}; copy the set again")
+    labels, agreed = {}, agreed or {}
+    for row, line in enumerate(lines(file), start=1):
+        if not line.strip():
+            continue
+        name, _, label = line.strip().replace("\t", " ").rpartition(" ")  # names may hold spaces
+        name = nfc(name.strip())
+        if label not in ("0", "1") or not name:
+            raise ValueError(f"twitter1: {file} line {row} is {line!r}; expected '<file> <0 or 1>'")
+        if name not in known:
+            raise ValueError(
+                f"twitter1: {file} line {row} names {name!r}, which is not in {images}"
+                + (f" with a label in {source}" if source else "")
+            )
+        other = labels.get(name, agreed.get(name, int(label)))
+        if other != int(label):
+            raise ValueError(
+                f"twitter1: {file} line {row} gives {name} the label {label}; it already has "
+                f"{other} from {'an earlier line' if name in labels else source}"
+            )
+        labels[name] = int(label)
+    if not labels:
+        raise ValueError(f"twitter1: {file} is empty; copy the set again")
+    return labels
