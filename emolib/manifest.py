@@ -30,8 +30,8 @@ def manifest(data, cache=None, workers: int | None = None) -> pd.DataFrame:
     same; a damaged or foreign one is made anew with a warning.
     Raises FileNotFoundError for a picture that is gone.
     """
-    # Threads: reading, hashing, decoding and resizing release the GIL. On two cores processes were a
-    # tenth faster, once started: 5 to 12 s, in which threads do thousands of pictures.
+    # Threads: reading, hashing, decoding and resizing release the GIL. On two cores processes were
+    # a tenth faster, once started: 5 to 12 s, in which threads do thousands of pictures.
     known = _read_cache(Path(cache)) if cache else {}
     row = functools.partial(_row, known=known)
     with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:

@@ -98,6 +98,7 @@ def load_checkpoint(folder: Path, spec: RunSpec, identity: dict) -> dict | None:
 
 def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: dict) -> None:
     """identities, `there` and `here`: {"data": {…}, "weights": "…"}."""
+    spec_there = RunSpec.from_dict(spec_there).to_dict()  # an older one lacks later fields
     for what, old, new in (
         ("setting ", spec_there, spec.to_dict()),
         ("data ", there["data"], here["data"]),

@@ -201,6 +201,7 @@ def test_content_decides_and_not_the_name(tmp_path):
     assert decode(file).shape == (3, 48, 64)
 
 
+WHOLE = saved(noise(), "PNG")
 BROKEN = {
     "empty.jpg": (b"", "empty file"),
     "page.jpg": (b"<!DOCTYPE html><p>404", "not a picture (starts with b'<!DOCTYPE ht')"),
@@ -210,8 +211,9 @@ BROKEN = {
     "mended.jpg": (jpeg(noise())[:-300] + b"\xff\xd9", "grey or noise"),
     "zeros.jpg": (jpeg(noise())[:-300] + bytes(300), "grey or noise"),
     "cut.png": (saved(noise(), "PNG")[:-900], "image file is truncated"),
-    "zeros.png": (saved(noise(), "PNG")[:-900] + bytes(900), "broken PNG"),
-    "bits.png": (saved(noise(), "PNG")[:5000] + b"?" + saved(noise(), "PNG")[5001:], "broken PNG"),
+    "zeros.png": (saved(noise(), "PNG")[:-900] + bytes(900), "broken"),
+    # the checksum of the pixels, before the 12 bytes of the last chunk, is not that of the pixels
+    "sum.png": (WHOLE[:-13] + bytes([WHOLE[-13] ^ 1]) + WHOLE[-12:], "bad header checksum"),
     "cut.gif": (saved(noise(), "GIF")[:-900], "image file is truncated"),
     "cut.webp": (saved(noise(), "WEBP")[:-900], "decoder"),
     "bomb.png": (png(10000, 9000, 1, 0, []), "10000×9000 pixels"),

@@ -170,6 +170,10 @@ def test_a_complete_run_is_reused_and_another_one_is_refused(root, tmp_path):
     with pytest.raises(ValueError, match="another data fingerprint"):
         emolib.run(tiny(), other, tmp_path)
     spec = first.folder / "spec.json"
+    earlier = json.loads(spec.read_text())
+    del earlier["grouped"]  # a run from before that setting was there
+    spec.write_text(json.dumps(earlier))
+    assert emolib.run(tiny(), root, tmp_path).reused
     spec.write_text(spec.read_text().replace('"epochs": 2', '"epochs": 4'))
     with pytest.raises(ValueError, match="another setting epochs: 4 there, 2 now"):
         emolib.run(tiny(), root, tmp_path)
