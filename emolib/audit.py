@@ -107,7 +107,7 @@ def pairs(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "Twins across training and test": leak & ~conflict,
         "Other twins": ~leak & ~conflict,
     }
-    return {f"{kind}: {of.sum()} pairs": found[of] for kind, of in kinds.items() if of.any()}
+    return {f"{kind} ({of.sum()})": found[of] for kind, of in kinds.items() if of.any()}
 
 
 def _hashes(frame: pd.DataFrame) -> np.ndarray:

@@ -59,9 +59,11 @@ def pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Fi
     Labels are written in their colours; "fold 2" means that the pair connects that fold's test
     list to its training list.
     """
-    rows = list(found[found["other_path"] != ""].head(most).itertuples())
+    found = found[found["other_path"] != ""]
+    rows = list(found.head(most).itertuples())
     if not rows:
         return None
+    title += f" (the nearest {most} shown)" if len(found) > most else ""
     roots = {data.name: data.root for data in datasets}
     columns = min(6, len(rows))
     lines = -(-len(rows) // columns)

@@ -8,9 +8,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
-from emolib import demo
+from emolib import demo, summaries
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {"profile": "demo", "results_root": "results", "device": "auto"} | dict.fromkeys(
@@ -145,3 +146,53 @@ def test_all_notebooks_give_all_tables_and_reuse_their_runs(root, tmp_path, monk
 def test_the_demo_study_says_that_its_data_are_drawn(tmp_path):
     demo.make_demo_data(tmp_path / "data", sizes={"twitter1": 24})
     assert "Demo data" in study(tmp_path / "data", tmp_path).note
+
+
+def test_agreement_and_valence_are_settings_of_their_own_set_alone(tmp_path):
+    make_twitter_agree(tmp_path)
+    make_valence(tmp_path, valence={"anger/0.jpg": 8})
+    experiment = study(tmp_path, tmp_path, overrides="agree=4,labels=valence,init=scratch")
+    assert len(experiment.open("twitter1")) == 15
+    roi = experiment.open("emotionroi")
+    assert roi.labels.sum() == 1 and roi.emotions[roi.labels == 1].tolist() == ["anger"]
+    twitter1, emotionroi = experiment.spec("twitter1"), experiment.spec("emotionroi")
+    assert (twitter1.agree, twitter1.labels) == (4, "keyword")
+    assert (emotionroi.agree, emotionroi.labels) == (3, "valence")
+    with pytest.raises(ValueError, match="agree='6': must be one of 3, 4, 5"):
+        study(tmp_path, tmp_path, overrides="agree=6")
+
+
+def test_a_set_of_ones_own_is_trained_tested_and_audited(tmp_path):
+    rows = []
+    for i in range(12):
+        picture(tmp_path / f"own/{i}.png", seed=i)
+        rows.append(f"{i}.png,{i % 2},{i // 4}")
+    write(tmp_path / "own/labels.csv", "path,label,fold", *rows)
+    experiment = study(
+        tmp_path, tmp_path / "r", study="s", backbone="resnet10t", overrides="init=scratch," + SMALL
+    )
+    results = experiment.run(experiment.specs())
+    assert [r.metrics["n"] for r in results] == [4, 4, 4]
+    assert summaries.per_fold(results)["published"].isna().all()
+    experiment.build_tables()  # the paper's rows, and nothing of a set that it does not have
+    assert set(pd.read_csv(experiment.folder / "table9.csv")["runs"]) == {0}
+    found = experiment.audit()
+    assert pd.read_csv(experiment.folder / "audit.csv").shape == found.shape
+    assert set(found["finding"]) <= {"near-twin"}
+
+
+def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(root, tmp_path):
+    experiment = study(
+        root, tmp_path, study="s", datasets="twitter1", backbone="resnet10t",
+        overrides="init=scratch," + SMALL,
+    )  # fmt: skip
+    papers = experiment.run(experiment.specs())
+    grouped = experiment.run(experiment.specs(grouped=True))
+    beside = summaries.leakage(papers, grouped)
+    assert beside["folds"].tolist() == ["the paper's", "leakage-free"]
+    assert beside["test pictures"].tolist() == [20, 20]
+    emolib.tables.build(tmp_path)  # from run folders alone
+    table = pd.read_csv(experiment.folder / "table9.csv")
+    (row,) = table[(table["method"] == "maiafa") & (table["runs"] > 0)
+                   & (table["metric"] == "accuracy")].itertuples()  # fmt: skip
+    assert set(row.run_ids.split(";")) == {r.spec.id for r in papers}
