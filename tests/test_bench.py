@@ -1,0 +1,59 @@
+"""The bench measures what it says; no test here depends on how long anything takes."""
+
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from emolib import bench
+
+
+def test_competitors_take_turns_and_the_order_moves_on(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    called = []
+    seconds = bench.alternate(
+        {name: lambda name=name: called.append(name) for name in "abc"}, turns=2, at_least=0
+    )
+    assert called == [*"abc", *"abc", *"bca"]  # a warm-up, then two turns
+    assert seconds.shape == (2, 3) and list(seconds) == list("abc")
+
+
+def test_a_ratio_is_the_median_of_the_turns_ratios():
+    seconds = pd.DataFrame({"a": [1.0, 2.0, 10.0], "b": [2.0, 6.0, 15.0]})
+    row = bench.ratios(seconds, to="a").loc["b"]
+    assert row["ratio"] == pytest.approx(2.0) and row["ms"] == pytest.approx(6000)
+    assert row["ratio_low"] == pytest.approx(1.75) and row["ratio_high"] == pytest.approx(2.5)
+
+
+def test_what_is_kept_for_backward_is_counted_once_and_without_parameters():
+    class Two(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(256, 2, bias=False)
+
+        def forward(self, x):
+            return self.layer(x * 1.0) + self.layer(x) * 0
+
+    kept = bench._kept(Two(), torch.zeros(1024, 256, requires_grad=True), torch.zeros(1024).long())
+    # x and its copy: 2 × 1024 × 256 floats; besides these the logits' softmax and the labels
+    assert 2.0 <= kept < 2.1
+
+
+def test_steps_compare_three_networks_in_both_kinds_of_step():
+    table = bench.steps("resnet10t", 32, 2, torch.device("cpu"), turns=1)
+    assert list(zip(table["step"], table["network"], strict=True)) == [
+        (step, name)
+        for step in ("inference", "training")
+        for name in ("backbone", "emolib", "plain")
+    ]
+    assert (table.loc[table["network"] == "backbone", "ratio"] == 1).all()
+    kept = table[table["step"] == "training"].set_index("network")["memory_mb"]
+    assert kept["backbone"] < kept["emolib"] < kept["plain"]
+
+
+def test_our_input_and_image_folder_read_the_same_number_of_pictures():
+    table = bench.pictures_per_second(count=8, size=32, turns=1)
+    assert table["input"].tolist() == ["emolib", "ImageFolder"]
+    assert (table["pictures_per_second"] > 0).all()
