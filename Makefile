@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full lab lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench lab lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ test: $(VENV)/.ready  ## the tests, without the slow ones
 
 test-full: $(VENV)/.ready  ## all tests
 	$(BIN)/python -m pytest -q -m ""
+
+bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; ARGS=--quick for a minute's worth
+	$(BIN)/python -m emolib.bench $(ARGS)
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)

@@ -146,15 +146,22 @@ class MaiAfa(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(self.forward_features(images))
+        pooled = self.forward_features(images)
+        with _no_autocast(images):
+            return self.classifier(pooled)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """GAP(E), N×2048 (N×512 for GAP(ECA(O4)))."""
         B = self.levels(images)
-        return self._folded(B) if self.head == "folded" else self._reference(B)
+        with _no_autocast(images):
+            return self._folded(B) if self.head == "folded" else self._reference(B)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """B1..B4. Raises ValueError for sides that an HRNet refuses: it needs multiples of 32."""
+        """B1..B4. Raises ValueError for sides that an HRNet refuses: it needs multiples of 32.
+
+        Under autocast the backbone alone runs in low precision: the products of Eq. 2–4 and the
+        sums over positions need float32, and cost little of the time.
+        """
         H, W = images.shape[-2:]
         if (H % 32 or W % 32) and "hrnet" in self.pretrained_cfg.get("architecture", ""):
             raise ValueError(
@@ -165,7 +172,7 @@ class MaiAfa(nn.Module):
         B = [features[i] for i in self.indices]
         if getattr(self.backbone, "output_fmt", Format.NCHW) == Format.NHWC:  # Swin and its kin
             B = [b.permute(0, 3, 1, 2) for b in B]
-        return B
+        return [b.float() if b.dtype in (torch.bfloat16, torch.float16) else b for b in B]
 
     def regions(self, images: Tensor) -> Tensor:
         """D of Eq. 5, N×1×H/4×W/4 in (0, 1). Raises RuntimeError where the network has no D."""
@@ -175,7 +182,8 @@ class MaiAfa(nn.Module):
                 "and Readings(without_afa='gated')"
             )
         B = self.levels(images)
-        return self._folded_D(B) if self.head == "folded" else self.mai(*self._reduce(B))
+        with _no_autocast(images):
+            return self._folded_D(B) if self.head == "folded" else self.mai(*self._reduce(B))
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
@@ -224,6 +232,10 @@ class MaiAfa(nn.Module):
     def _folded_D(self, B: list[Tensor]) -> Tensor:
         U = self._interact(B)
         return folded.regions(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv)
+
+
+def _no_autocast(images: Tensor):
+    return torch.autocast(images.device.type, enabled=False)
 
 
 def _four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:

@@ -13,6 +13,7 @@ from .pipeline import load as load_picture
 from .progress import bar
 from .runs import build, pick_device
 from .spec import RunSpec
+from .training import autocast
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Predictor:
         Raises ValueError or FileNotFoundError naming a picture that cannot be read.
         """
         paths = _as_list(paths)
-        p = [self.model(x).double().softmax(1)[:, 1] for x in self._batches(paths, batch_size)]
+        with autocast(self.spec.precision, self.device):  # as in the run's own test
+            p = [self.model(x).double().softmax(1)[:, 1] for x in self._batches(paths, batch_size)]
         p = torch.cat(p).cpu().numpy() if p else np.zeros(0)
         return pd.DataFrame(
             {"path": [str(p) for p in paths], "label": (p >= 0.5).astype(int), "p_positive": p}
@@ -39,7 +41,8 @@ class Predictor:
     @torch.inference_mode()
     def regions(self, paths, batch_size: int = 32) -> np.ndarray:
         """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size."""
-        D = [self.model.regions(x)[:, 0] for x in self._batches(_as_list(paths), batch_size)]
+        with autocast(self.spec.precision, self.device):
+            D = [self.model.regions(x)[:, 0] for x in self._batches(_as_list(paths), batch_size)]
         return torch.cat(D).cpu().numpy()
 
     def view(self, path) -> np.ndarray:

@@ -203,7 +203,7 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
     started = time.perf_counter()
     history = training.train(model, spec, data, train, validation, device, not before, state, keep)
     pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
-    p_positive = training.predict(model, pictures, test, device)
+    p_positive = training.predict(model, pictures, test, device, spec.precision)
     seconds = time.perf_counter() - started
     run_folder.write(folder, data, test, p_positive, history, model, identity, device, seconds)
     return run_folder.read(folder)

@@ -84,6 +84,9 @@ class RunSpec:
     momentum: float = 0.9
     weight_decay: float = 1e-3
     dropout: float = 0.5
+    precision: typing.Literal["float32", "bf16"] = (
+        "float32"  # of the backbone; the head's is float32
+    )
     freeze_bn: bool = False  # running statistics frozen, affine weights still trained
     pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
 

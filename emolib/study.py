@@ -34,7 +34,7 @@ PROFILES = {
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
 PROTOCOL = (
     "image_size", "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum",
-    "weight_decay", "dropout", "freeze_bn",
+    "weight_decay", "dropout", "freeze_bn", "precision",
 )  # fmt: skip
 SET_ELSEWHERE = {
     "dataset": "the parameter datasets",

@@ -60,7 +60,7 @@ def train(
         batches.epoch = epoch
         torch.manual_seed(derived_seed(spec.seed, epoch))  # dropout
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-        row |= one_epoch(model, train_loader, optimizer, device, spec.freeze_bn)
+        row |= one_epoch(model, train_loader, optimizer, device, spec)
         if not np.isfinite(row["train_loss"]):
             raise FloatingPointError(
                 f"{spec.id}: the training loss is {row['train_loss']} in epoch {epoch + 1}; "
@@ -68,7 +68,7 @@ def train(
             )
         schedule.step()
         if validation_indices is not None:
-            row |= validate(model, pictures, data, validation_indices, device)
+            row |= validate(model, pictures, data, validation_indices, device, spec.precision)
             if best is None or row["val_accuracy"] > best["accuracy"]:
                 best = {"accuracy": row["val_accuracy"], "model": snapshot(model)}
         row["seconds"] = time.perf_counter() - started
@@ -87,15 +87,16 @@ def train(
     return history
 
 
-def one_epoch(model, train_loader, optimizer, device, freeze_bn: bool) -> dict:
+def one_epoch(model, train_loader, optimizer, device, spec: RunSpec) -> dict:
     """One pass over the training pictures: mean loss and accuracy (percent) as it went."""
-    training_mode(model, freeze_bn)
+    training_mode(model, spec.freeze_bn)
     loss_sum = torch.zeros((), device=device)
     correct = torch.zeros((), device=device)
     seen = 0
     for images, labels in train_loader:
         labels = labels.to(device, non_blocking=True)
-        logits = model(normalise(images, model.pretrained_cfg, device))
+        with autocast(spec.precision, device):
+            logits = model(normalise(images, model.pretrained_cfg, device)).float()
         loss = F.cross_entropy(logits, labels)  # Eq. 10
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -119,18 +120,26 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 
 
 @torch.inference_mode()
-def predict(model, pictures: Pictures, indices, device, batch_size: int = 64) -> np.ndarray:
+def predict(
+    model, pictures: Pictures, indices, device, precision: str = "float32", batch_size: int = 64
+) -> np.ndarray:
     """The probability of "positive" for each index, float64, from evaluation's centre crop."""
     model.eval()
-    parts = [
-        model(normalise(images, model.pretrained_cfg, device)).double().softmax(1)[:, 1].cpu()
-        for images, _ in loader(pictures, Batches(indices, batch_size))
-    ]
+    parts = []
+    for images, _ in loader(pictures, Batches(indices, batch_size)):
+        with autocast(precision, device):
+            logits = model(normalise(images, model.pretrained_cfg, device))
+        parts.append(logits.double().softmax(1)[:, 1].cpu())
     return torch.cat(parts).numpy()
 
 
-def validate(model, pictures, data, indices, device) -> dict:
-    p = predict(model, pictures, indices, device)
+def autocast(precision: str, device: torch.device):
+    """bf16 where `precision` says so: no loss scaling, weights and their update stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def validate(model, pictures, data, indices, device, precision: str = "float32") -> dict:
+    p = predict(model, pictures, indices, device, precision)
     labels = data.labels[indices]
     likelihood = np.where(labels == 1, p, 1 - p)
     result = scores(labels, p)

@@ -128,6 +128,26 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(root, tmp
     assert any(not torch.equal(start[k], end[k]) for k in end if ".bn1.weight" in k)
 
 
+def test_bf16_is_the_backbones_alone_and_moves_predictions_little(root, tmp_path):
+    exact, quick = (
+        emolib.run(tiny(precision=p, epochs=1), root, tmp_path, device="cpu")
+        for p in ("float32", "bf16")
+    )
+    a, b = exact.predictions["p_positive"], quick.predictions["p_positive"]
+    assert not a.equals(b) and np.abs(a - b).max() < 0.05
+    weights = load_file(quick.folder / "model.safetensors")
+    assert {t.dtype for t in weights.values()} <= {torch.float32, torch.int64}
+    net, seen = runs.build(tiny()).eval(), {}
+    for name, part in (("backbone", net.backbone.conv1), ("head", net.classifier[0])):
+        part.register_forward_hook(lambda m, x, out, name=name: seen.update({name: out.dtype}))
+    for reference in ("folded", "reference"):
+        net.head = reference
+        with training.autocast("bf16", torch.device("cpu")):
+            assert net(torch.zeros(1, 3, 32, 32)).dtype == torch.float32
+            assert net.regions(torch.zeros(1, 3, 32, 32)).dtype == torch.float32
+        assert seen == {"backbone": torch.bfloat16, "head": torch.float32}
+
+
 def test_head_lr_multiplies_the_rate_of_all_but_the_backbone():
     spec = tiny(head_lr=10)
     net = runs.build(spec)
