@@ -11,6 +11,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .layouts.common import ROI_POSITIVE
+
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
 COLUMNS = [
@@ -99,15 +101,21 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The pairs among the findings: those with two labels, those that leak, the others."""
+    """The pairs by title, nearest first: of each set those with two labels, those that leak and
+    the others, then those of two sets."""
     found = found[found["other_path"] != ""]
-    conflict, leak = found["conflict"].astype(bool), found["leaks"] != ""
-    kinds = {
-        "Twins with different labels": conflict,
-        "Twins across training and test": leak & ~conflict,
-        "Other twins": ~leak & ~conflict,
-    }
-    return {f"{kind} ({of.sum()})": found[of] for kind, of in kinds.items() if of.any()}
+    kinds = {}
+    for (name, other), of_sets in found.groupby(["dataset", "other_dataset"], sort=False):
+        conflict, leak = of_sets["conflict"].astype(bool), of_sets["leaks"] != ""
+        sets = name if name == other else f"{name} and {other}"
+        for kind, chosen in (
+            ("twins with different labels", conflict),
+            ("twins across training and test", leak & ~conflict),
+            ("other twins", ~leak & ~conflict),
+        ):
+            if chosen.any():
+                kinds[f"{sets}: {kind} ({chosen.sum()})"] = of_sets[chosen]
+    return kinds
 
 
 def _hashes(frame: pd.DataFrame) -> np.ndarray:
@@ -138,7 +146,7 @@ def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
     if data.extra is not None and "valence" in data.extra:
         valence = data.extra["valence"].to_numpy()
         # 5 is the middle of Emotion6's scale from 1 to 9: there it says nothing
-        against = (valence != 5) & ((valence > 5) != (data.labels == 1))
+        against = (valence != 5) & ((valence > 5) != np.isin(data.emotions, ROI_POSITIVE))
         found += [
             _row("valence against keyword", data, i, detail=f"valence {valence[i]:g}")
             for i in np.flatnonzero(against)

@@ -1,6 +1,6 @@
 """The labelled sets FI, Twitter I, EmotionROI and one's own: pictures, labels, folds, fingerprint.
 
-`layouts.py` reads the folders; what follows never looks at them.
+`layouts` reads the folders; what follows never looks at them.
 """
 
 import functools
@@ -74,9 +74,9 @@ class Dataset:
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
 
-        `grouped`, a group's number for each picture (twins share one), keeps groups whole: five
-        folds of StratifiedGroupKFold, also where the set has its own; for FI GroupShuffleSplit,
-        15% of the groups. Raises ValueError where it has not one number a picture.
+        `grouped`, a group's number for each picture (twins share one), keeps groups whole: as
+        many folds of StratifiedGroupKFold, also where the set has its own; for FI
+        GroupShuffleSplit, 15% of the groups. ValueError where it has not one number a picture.
         """
         if grouped is not None:
             grouped = self._checked(grouped)
@@ -88,7 +88,8 @@ class Dataset:
             split = GroupShuffleSplit(1, test_size=0.15, random_state=seed)
             return [tuple(map(np.sort, pair)) for pair in split.split(grouped, groups=grouped)]
         if grouped is not None:
-            split = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
+            count = len(self.official_folds) if self.name == "own" and self.official_folds else 5
+            split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return list(split.split(np.zeros(len(self)), self._classes(), grouped))
         if self.official_folds:
             return self.official_folds
@@ -112,12 +113,10 @@ class Dataset:
         return np.sort(train[chosen])
 
     def fingerprint(self) -> str:
-        """A hash over the names, contents and labels of all pictures, and one's own set's folds."""
+        """A hash over the names, contents and labels of all pictures."""
         with ThreadPoolExecutor() as pool:
             digests = list(pool.map(_content, self.paths))
         rows = sorted(zip(self.names, digests, self.labels.tolist(), strict=True))
-        if self.name == "own" and self.official_folds:  # a column that its owner may change
-            rows += [[self.names[i] for i in test] for _, test in self.official_folds]
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
     def _classes(self) -> np.ndarray:

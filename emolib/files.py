@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import pandas as pd
+
 
 @contextlib.contextmanager
 def whole(path: Path):
@@ -36,7 +38,14 @@ def write_json(path: Path, value) -> None:
 def write_csv(path: Path, frame) -> None:
     """A DataFrame as CSV, floats to six digits, the same bytes on every system."""
     with whole(path) as part:
-        frame.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+        frame.to_csv(
+            part, index=False, float_format="%.6g", lineterminator="\n", errors="surrogateescape"
+        )
+
+
+def read_csv(path: Path):
+    """What `write_csv` wrote, file names that are not UTF-8 included."""
+    return pd.read_csv(path, encoding_errors="surrogateescape")
 
 
 def read_json(path: Path):

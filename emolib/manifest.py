@@ -41,8 +41,11 @@ def manifest(data, cache=None, workers: int | None = None) -> pd.DataFrame:
     for row, label, emotion in zip(rows, data.labels, emotions, strict=True):
         row |= {"label": int(label), "emotion": emotion}
     frame = _typed(pd.DataFrame(rows, columns=COLUMNS))
-    if cache:
-        _write_cache(Path(cache), frame)
+    if cache and any(known.get(row["path"]) != row for row in rows):
+        # what the set's other choices (more agreement, …) read before stays
+        mine = set(data.names)
+        others = [row for name, row in known.items() if name not in mine]
+        _write_cache(Path(cache), _typed(pd.DataFrame([*rows, *others], columns=COLUMNS)))
     return frame
 
 

@@ -43,8 +43,9 @@ def class_balance(table5: pd.DataFrame) -> Figure:
     places = np.arange(len(table5))
     for offset, source, colour in ((-0.2, "found", OURS), (0.2, "published", PUBLISHED)):
         share = 100 * table5[f"positive ({source})"] / table5[f"pictures ({source})"]
+        share = share.astype("Float64").fillna(0).to_numpy(float)  # no bar where nothing is known
         bars = axis.bar(places + offset, share, 0.38, color=colour, label=source)
-        axis.bar_label(bars, fmt="%.1f", fontsize=8)
+        axis.bar_label(bars, fmt=lambda v: f"{v:.1f}" if v else "", fontsize=8)
     axis.set_xticks(places, [NAMES[d] for d in table5["dataset"]])
     axis.set(
         ylabel="positive pictures (%)", ylim=(0, 100), title="Class balance against the paper's"
@@ -162,7 +163,8 @@ def folds(per_fold: pd.DataFrame) -> Figure:
         axis.bar(rows["fold"], rows["accuracy"], color=OURS, label="a fold")
         axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
         axis.axhline(rows["majority"].mean(), color="black", ls=":", label="majority class")
-        axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=3, zorder=0, label="paper")
+        if rows["published"].notna().all():
+            axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=3, zorder=0, label="paper")
         axis.set(title=NAMES[name], xlabel="fold", ylim=(40, 100), xticks=rows["fold"])
     axes[0, 0].set_ylabel("accuracy (%)")
     axes[0, -1].legend(fontsize=8, loc="lower right")

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from .files import read_json, whole, write_csv, write_json
+from .files import read_csv, read_json, whole, write_csv, write_json
 from .metrics import scores
 from .spec import RunSpec
 
@@ -36,7 +36,7 @@ class RunResult:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        return pd.read_csv(self.folder / "predictions.csv")
+        return read_csv(self.folder / "predictions.csv")
 
 
 def read(folder: Path, reused: bool = False) -> RunResult:
@@ -64,7 +64,7 @@ def write(folder, data, test, p_positive, history, model, identity, device, seco
     )
     write_csv(folder / "predictions.csv", predictions)
     write_json(folder / "environment.json", environment(device) | identity | {"seconds": seconds})
-    predictions = pd.read_csv(folder / "predictions.csv")  # what readers of the folder will see
+    predictions = read_csv(folder / "predictions.csv")  # what readers of the folder will see
     write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
     (folder / "checkpoint.pt").unlink(missing_ok=True)
 
@@ -97,12 +97,18 @@ def load_checkpoint(folder: Path, spec: RunSpec, identity: dict) -> dict | None:
 
 
 def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: dict) -> None:
-    """identities, `there` and `here`: {"data": {…}, "weights": "…"}."""
+    """identities, `there` and `here`: {"data": {…}, "split": "…", "weights": "…"}."""
     spec_there = RunSpec.from_dict(spec_there).to_dict()  # an older one lacks later fields
     for what, old, new in (
         ("setting ", spec_there, spec.to_dict()),
         ("data ", there["data"], here["data"]),
         ("ImageNet weights ", {"": there["weights"]}, {"": here["weights"]}),
+        # runs from before it was kept have none
+        (
+            "split into training and test",
+            {"": there.get("split", here["split"])},
+            {"": here["split"]},
+        ),
     ):
         for key in new:
             if key not in old or old[key] != new[key]:

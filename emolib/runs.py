@@ -4,13 +4,13 @@ What is kept of a run and how it is recognised is in `run_folder`.
 """
 
 import functools
+import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
 import numpy as np
-import pandas as pd
 import torch
 from safetensors.torch import load_file
 
@@ -149,11 +149,11 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
             f"{error}; it is needed because {needed_by.dataset} starts from it "
             f"(init={needed_by.init}): copy it there, or set init={needed_by.init.split(':')[-1]}"
         ) from error
+    if is_complete(places.folder(spec)):
+        return
     folds = len(data.folds(spec.split_seed, _groups(spec, data, places)))
     if not 0 <= spec.fold < folds:
         raise ValueError(f"fold={spec.fold}: {spec.dataset} has folds 0 to {folds - 1}")
-    if is_complete(places.folder(spec)):
-        return
     in_memory(data, spec.image_size, spec.crop)  # decodes every picture once
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
@@ -168,6 +168,19 @@ def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
     return audit.groups(manifest(data, places.study / "manifests" / f"{data.name}.csv"))
 
 
+def _split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
+    """(train, validation, test), indices; the validation part is empty where there is none."""
+    groups = _groups(spec, data, places)
+    train, test = data.folds(spec.split_seed, groups)[spec.fold]
+    validation = data.validation(spec.fold, spec.split_seed, groups)
+    validation = np.array([], int) if validation is None else validation
+    return np.setdiff1d(train, validation), validation, test
+
+
+def _hash(value) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
+
+
 @functools.lru_cache(maxsize=16)
 def _try_network(spec: RunSpec, weights: str) -> None:
     build(spec, weights)
@@ -177,8 +190,10 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
     """with_weights: train again where model.safetensors is missing from a complete run."""
     folder = places.folder(spec)
     data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
+    train, validation, test = _split(spec, data, places)
     identity = {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
+        "split": _hash([[data.names[i] for i in part] for part in (train, validation, test)]),
         "weights": weights_hash(spec, places.weights),
     }
     if is_complete(folder):
@@ -193,15 +208,12 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
     state = run_folder.load_checkpoint(folder, spec, identity)
     write_json(folder / "spec.json", spec.to_dict())
     model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
-    groups = _groups(spec, data, places)
-    train, test = data.folds(spec.split_seed, groups)[spec.fold]
-    validation = data.validation(spec.fold, spec.split_seed, groups)
-    if validation is not None:
-        train = train[~pd.Series(train).isin(validation)]
-
     keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
     started = time.perf_counter()
-    history = training.train(model, spec, data, train, validation, device, not before, state, keep)
+    history = training.train(
+        model, spec, data, train, validation if len(validation) else None, device, not before,
+        state, keep,
+    )  # fmt: skip
     pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
     p_positive = training.predict(model, pictures, test, device, spec.precision)
     seconds = time.perf_counter() - started

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from . import audit, demo, runs, tables
@@ -36,6 +37,7 @@ PROTOCOL = (
     "image_size", "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum",
     "weight_decay", "dropout", "freeze_bn", "precision",
 )  # fmt: skip
+LABELLING = ("agree", "labels")  # each a matter of one set, in whatever place of a chain
 SET_ELSEWHERE = {
     "dataset": "the parameter datasets",
     "backbone": "the parameter backbone",
@@ -163,13 +165,17 @@ class Study:
         )
 
     def open(self, dataset: str) -> Dataset:
-        chosen = {k: self.overrides[k] for k in ("agree", "labels") if k in self.overrides}
+        chosen = {k: self.overrides[k] for k in LABELLING if k in self.overrides}
         options = RunSpec(dataset, **chosen).data_options
         return open_dataset(dataset, self.data_root, **options)
 
     def manifest(self, dataset: str) -> pd.DataFrame:
         """One row a picture of the set, made once and kept in the study's folder."""
         return manifest(self.open(dataset), self.folder / "manifests" / f"{dataset}.csv")
+
+    def readable(self, dataset: str) -> Dataset:
+        """The set without the pictures that cannot be decoded, for looking at."""
+        return self.open(dataset).without(np.flatnonzero(self.manifest(dataset)["status"] != "ok"))
 
     def audit(self) -> pd.DataFrame:
         """`audit.audit` of the study's sets at their crop size, also written to audit.csv."""
@@ -193,16 +199,19 @@ class Study:
         if not self._pretrains_others(dataset):
             settings = _changed(settings, own)
         settings = _changed(settings, self._of(dataset))
+        if self._pretrains_others(dataset):
+            settings.pop("grouped", None)
         settings |= VARIANTS[variant] | {"init": self._init(dataset)} | changes
         spec = _make(dataset, fold, settings)
         before, pretrain = spec, {}
         for stage in spec.stages:
             target = _changed(self._profile(stage), self._of(stage)) | {"init": "scratch"}
+            target |= {k: own[k] for k in LABELLING if k in own}
             target = _make(stage, 0, target)
             inherited = before.predecessor()
             changed = {
                 k: getattr(target, k)
-                for k in PROTOCOL
+                for k in PROTOCOL + LABELLING
                 if getattr(target, k) != getattr(inherited, k)
             }
             pretrain |= {f"{stage}.{k}": v for k, v in changed.items()}

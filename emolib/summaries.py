@@ -19,19 +19,21 @@ from .tables import published
 def table5(study) -> pd.DataFrame:
     """Pictures and positives of each set of a study, found and published."""
     rows = []
-    for paper in published(5).itertuples():
-        if paper.dataset in study.datasets:
-            labels = study.open(paper.dataset).labels
-            rows.append(
-                {
-                    "dataset": paper.dataset,
-                    "pictures (found)": len(labels),
-                    "positive (found)": int(labels.sum()),
-                    "pictures (published)": paper.positive + paper.negative,
-                    "positive (published)": paper.positive,
-                }
-            )
-    return pd.DataFrame(rows)
+    paper = published(5).set_index("dataset")[["positive", "negative"]]
+    for name in study.datasets:
+        labels = study.open(name).labels
+        known = paper.loc[name] if name in paper.index else pd.Series(pd.NA, paper.columns)
+        rows.append(
+            {
+                "dataset": name,
+                "pictures (found)": len(labels),
+                "positive (found)": int(labels.sum()),
+                "pictures (published)": known["positive"] + known["negative"],
+                "positive (published)": known["positive"],
+            }
+        )
+    counts = {column: "Int64" for column in rows[0] if column != "dataset"}
+    return pd.DataFrame(rows).astype(counts)
 
 
 def splits(study) -> pd.DataFrame:
@@ -71,7 +73,7 @@ def per_fold(results) -> pd.DataFrame:
                 "accuracy": result.metrics["accuracy"],
                 "recall": result.metrics["recall"],
                 "majority": max(share, 100 - share),
-                "published": ours.get(result.spec.dataset),
+                "published": ours.get(result.spec.dataset, float("nan")),
                 "test pictures": result.metrics["n"],
             }
         )
@@ -82,7 +84,8 @@ def leakage(results, grouped) -> pd.DataFrame:
     """Accuracy by the paper's folds beside leakage-free ones: mean and standard deviation over
     the folds of each set, percent."""
     rows = []
-    for folds, runs_ in (("the paper's", results), ("leakage-free", grouped)):
+    for runs_ in (results, grouped):
+        folds = "leakage-free" if runs_[0].spec.grouped else "the paper's"
         for dataset, group in per_fold(runs_).groupby("dataset", sort=False):
             accuracy = group["accuracy"]
             rows.append(

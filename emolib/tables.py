@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import plots
-from .files import read_json, whole, write_csv, write_text
+from .files import read_csv, read_json, whole, write_csv, write_text
 from .metrics import interval
 from .run_folder import is_complete
 from .spec import DATASETS, RunSpec
@@ -77,7 +77,7 @@ def _read_runs(folder: Path, specs) -> pd.DataFrame:
             continue
         spec = RunSpec.from_dict(read_json(run / "spec.json"))
         environment = read_json(run / "environment.json")
-        p = pd.read_csv(run / "predictions.csv")
+        p = read_csv(run / "predictions.csv")
         right = (p["p_positive"] >= 0.5).astype(int) == p["label"]
         positive = p["label"] == 1
         rows.append(
@@ -125,7 +125,7 @@ def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
         methods = list(dict.fromkeys(paper.loc[paper["dataset"] == dataset, "method"]))
         ours = runs[runs["dataset"] == dataset]
         groups = _methods(number, ours)
-        methods += [m for m in groups if m not in methods and methods]
+        methods += [m for m in groups if m not in methods and (methods or dataset == "own")]
         for method in methods:
             group = groups.get(method, ours.iloc[:0])
             _check_one_setting(folder, group)

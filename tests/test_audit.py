@@ -103,7 +103,7 @@ def test_the_audit_finds_twins_conflicts_leaks_small_and_broken_pictures(tree):
     assert counts["identical pairs"] == 2 and counts["identical pairs with different labels"] == 1
     assert counts["… with an identical one in training"] == 2  # 2 in fold 0, 19 in fold 4
     assert counts[f"… with a twin in training (pHash ≤ {audit.NEAR})"] == 4
-    assert [len(of_kind) for of_kind in audit.pairs(found).values()] == [1, 1, 1]
+    assert [len(of_kind) for of_kind in audit.pairs(found).values()] == [1, 1, 1]  # one page each
 
 
 def test_pictures_shared_with_the_pre_training_set_are_found(tree):

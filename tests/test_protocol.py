@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -191,6 +192,12 @@ def test_a_complete_run_is_reused_and_another_one_is_refused(root, tmp_path):
         emolib.run(tiny(), other, tmp_path)
     spec = first.folder / "spec.json"
     earlier = json.loads(spec.read_text())
+    (other / "twitter1/Agg_AMT_Candidates/0_é b.JPG").write_bytes(
+        (root / "twitter1/Agg_AMT_Candidates/0_é b.JPG").read_bytes()
+    )
+    shutil.rmtree(other / "twitter1/ground_truth/three_agrees")  # the public folds: drawn instead
+    with pytest.raises(ValueError, match="another split into training and test"):
+        emolib.run(tiny(), other, tmp_path)
     del earlier["grouped"]  # a run from before that setting was there
     spec.write_text(json.dumps(earlier))
     assert emolib.run(tiny(), root, tmp_path).reused

@@ -11,7 +11,7 @@ import pytest
 from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
-from emolib import demo, summaries
+from emolib import demo, plots, summaries
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {"profile": "demo", "results_root": "results", "device": "auto"} | dict.fromkeys(
@@ -158,6 +158,8 @@ def test_agreement_and_valence_are_settings_of_their_own_set_alone(tmp_path):
     twitter1, emotionroi = experiment.spec("twitter1"), experiment.spec("emotionroi")
     assert (twitter1.agree, twitter1.labels) == (4, "keyword")
     assert (emotionroi.agree, emotionroi.labels) == (3, "valence")
+    chained = study(tmp_path, tmp_path, overrides="agree=4,labels=valence,init=emotionroi:scratch")
+    assert chained.spec("twitter1").predecessor() == chained.spec("emotionroi")
     with pytest.raises(ValueError, match="agree='6': must be one of 3, 4, 5"):
         study(tmp_path, tmp_path, overrides="agree=6")
 
@@ -174,8 +176,13 @@ def test_a_set_of_ones_own_is_trained_tested_and_audited(tmp_path):
     results = experiment.run(experiment.specs())
     assert [r.metrics["n"] for r in results] == [4, 4, 4]
     assert summaries.per_fold(results)["published"].isna().all()
-    experiment.build_tables()  # the paper's rows, and nothing of a set that it does not have
-    assert set(pd.read_csv(experiment.folder / "table9.csv")["runs"]) == {0}
+    experiment.build_tables()
+    table = pd.read_csv(experiment.folder / "table9.csv")
+    assert table[table["dataset"] == "own"]["runs"].tolist() == [3, 3]
+    assert plots.folds(summaries.per_fold(results)).axes
+    assert plots.class_balance(summaries.table5(experiment)).axes
+    grouped = experiment.run(experiment.specs(grouped=True))
+    assert sum(r.metrics["n"] for r in grouped) == 12
     found = experiment.audit()
     assert pd.read_csv(experiment.folder / "audit.csv").shape == found.shape
     assert set(found["finding"]) <= {"near-twin"}

@@ -15,7 +15,9 @@ FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
 FI = FI_POSITIVE + FI_NEGATIVE
 ROI_POSITIVE = ("joy", "surprise")
 ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff",
+}  # fmt: skip
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
@@ -47,6 +49,10 @@ def emotion_folders(name: str, images: Path, positive, negative) -> Pictures:
                 f"{', '.join(sorted(positive + negative))}"
             )
         rows += [(picture, emotion) for picture in pictures]
+    listed = {picture for picture, _ in rows}
+    below_ = (p for files in below(images).values() for p in files)
+    beside = [p for p in below_ if p not in listed and "ground_truth" not in p.parts]
+    warn_unlisted(name, images, len(beside), "the emotion folders themselves")
     count = len(positive + negative)
     return by_emotion(rows, positive, layout=f"{ {6: 'six', 8: 'eight'}[count] } emotion folders")
 

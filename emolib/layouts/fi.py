@@ -223,14 +223,17 @@ def vote_files(folder: Path) -> list[tuple[str, Path]]:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every JSON file, and the text files whose first line begins with a picture's name."""
+    """JSON files of lists, and text files whose first line begins with a picture's name."""
     files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
     files = [p for p in files if _is_json(p) or (p.suffix.lower() == ".txt" and is_list(p))]
     return sorted(files, key=lambda p: p.stem.lower() not in PARTS)  # these say what a part is
 
 
 def _is_json(file: Path) -> bool:
-    return file.suffix.lower() == ".json"
+    if file.suffix.lower() != ".json":
+        return False
+    with open(file, "rb") as opened:
+        return opened.read(200).translate(None, b" \t\r\n\xef\xbb\xbf").startswith(b"[[")
 
 
 def _base(folder: Path, index: dict, listed: list[str]) -> str:
