@@ -1,6 +1,6 @@
 """emolib: the image-emotion network of Zhang et al. (CMC 2023), its protocol and its tables."""
 
-from . import tables
+from . import audit, manifest, tables
 from .datasets import Dataset, open_dataset
 from .demo import make_demo_data
 from .models import create_model
@@ -18,9 +18,11 @@ __all__ = [
     "RunResult",
     "RunSpec",
     "Study",
+    "audit",
     "create_model",
     "load",
     "make_demo_data",
+    "manifest",
     "open_dataset",
     "run",
     "run_all",
