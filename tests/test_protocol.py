@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from torchvision.transforms import v2
 from trees import make_twitter, picture
 
 import emolib
@@ -112,6 +113,15 @@ def test_an_epoch_holds_each_picture_once_and_no_batch_of_one(n, size, lengths):
     parts = list(batches)
     assert [len(p) for p in parts] == lengths
     assert sorted(i for part in parts for _, i in part) == list(range(n))
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 57), (3, 61, 40), (3, 32, 50)])
+def test_crops_and_flips_are_torchvisions_for_the_same_seed(shape):
+    image = torch.randint(0, 256, shape, dtype=torch.uint8)
+    theirs = v2.Compose([v2.RandomCrop(32), v2.RandomHorizontalFlip()])
+    for seed in range(20):
+        torch.manual_seed(seed)
+        assert torch.equal(pipeline.crop_and_flip(image, 32, seed), theirs(image))
 
 
 def test_evaluation_takes_the_centre_of_the_shrunk_picture(tmp_path):
