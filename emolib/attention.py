@@ -8,31 +8,6 @@ import torch
 from torch import Tensor, nn
 
 
-class ChannelPools(torch.autograd.Function):
-    """[AvgPool; MaxPool] along the channels, N×C×h×w → N×2×h×w.
-
-    The gradient is written in one pass over the map, where autograd's own for mean and amax takes
-    six; that is a quarter of the folded head's training step. Of equal maxima the first gets it.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        largest, at = x.max(1, keepdim=True)
-        ctx.save_for_backward(at)
-        ctx.channels = x.shape[1]
-        ctx.channels_last = x.is_contiguous(memory_format=torch.channels_last)
-        return torch.cat([x.mean(1, keepdim=True), largest], dim=1)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (at,) = ctx.saved_tensors
-        to_mean, to_max = (grad[:, :1] / ctx.channels, grad[:, 1:])
-        layout = torch.channels_last if ctx.channels_last else torch.contiguous_format
-        each = to_mean.expand(-1, ctx.channels, -1, -1).contiguous(memory_format=layout)
-        return each.scatter_add_(1, at, to_max)
-
-
 class SpatialAttention(nn.Module):
     """A = σ(W7×7([AvgPool; MaxPool])), one weight a position (Eq. 1 and 3; CBAM, Woo et al. 2018).
 
@@ -44,7 +19,8 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size=7, padding=3, bias=False)
 
     def gate(self, x: Tensor) -> Tensor:
-        return self.conv(ChannelPools.apply(x)).sigmoid()
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # N×2×h×w
+        return self.conv(pooled).sigmoid()
 
     def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:
         return self.gate(x) * (x if target is None else target)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import emolib
-from emolib import attention
 from emolib.attention import ShuffleAttention, SpatialAttention
 from emolib.network import AFA, MAI
 from emolib.resample import adjoint, up
@@ -59,19 +58,6 @@ def levels():
     rng = np.random.default_rng(0)
     sizes = [(2, 3), (4, 5), (7, 9), (13, 17)]
     return [torch.tensor(rng.normal(size=(2, 16, *s))) for s in sizes]
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_channel_pools_have_the_values_and_gradients_of_mean_and_amax(layout):
-    x = torch.randn(2, 6, 3, 5, dtype=torch.float64).contiguous(memory_format=layout)
-    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    weight = torch.randn(2, 2, 3, 5, dtype=torch.float64)
-    pools = attention.ChannelPools.apply(ours)
-    plain = torch.cat([theirs.mean(1, keepdim=True), theirs.amax(1, keepdim=True)], dim=1)
-    torch.testing.assert_close(pools, plain)
-    (pools * weight).sum().backward()
-    (plain * weight).sum().backward()
-    torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 def test_spatial_attention_is_eq_1():
