@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
-from . import layouts
+from . import audit, layouts
 from .files import sha256
 from .layouts.common import AGREE, csv_rows
+from .manifest import manifest
 
 DEMO_MARK = "DEMO_DATA.txt"  # written by demo.py into each set it draws
 NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
@@ -69,17 +70,17 @@ class Dataset:
             extra=None if self.extra is None else self.extra.iloc[keep].reset_index(drop=True),
         )
 
-    def folds(self, seed: int = 0, grouped=None) -> list[tuple[np.ndarray, np.ndarray]]:
+    def folds(self, seed: int = 0, grouped=False) -> list[tuple[np.ndarray, np.ndarray]]:
         """[(train, test), …], indices: the set's own folds, else five stratified ones from `seed`.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
 
-        `grouped`, a group's number for each picture (twins share one), keeps groups whole: as
-        many folds of StratifiedGroupKFold, also where the set has its own; for FI
-        GroupShuffleSplit, 15% of the groups. ValueError where it has not one number a picture.
+        `grouped=True` keeps near-twins (`audit.groups`; reads every picture) on one side, an array
+        of a group's number for each picture those groups: as many folds of StratifiedGroupKFold,
+        also where the set has its own; for FI GroupShuffleSplit, 15% of the groups. Raises
+        ValueError where an array has not one number a picture.
         """
-        if grouped is not None:
-            grouped = self._checked(grouped)
+        grouped = self._groups(grouped)
         if self.name == "fi" and grouped is None:
             order = np.random.default_rng(seed).permutation(len(self))
             cut = round(0.15 * len(self))
@@ -96,20 +97,21 @@ class Dataset:
         split = StratifiedKFold(5, shuffle=True, random_state=seed)
         return list(split.split(np.zeros(len(self)), self._classes()))
 
-    def validation(self, fold: int, seed: int = 0, grouped=None) -> np.ndarray | None:
+    def validation(self, fold: int, seed: int = 0, grouped=False) -> np.ndarray | None:
         """Indices to take out of that fold's training part for validation (FI's 5%), or None.
 
         With `grouped`, whole groups by GroupShuffleSplit, about as many pictures.
         """
         if self.name != "fi":
             return None
+        grouped = self._groups(grouped)
         train, _ = self.folds(seed, grouped)[fold]
         if grouped is None:
             order = np.random.default_rng([seed, 1]).permutation(train)
             return np.sort(order[: round(0.05 * len(self))])
         share, random = 0.05 * len(self) / len(train), np.random.RandomState([seed, 1])
         split = GroupShuffleSplit(1, test_size=share, random_state=random)
-        _, chosen = next(split.split(train, groups=self._checked(grouped)[train]))
+        _, chosen = next(split.split(train, groups=grouped[train]))
         return np.sort(train[chosen])
 
     def fingerprint(self) -> str:
@@ -126,8 +128,15 @@ class Dataset:
         pairs = set(zip(self.emotions.tolist(), self.labels.tolist(), strict=True))
         return self.emotions if len(pairs) == len(set(self.emotions.tolist())) else self.labels
 
-    def _checked(self, grouped) -> np.ndarray:
-        grouped = np.asarray(grouped)
+    @functools.cached_property
+    def _twins(self) -> np.ndarray:
+        return audit.groups(manifest(self))
+
+    def _groups(self, grouped) -> np.ndarray | None:
+        """A group's number for each picture, or None for False."""
+        if grouped is None or grouped is False:
+            return None
+        grouped = self._twins if grouped is True else np.asarray(grouped)
         if grouped.shape != (len(self),):
             raise ValueError(
                 f"{self.name}: grouped has shape {grouped.shape}; expected one number for each of "

@@ -130,6 +130,9 @@ def test_leakage_free_folds_keep_twins_together_and_test_every_picture_once(tree
         assert sorted([*train, *test]) == list(range(len(data)))
         tested += test.tolist()
     assert sorted(tested) == list(range(len(data)))
+    for ours, theirs in zip(data.folds(grouped=True), data.folds(grouped=groups), strict=True):
+        assert [part.tolist() for part in ours] == [part.tolist() for part in theirs]
+    assert data.folds(grouped=False) is data.official_folds
 
 
 def test_a_grouped_run_trains_on_leakage_free_folds(tree):
