@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .layouts.common import ROI_POSITIVE
+from .layouts.common import NEUTRAL, ROI_POSITIVE
 
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
@@ -145,8 +145,9 @@ def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
     found += [_row("in no fold", data, i) for i in np.flatnonzero(~in_a_fold)]
     if data.extra is not None and "valence" in data.extra:
         valence = data.extra["valence"].to_numpy()
-        # 5 is the middle of Emotion6's scale from 1 to 9: there it says nothing
-        against = (valence != 5) & ((valence > 5) != np.isin(data.emotions, ROI_POSITIVE))
+        against = (valence != NEUTRAL) & (
+            (valence > NEUTRAL) != np.isin(data.emotions, ROI_POSITIVE)
+        )
         found += [
             _row("valence against keyword", data, i, detail=f"valence {valence[i]:g}")
             for i in np.flatnonzero(against)

@@ -17,11 +17,10 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, Str
 
 from . import audit, layouts
 from .files import sha256
-from .layouts.common import AGREE, csv_rows
-from .manifest import manifest
+from .layouts.common import AGREE, NEUTRAL, csv_rows
+from .manifest import EXCLUDED, manifest
 
 DEMO_MARK = "DEMO_DATA.txt"  # written by demo.py into each set it draws
-NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +186,7 @@ def held(root) -> list[str]:
 
 def _without_excluded(data: Dataset) -> Dataset:
     """`data` without the pictures in its `excluded.csv`, if there is one."""
-    file = data.root / "excluded.csv"
+    file = data.root / EXCLUDED
     if not file.is_file():
         return data
     index = {unicodedata.normalize("NFC", name): i for i, name in enumerate(data.names)}

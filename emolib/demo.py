@@ -12,7 +12,8 @@ import numpy as np
 
 from .datasets import DEMO_MARK
 from .objects import NEGATIVE, POSITIVE
-from .scenes import STYLES, draw_picture
+from .scenes import draw_picture
+from .styles import STYLES
 
 VERSION = 2  # raise it when the same seed gives other pictures: old demo data is then refused
 DEFAULT_SIZES = {"fi": 800, "twitter1": 200, "emotionroi": 300}

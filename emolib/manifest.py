@@ -19,7 +19,6 @@ COLUMNS = ["path", "label", "emotion", "bytes", "width", "height", "format", "mo
 COLUMNS += ["sha256", "phash", "status", "notes", "mtime_ns"]
 # Part of each row's seal: facts from another version of any of these are found anew.
 VERSION = f"1 pillow {PIL.__version__} imagehash {imagehash.__version__}"
-ESCAPE = "surrogateescape"  # file names that are not UTF-8 survive
 EXCLUDED = "excluded.csv"  # in the set's folder; open_dataset leaves out what it lists
 
 
@@ -74,7 +73,7 @@ def write_excluded(data, frame: pd.DataFrame) -> int:
     else:
         added = len(bad)
     if added:
-        _write(path, bad)
+        files.write_csv(path, bad)
     return added
 
 
@@ -107,7 +106,7 @@ def _read_cache(path: Path) -> dict[str, dict]:
 
 
 def _write_cache(path: Path, frame: pd.DataFrame) -> None:
-    _write(path, frame.assign(seal=_seals(frame.astype(str))))
+    files.write_csv(path, frame.assign(seal=_seals(frame.astype(str))))
 
 
 def _seals(frame: pd.DataFrame) -> list[str]:
@@ -126,10 +125,9 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     """A CSV in which everything is text, and nothing is NaN."""
     return pd.read_csv(
-        path, dtype=str, keep_default_na=False, encoding="utf-8-sig", encoding_errors=ESCAPE
+        path,
+        dtype=str,
+        keep_default_na=False,
+        encoding="utf-8-sig",
+        encoding_errors="surrogateescape",
     )
-
-
-def _write(path: Path, frame: pd.DataFrame) -> None:
-    with files.whole(path) as part:
-        frame.to_csv(part, index=False, lineterminator="\n", encoding="utf-8", errors=ESCAPE)

@@ -151,9 +151,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
         ) from error
     if is_complete(places.folder(spec)):
         return
-    folds = len(data.folds(spec.split_seed, _groups(spec, data, places)))
-    if not 0 <= spec.fold < folds:
-        raise ValueError(f"fold={spec.fold}: {spec.dataset} has folds 0 to {folds - 1}")
+    _split(spec, data, places)
     in_memory(data, spec.image_size, spec.crop)  # decodes every picture once
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
@@ -169,9 +167,15 @@ def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
 
 
 def _split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
-    """(train, validation, test), indices; the validation part is empty where there is none."""
+    """(train, validation, test), indices; the validation part is empty where there is none.
+
+    Raises ValueError for a fold that the set does not have.
+    """
     groups = _groups(spec, data, places)
-    train, test = data.folds(spec.split_seed, groups)[spec.fold]
+    folds = data.folds(spec.split_seed, groups)
+    if not 0 <= spec.fold < len(folds):
+        raise ValueError(f"fold={spec.fold}: {spec.dataset} has folds 0 to {len(folds) - 1}")
+    train, test = folds[spec.fold]
     validation = data.validation(spec.fold, spec.split_seed, groups)
     validation = np.array([], int) if validation is None else validation
     return np.setdiff1d(train, validation), validation, test

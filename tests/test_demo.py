@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.special import expit
 
-from emolib import demo, objects, scenes
+from emolib import demo, objects, scenes, styles
 from emolib.demo import make_demo_data
 
 SIZES = {"fi": 120, "twitter1": 80, "emotionroi": 100}
@@ -119,7 +119,7 @@ def test_the_number_of_processes_changes_no_byte_and_another_seed_every_picture(
     assert len(pictures) == 24 and all(one[name] != other[name] for name in pictures)
 
 
-@pytest.mark.parametrize("name", scenes.STYLES)
+@pytest.mark.parametrize("name", styles.STYLES)
 def test_an_object_taken_apart_keeps_its_very_pixels(name):
     rng = np.random.default_rng(0)
 
@@ -128,7 +128,7 @@ def test_an_object_taken_apart_keeps_its_very_pixels(name):
         return np.sort(every[every[:, 3] > 0].view("V4").ravel().view(np.uint32))
 
     for kind in objects.OBJECTS:
-        whole = scenes._object(kind, 40, scenes.STYLES[name], rng)
+        whole = scenes._object(kind, 40, styles.STYLES[name], rng)
         parts = scenes._take_apart(whole, rng)
         assert len(parts) > 1
         assert np.array_equal(pixels(parts), pixels([whole]))

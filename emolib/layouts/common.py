@@ -21,6 +21,7 @@ SUFFIXES = {
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
+NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
 MEASURED = ("valence", "arousal", *ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
 
 
