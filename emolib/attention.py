@@ -20,6 +20,10 @@ class SpatialAttention(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # N×2×h×w
+        return self.weigh(pooled)
+
+    def weigh(self, pooled: Tensor) -> Tensor:
+        """A from the two pools: N×2×h×w → N×1×h×w."""
         return self.conv(pooled).sigmoid()
 
     def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:

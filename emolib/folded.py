@@ -6,25 +6,108 @@ enters D only through ECA's channel means and one weighted channel sum. So C4, O
 
     B_i, W_i, b_i   a level and its 1×1 reduction, C_i = W_i B_i + b_i
     U               the gated map at stride 8, A3⊗C3 or A3⊗O3 (`MAI.interact`)
-    R, Rᵀ           up-sampling to stride 4 and its adjoint
+    R, Rᵀ           up-sampling to the next level and its adjoint
+
+In the default reading C3, O3 and U, 512 channels at stride 8, are not built either: U = A3⊗C3 is
+Q V, where V are the few maps A3⊗[B3; 1] and Q = [W3 | b3]; of O3 Eq. 3 needs only the channels'
+mean, which folds like D, and their maximum, which `LargestProduct` finds.
 
 Everything here is exact: the same values and gradients as the printed equations, to rounding.
 """
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .resample import adjoint, up
+from .resample import adjoint, taps, up
+
+CHANNELS = 128
 
 
-def pooled_O4(U: Tensor, B4: Tensor, reduction: nn.Conv2d) -> Tensor:
+def gated_map(attention: nn.ModuleList, B: list[Tensor], reductions: nn.ModuleList):
+    """U = A3⊗C3 of spatial attention and Eq. 4 as printed, as (V, Q): U_c = Σ_i Q_ci V_i.
+
+    V: N×(c3+1)×h×w, Q: 512×(c3+1).
+    """
+    G = attention[0](reductions[0](B[0]))  # A1⊗C1
+    A2 = attention[1].weigh(pools_of_product(G, B[1], reductions[1]))  # from O2, Eq. 2, 3
+    G = A2 * reductions[1](B[1])  # A2⊗C2
+    A3 = attention[2].weigh(pools_of_product(G, B[2], reductions[2]))
+    return torch.cat([A3 * B[2], A3], dim=1), _with_bias(reductions[2])
+
+
+def pools_of_product(G: Tensor, B: Tensor, reduction: nn.Conv2d) -> Tensor:
+    """[AvgPool; MaxPool] along the channels of O = R(G)⊗C: N×512×h×w, … → N×2×H×W."""
+    width = reduction.out_channels
+    mean = weighted_sum(G, B, reduction, G.new_full((1, width), 1 / width))
+    return torch.cat([mean, LargestProduct.apply(G, B, reduction.weight, reduction.bias)], dim=1)
+
+
+class LargestProduct(torch.autograd.Function):
+    """max_c R(G)_c·C_c, N×1×H×W, for C = W B + b, a few channels at a time.
+
+    The gradient reaches one channel a position, the largest (of equal ones the first), so that
+    backward keeps four maps and touches nothing of 512 channels at this level.
+    """
+
+    @staticmethod
+    def forward(ctx, G: Tensor, B: Tensor, W: Tensor, b: Tensor) -> Tensor:
+        best = at = None
+        for start in range(0, len(W), CHANNELS):
+            part = slice(start, start + CHANNELS)
+            product = up(G[:, part], B).mul_(F.conv2d(B, W[part], b[part]))
+            largest, where = product.max(1, keepdim=True)
+            if best is None:
+                best, at = largest, where
+            else:
+                at = torch.where(largest > best, where + start, at)
+                best = torch.maximum(largest, best)
+        ctx.save_for_backward(G, B, W, b, at)
+        return best
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        G, B, W, b, at = ctx.saved_tensors
+        (N, width, h, w), (H, _) = G.shape, B.shape[-2:]
+        W, B = W[:, :, 0, 0], B.permute(0, 2, 3, 1)  # 512×c, N×H×W×c
+        at, grad = at[:, 0], grad[:, 0]  # N×H×W
+        flat = at.flatten()
+        W_at = F.embedding(at, W)  # N×H×W×c
+        # each position reads four of G's: two rows and two columns, with the weights of R
+        values = G.permute(0, 2, 3, 1).reshape(-1)
+        picture = torch.arange(N, device=G.device)[:, None, None]
+        reads = [
+            (((picture * h + y[:, None]) * w + x) * width + at, wy[:, None] * wx)
+            for y, wy in zip(*taps(h, H, G), strict=True)
+            for x, wx in zip(*taps(w, B.shape[2], G), strict=True)
+        ]
+        to_C = grad * sum(values[place] * weight for place, weight in reads)
+        to_R = grad * ((W_at * B).sum(3) + b[at])
+        to_G = torch.zeros_like(values)
+        for place, weight in reads:
+            to_G.index_add_(0, place.flatten(), (to_R * weight).flatten())
+        to_W = torch.zeros_like(W).index_add_(0, flat, (B * to_C[..., None]).flatten(0, 2))
+        to_b = torch.zeros_like(b).index_add_(0, flat, to_C.flatten())
+        to_B = W_at * to_C[..., None]
+        return (
+            to_G.view(N, h, w, width).permute(0, 3, 1, 2),
+            to_B.permute(0, 3, 1, 2),
+            to_W[..., None, None],
+            to_b,
+        )
+
+
+def pooled_O4(U: Tensor, B4: Tensor, reduction: nn.Conv2d, Q: Tensor | None = None) -> Tensor:
     """GAP(O4) for O4 = R(U)⊗C4, N×512: Σ_y U_c(y)·(W·RᵀB4 + b·Rᵀ1)_c(y) / HW."""
     H, W = B4.shape[-2:]
     T = adjoint(B4, U)  # N×c×h×w
     ones = adjoint(B4.new_ones(1, 1, H, W), U)  # 1×1×h×w
     T = torch.cat([T, ones.expand(len(T), -1, -1, -1)], dim=1).flatten(2)  # N×(c+1)×hw
     products = U.flatten(2) @ T.mT  # N×512×(c+1)
+    products = products if Q is None else Q @ products
     return (products * _with_bias(reduction)).sum(2) / (H * W)
 
 
@@ -33,48 +116,59 @@ def eca_gate(eca: nn.Module, pooled: Tensor) -> Tensor:
     return eca.gate(eca.conv(pooled[:, None]))[:, 0]
 
 
-def regions(U: Tensor, B4: Tensor, reduction: nn.Conv2d, eca: nn.Module, conv: nn.Conv2d) -> Tensor:
-    """D of Eq. 5, N×1×H×W: up-samples one map a channel of B4 (and one) in place of 512.
+def regions(
+    U: Tensor,
+    B4: Tensor,
+    reduction: nn.Conv2d,
+    eca: nn.Module,
+    conv: nn.Conv2d,
+    Q: Tensor | None = None,
+) -> Tensor:
+    """D of Eq. 5, N×1×H×W."""
+    k = conv.weight.flatten() * eca_gate(eca, pooled_O4(U, B4, reduction, Q))  # N×512
+    return (weighted_sum(U, B4, reduction, k, Q) + conv.bias).sigmoid()
 
-    With k = conv·eca per picture, Σ_c k_c O4_c = Σ_j B4_j·R(Σ_c k_c W_cj U_c) + R(Σ_c k_c b_c U_c).
+
+def weighted_sum(
+    U: Tensor, B: Tensor, reduction: nn.Conv2d, k: Tensor, Q: Tensor | None = None
+) -> Tensor:
+    """Σ_c k_c O_c for O = R(U)⊗C, N×1×H×W, k: N×512: up-samples one map a channel of B (and one)
+    in place of 512.
+
+    Σ_c k_c O_c = Σ_j B_j·R(Σ_c k_c W_cj U_c) + R(Σ_c k_c b_c U_c).
     """
-    k = conv.weight.flatten() * eca_gate(eca, pooled_O4(U, B4, reduction))  # N×512
-    mixing = (k[:, :, None] * _with_bias(reduction)).mT  # N×(c+1)×512
-    maps = (mixing @ U.flatten(2)).unflatten(2, U.shape[-2:])  # N×(c+1)×h×w
-    maps = up(maps, B4)
-    logit = (B4 * maps[:, :-1]).sum(1, keepdim=True) + maps[:, -1:]
-    return (logit + conv.bias).sigmoid()
-
-
-def pooled_levels(B: list[Tensor], reductions: nn.ModuleList) -> Tensor:
-    """Z of Eq. 6, N×2048: the pools of C1..C4 from those of B1..B4."""
-    return torch.cat(
-        [
-            F.linear(b.mean((2, 3)), W.weight.flatten(1), W.bias)
-            for b, W in zip(B, reductions, strict=True)
-        ],
-        dim=1,
-    )
+    mixing = k[:, :, None] * _with_bias(reduction)  # N×512×(c+1)
+    mixing = mixing if Q is None else Q.mT @ mixing
+    maps = U.flatten(2).mT @ mixing  # N×hw×(c+1): U's own layout, channels last
+    maps = up(maps.mT.unflatten(2, U.shape[-2:]), B)
+    return (B * maps[:, :-1]).sum(1, keepdim=True) + maps[:, -1:]
 
 
 def pooled_features(
-    B: list[Tensor], reductions: nn.ModuleList, weight: Tensor | None, psi: Tensor | None
+    B: list[Tensor], reductions: nn.ModuleList, weight: Tensor | None, psi: Callable | None
 ) -> Tensor:
-    """GAP of (weight⊗F), N×2048, F of Eq. 7–8. weight: N×1×H/4×W/4 or None for 1; psi: N×4 or None.
+    """GAP of (weight⊗F), N×2048, F of Eq. 7–8. weight: N×1×H/4×W/4, or None for 1.
 
-    v_i = ψ_i·(W_i Σ_x B_i·g_i + b_i Σ_x g_i) with g_i = R_iᵀ(weight / HW).
+    v_i = ψ_i·(W_i Σ_x B_i·g_i + b_i Σ_x g_i) with g_i = R_iᵀ(weight / HW). psi: makes ψ, N×4,
+    from Z, N×2048 (Eq. 6), or None for ψ = 1. Z is the same sum with g_i = 1 / h_i w_i, so that
+    each level is read once for both.
     """
     B4 = B[-1]
     H, W = B4.shape[-2:]
     weight = B4.new_ones(1, 1, H, W) if weight is None else weight
     weight = weight / (H * W)
-    vectors = []
-    for i, (b, reduction) in enumerate(zip(B, reductions, strict=True)):
-        g = weight if b is B4 else adjoint(weight, b)
-        sums = (b * g).sum((2, 3))  # N×c_i
-        v = F.linear(sums, reduction.weight.flatten(1)) + reduction.bias * g.sum((2, 3))
-        vectors.append(v if psi is None else v * psi[:, i : i + 1])
-    return torch.cat(vectors, dim=1)
+    v, Z = [], []
+    for b, reduction in zip(B, reductions, strict=True):
+        g = (weight if b is B4 else adjoint(weight, b)).expand(len(b), -1, -1, -1)
+        mean = torch.full_like(g, 1 / g[0].numel())
+        g = torch.cat([g, mean], dim=1).flatten(2)  # N×2×hw
+        sums = (g @ b.flatten(2).mT) @ reduction.weight.flatten(1).mT  # N×2×512
+        sums = sums + g.sum(2, keepdim=True) * reduction.bias
+        v.append(sums[:, 0])
+        Z.append(sums[:, 1])
+    v = torch.stack(v, dim=1)  # N×4×512
+    v = v if psi is None else v * psi(torch.cat(Z, dim=1))[:, :, None]
+    return v.flatten(1)
 
 
 def _with_bias(reduction: nn.Conv2d) -> Tensor:

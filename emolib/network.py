@@ -218,20 +218,24 @@ class MaiAfa(nn.Module):
     def _folded(self, B: list[Tensor]) -> Tensor:
         """GAP(E), the same by folded.py."""
         if self.mai and not self.has_regions:
-            pooled = folded.pooled_O4(self._interact(B), B[-1], self.reductions[-1])
+            U, Q = self._gated_map(B)
+            pooled = folded.pooled_O4(U, B[-1], self.reductions[-1], Q)
             return pooled * folded.eca_gate(self.mai.eca, pooled)
-        psi = self.afa.psi(folded.pooled_levels(B, self.reductions)) if self.afa else None
         D = self._folded_D(B) if self.mai else None
         weight = 1 + D if self.mai and self.afa else D
+        psi = self.afa.psi if self.afa else None
         return folded.pooled_features(B, self.reductions, weight, psi)
 
-    def _interact(self, B: list[Tensor]) -> Tensor:
+    def _gated_map(self, B: list[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """The map U that Eq. 4 up-samples last, as (V, Q) with U = Q V, or as (U, None)."""
+        if self.readings.attention == "spatial" and not self.mai.fused:
+            return folded.gated_map(self.mai.attention, B, self.reductions)
         C = [reduce(b) for reduce, b in zip(self.reductions[:3], B[:3], strict=True)]
-        return self.mai.interact(*C)
+        return self.mai.interact(*C), None
 
     def _folded_D(self, B: list[Tensor]) -> Tensor:
-        U = self._interact(B)
-        return folded.regions(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv)
+        U, Q = self._gated_map(B)
+        return folded.regions(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv, Q)
 
 
 def _no_autocast(images: Tensor):

@@ -22,6 +22,15 @@ def adjoint(x: Tensor, like: Tensor) -> Tensor:
     return rows @ x @ columns.mT
 
 
+def taps(small: int, large: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The one or two inputs that each output of a 1-D up-sampling reads, and their weights.
+
+    Both k×large on the device of `like`, k = min(2, small): int64, and the dtype of `like`.
+    """
+    weights, index = _matrix(small, large, like.dtype, like.device).topk(min(2, small), dim=0)
+    return index, weights
+
+
 @functools.lru_cache(maxsize=64)
 def _matrix(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """small×large: column j holds the weights of the inputs in output j of a 1-D up-sampling."""
