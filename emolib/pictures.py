@@ -40,6 +40,11 @@ def decode(path: Path) -> Tensor:
         ) from error
 
 
+def shrink(image: Tensor, side: int) -> Tensor:
+    """3×h×w uint8, smaller or larger so that the short side is `side` px."""
+    return v2.functional.resize(image, [side], antialias=True)
+
+
 def examine(path: Path) -> dict:
     """The manifest's facts of one file: bytes, width, height (upright), format, mode, frames,
     sha256, phash (imagehash's, 16 hex digits), status ("ok" or why not), notes (";" between them).

@@ -1,26 +1,32 @@
 """From picture files to batches.
 
-Order and augmentation follow from (seed, epoch, index) alone, whatever the number of workers.
-The part of the transform that is always the same (decode, short side to 256/224 of the crop) is
-kept in memory where a set is small enough; what is kept is exactly what would be decoded again.
+Order and augmentation follow from (seed, epoch, index) alone, whatever the device, the batch or
+the number of workers. The part of the transform that is always the same (decode, short side to
+256/224 of the crop) comes out of the packed cache; cache="off" decodes the files each time. For
+crop="random" both give the same pixels. For crop="resized" they do not: with the cache, crops are
+taken from the shrunk picture, without it from the picture itself, as torchvision would.
 """
 
 import functools
+import math
 import os
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from .cache import packed, shrunk
+from .parallel import Ranks
 from .pictures import decode
 
-MEMORY_BUDGET = 2 << 30  # bytes of pictures kept decoded; three sets at most
 SHORT_SIDE = 256 / 224  # short side before the crop, as a multiple of the crop
+TRIES = 10  # torchvision's: boxes drawn before a random resized crop takes the whole picture
+DRAWS = 2 * TRIES + 3  # random numbers a picture and epoch
 
 
 def derived_seed(*parts: int) -> int:
@@ -28,121 +34,237 @@ def derived_seed(*parts: int) -> int:
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def load(path: Path, image_size: int, crop: str = "random") -> Tensor:
-    """What every epoch starts from: 3×h×w uint8, short side 256/224 × image_size.
-
-    crop="resized" takes its crops from the picture itself and so starts from the whole of it.
-    """
-    image = decode(path)
-    return image if crop == "resized" else _shrink(image, image_size)
+def short_side(image_size: int) -> int:
+    """Of the picture that a crop of `image_size` px is taken from."""
+    return round(SHORT_SIDE * image_size)
 
 
-def centre_crop(image: Tensor, image_size: int) -> Tensor:
-    """Evaluation's view of a loaded picture: 3×image_size×image_size uint8."""
-    if min(image.shape[-2:]) != round(SHORT_SIDE * image_size):
-        image = _shrink(image, image_size)
-    return v2.functional.center_crop(image, [image_size, image_size])
-
-
-def _shrink(image: Tensor, image_size: int) -> Tensor:
-    return v2.functional.resize(image, [round(SHORT_SIDE * image_size)], antialias=True)
+def centre(path: Path, image_size: int) -> Tensor:
+    """Evaluation's view of a picture file: S×S×3 uint8."""
+    image = shrunk(path, short_side(image_size))
+    return cut(image, centre_box(*image.shape[:2], image_size), image_size)
 
 
 class Pictures(Dataset):
-    """Items (epoch, index) → (3×S×S uint8, label); a negative epoch asks for evaluation's view.
+    """Items (epoch, index) → (S×S×3 uint8, label); a negative epoch asks for evaluation's view.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
-    "resized" (torchvision's random resized crop). Both flip at random.
+    "resized" (torchvision's random resized crop). Both flip at random. Making one decodes every
+    picture that is not packed yet: ValueError or FileNotFoundError names one that is unreadable.
     """
 
-    def __init__(self, data, image_size: int, crop: str = "random", seed: int = 0):
+    def __init__(
+        self, data, image_size: int, crop: str = "random", seed: int = 0, cache: str = "packed"
+    ):
         self.data, self.image_size, self.crop, self.seed = data, image_size, crop, seed
-        self.resized = v2.Compose(
-            [v2.RandomResizedCrop(image_size, antialias=True), v2.RandomHorizontalFlip()]
-        )
-        self.kept = in_memory(data, image_size, crop)
+        self.whole = cache == "off" and crop == "resized"  # crops come from the whole picture
+        self.pack = None if cache == "off" else packed(data, short_side(image_size))
+        if self.pack is None:
+            decode_all(data)
 
     def __len__(self) -> int:
         return len(self.data)
 
+    def image(self, index: int, whole: bool = False) -> Tensor:
+        """h×w×3 uint8, what crops are taken from."""
+        if self.pack is not None:
+            return self.pack[index]
+        return shrunk(self.data.paths[index], None if whole else short_side(self.image_size))
+
+    def box(self, epoch: int, index: int, h: int, w: int) -> tuple[int, int, int, int, bool]:
+        """(top, left, height, width, flip) of the view of a picture of h×w."""
+        if epoch < 0:
+            return centre_box(h, w, self.image_size)
+        numbers = draws(self.seed, epoch, len(self))[index]
+        if self.crop == "resized":
+            return resized_box(h, w, numbers)
+        return random_box(h, w, self.image_size, numbers)
+
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = item
-        image = (
-            load(self.data.paths[index], self.image_size, self.crop)
-            if self.kept is None
-            else self.kept[index]
-        )
-        if epoch < 0:
-            return centre_crop(image, self.image_size), int(self.data.labels[index])
-        seed, label = derived_seed(self.seed, epoch, index), int(self.data.labels[index])
-        if self.crop == "random":
-            return crop_and_flip(image, self.image_size, seed), label
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.resized(image), label
+        image = self.image(index, self.whole and epoch >= 0)
+        box = self.box(epoch, index, *image.shape[:2])
+        return cut(image, box, self.image_size), int(self.data.labels[index])
 
 
-def crop_and_flip(image: Tensor, size: int, seed: int) -> Tensor:
-    """What torchvision's v2.RandomCrop and RandomHorizontalFlip make of the picture after
-    torch.manual_seed(seed), at a tenth of the cost and without touching the global generator."""
-    generator = torch.Generator().manual_seed(seed)
-    for dim in (1, 2):
-        spare = image.shape[dim] - size
-        if spare:
-            start = int(torch.randint(0, spare + 1, (), generator=generator))
-            image = image.narrow(dim, start, size)
-    return image.flip(2) if torch.rand(1, generator=generator) < 0.5 else image
+@functools.lru_cache(maxsize=4)
+def draws(seed: int, epoch: int, count: int) -> np.ndarray:
+    """count×DRAWS numbers in [0, 1); row i is the same whatever the count."""
+    return np.random.default_rng([seed, epoch, 1]).random((count, DRAWS))
+
+
+def centre_box(h: int, w: int, size: int) -> tuple[int, int, int, int, bool]:
+    return round((h - size) / 2), round((w - size) / 2), size, size, False
+
+
+def random_box(h: int, w: int, size: int, numbers) -> tuple[int, int, int, int, bool]:
+    """torchvision's RandomCrop and RandomHorizontalFlip."""
+    top, left, flip = numbers[-3:]
+    top, left = int(top * (h - size + 1)), int(left * (w - size + 1))
+    return top, left, size, size, bool(flip < 0.5)
+
+
+def resized_box(h: int, w: int, numbers) -> tuple[int, int, int, int, bool]:
+    """torchvision's RandomResizedCrop: 8–100% of the area, sides 3:4 to 4:3; and the flip."""
+    areas = h * w * (0.08 + 0.92 * numbers[:TRIES])
+    aspects = np.exp((2 * numbers[TRIES : 2 * TRIES] - 1) * math.log(4 / 3))  # width / height
+    widths = np.rint(np.sqrt(areas * aspects)).astype(int)
+    heights = np.rint(np.sqrt(areas / aspects)).astype(int)
+    fits = np.flatnonzero((0 < widths) & (widths <= w) & (0 < heights) & (heights <= h))
+    if len(fits):
+        height, width = int(heights[fits[0]]), int(widths[fits[0]])
+        top, left = (numbers[-3:-1] * (h - height + 1, w - width + 1)).astype(int).tolist()
+    else:  # the largest centred box whose sides are within 3:4 and 4:3
+        height, width = min(h, round(w * 4 / 3)), min(w, round(h * 4 / 3))
+        top, left = (h - height) // 2, (w - width) // 2
+    return top, left, height, width, bool(numbers[-1] < 0.5)
+
+
+def cut(image: Tensor, box: tuple[int, int, int, int, bool], size: int) -> Tensor:
+    """The box out of an image h×w×3, brought to size×size×3 and flipped where it says so."""
+    top, left, height, width, flip = box
+    crop = image[top : top + height, left : left + width]
+    if (height, width) != (size, size):
+        crop = crop.permute(2, 0, 1)
+        crop = v2.functional.resize(crop, [size, size], antialias=True).permute(1, 2, 0)
+    return crop.flip(1) if flip else crop
 
 
 class Batches:
-    """A batch sampler: `epoch` and `indices` may be set between the passes of one loader."""
+    """A batch sampler: `epoch` and `indices` may be set between the passes of one loader.
 
-    def __init__(self, indices, batch_size: int, seed: int = 0, shuffle: bool = False):
+    ranks: of several processes that train together, each gets its share of every batch.
+    """
+
+    def __init__(
+        self,
+        indices,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = False,
+        ranks: Ranks = Ranks(),
+    ):
         self.indices, self.batch_size = np.asarray(indices), batch_size
-        self.seed, self.shuffle, self.epoch = seed, shuffle, -1
+        self.seed, self.shuffle, self.ranks, self.epoch = seed, shuffle, ranks, -1
 
     def __len__(self) -> int:
         whole, left = divmod(len(self.indices), self.batch_size)
         # a last batch of one joins its neighbour: batch norm at 1×1 px cannot train on it
         return max(1, whole + (left > 1))
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many pictures each batch has, in all processes together."""
+        whole = self.batch_size * (len(self) - 1)
+        return [self.batch_size] * (len(self) - 1) + [len(self.indices) - whole]
+
     def __iter__(self):
         order = self.indices
         if self.shuffle:
             rng = np.random.default_rng(derived_seed(self.seed, self.epoch))
             order = rng.permutation(order)
-        starts = [i * self.batch_size for i in range(1, len(self))]
-        for part in np.split(order, starts):
-            yield [(self.epoch, int(index)) for index in part]
+        for part in np.split(order, np.cumsum(self.sizes)[:-1]):
+            yield self.ranks.part([(self.epoch, int(index)) for index in part])
 
 
-def loader(pictures: Pictures, batches: Batches) -> DataLoader:
-    """Batches of (N×3×S×S uint8, N int64). Pictures kept in memory need no worker processes."""
-    workers = 0 if pictures.kept is not None else min(8, os.cpu_count() or 1)
+def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "cpu"):
+    """Batches of (N×S×S×3 uint8, N int64), cut on the GPU where the pack fits into its memory."""
+    device = torch.device(device)
+    if device.type == "cuda" and pictures.pack is not None:
+        free, _ = torch.cuda.mem_get_info(device)
+        if pictures.pack.pixels.nbytes < free / 4:
+            return OnDevice(pictures, batches, device)
+    # packed pictures need no worker processes
+    workers = 0 if pictures.pack is not None else min(8, os.cpu_count() or 1)
     return DataLoader(
         pictures,
         batch_sampler=batches,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device.type == "cuda",
     )
+
+
+class OnDevice:
+    """The batches of `pictures` on a device that holds all their pixels, cut there in one go.
+
+    The same pixels as the DataLoader's; a "resized" crop may differ by one level of 255, because
+    torchvision rounds its weights to integers on a CPU.
+    """
+
+    def __init__(self, pictures: Pictures, batches: Batches, device: torch.device):
+        self.pictures, self.batches, self.device = pictures, batches, device
+        key = (pictures.pack.file, device)
+        self.pixels = _resident.get(key)
+        if self.pixels is None:
+            self.pixels = _resident[key] = pictures.pack.pixels.to(device)
+
+    def __iter__(self):
+        pack, size = self.pictures.pack, self.pictures.image_size
+        for items in self.batches:
+            index = [i for _, i in items]
+            boxes = [self.pictures.box(e, i, *pack.shapes[i].tolist()) for e, i in items]
+            columns = np.array([pack.starts[index], pack.shapes[index, 1], *zip(*boxes)])
+            numbers = torch.from_numpy(columns.astype(np.int64))
+            labels = torch.from_numpy(self.pictures.data.labels[index].astype(np.int64))
+            if self.device.type == "cuda":
+                numbers = numbers.pin_memory().to(self.device, non_blocking=True)
+                labels = labels.pin_memory().to(self.device, non_blocking=True)
+            if all(box[2:4] == (size, size) for box in boxes):
+                images = _gather(self.pixels, numbers, size, size)
+            else:
+                largest = np.max(boxes, axis=0)[2:4].tolist()
+                images = _resample(self.pixels, numbers, size, *largest)
+            flip = numbers[6].bool()[:, None, None, None]
+            yield torch.where(flip, images.flip(2), images), labels
+
+
+_resident = weakref.WeakValueDictionary()  # packs on devices, while a loader uses them
+
+
+def _gather(pixels: Tensor, numbers: Tensor, height: int, width: int) -> Tensor:
+    """N×height×width×3 from each box's corner; what lies beyond the box repeats its edge."""
+    start, stride, top, left, h, w, _ = numbers[:, :, None]
+    rows = top + torch.arange(height, device=pixels.device).minimum(h - 1)
+    columns = left + torch.arange(width, device=pixels.device).minimum(w - 1)
+    return pixels[(start + rows * stride)[:, :, None] + columns[:, None, :]]
+
+
+def _resample(pixels: Tensor, numbers: Tensor, size: int, height: int, width: int) -> Tensor:
+    """N×size×size×3: the boxes resized as torchvision does, one matrix product a side."""
+    images = _gather(pixels, numbers, height, width).float()
+    rows = _antialias(numbers[4], height, size)  # N×size×height
+    columns = _antialias(numbers[5], width, size)
+    images = torch.einsum("nyh,nhwc,nxw->nyxc", rows, images, columns)
+    return images.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _antialias(lengths: Tensor, longest: int, size: int) -> Tensor:
+    """N×size×longest: row j has the triangle filter's weights of output j over `lengths` inputs."""
+    scale = (lengths / size)[:, None, None]
+    centres = (torch.arange(size, device=lengths.device)[:, None] + 0.5) * scale  # N×size×1
+    places = torch.arange(longest, device=lengths.device) + 0.5
+    weights = (1 - (places - centres).abs() / scale.clamp(min=1)).clamp(min=0)
+    weights = weights * (places < lengths[:, None, None])
+    return weights / weights.sum(2, keepdim=True)
 
 
 def normalise(images: Tensor, cfg: dict, device) -> Tensor:
-    """uint8 N×3×S×S → float32 on the device, by the model's own mean and std, channels_last."""
-    images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-    mean, std = (
-        torch.tensor(cfg[key], device=device).view(1, 3, 1, 1) * 255 for key in ("mean", "std")
-    )
-    return (images.float() - mean) / std
+    """uint8 N×S×S×3 → float32 N×3×S×S on the device, channels_last, by the model's mean and std."""
+    mean, std = _mean_std(tuple(cfg["mean"]), tuple(cfg["std"]), device)
+    images = images.to(device, non_blocking=True).float()
+    return images.sub_(mean).div_(std).permute(0, 3, 1, 2)
 
 
-def in_memory(data, image_size: int, crop: str) -> list[Tensor] | None:
-    """All pictures of the set loaded, or None where they would take more than the budget.
+@functools.lru_cache(maxsize=8)
+def _mean_std(mean: tuple, std: tuple, device) -> tuple[Tensor, Tensor]:
+    """On the device already: a copy in every step would make the host wait for it."""
+    return 255 * torch.tensor(mean, device=device), 255 * torch.tensor(std, device=device)
 
-    Either way every file has been decoded once, so that a broken one stops a run before it trains.
-    """
-    return _in_memory(_Key(data), image_size, crop)
+
+def decode_all(data) -> None:
+    """Decodes each picture once, so that a broken one stops a run before it trains."""
+    _decode_all(_Key(data))
 
 
 class _Key:
@@ -158,32 +280,8 @@ class _Key:
         return hash(self) == hash(other)
 
 
-@functools.lru_cache(maxsize=3)
-def _in_memory(key: _Key, image_size: int, crop: str) -> list[Tensor] | None:
-    paths = key.data.paths
-    shapes = _map(_shape, paths)
-    pixels = [h * w for h, w in shapes]
-    if crop != "resized":
-        side = round(SHORT_SIDE * image_size)
-        pixels = [side * side * max(h, w) / min(h, w) for h, w in shapes]
-    if 3 * sum(pixels) <= MEMORY_BUDGET:
-        return _map(functools.partial(load, image_size=image_size, crop=crop), paths)
-    _map(lambda path: decode(path) is None, paths)
-    return None
-
-
-def _shape(path: Path) -> tuple[int, int]:
-    """Height and width without decoding the pixels."""
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except FileNotFoundError:
-        raise
-    except Exception:
-        decode(path)  # says what is wrong with it
-        raise
-
-
-def _map(function, paths) -> list:
+@functools.lru_cache(maxsize=8)
+def _decode_all(key: _Key) -> None:
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(function, paths))
+        for _ in pool.map(lambda path: decode(path) is None, key.data.paths):
+            pass

@@ -8,8 +8,7 @@ import pandas as pd
 import torch
 
 from .files import read_json
-from .pipeline import centre_crop, normalise
-from .pipeline import load as load_picture
+from .pipeline import centre, normalise
 from .progress import bar
 from .runs import build, pick_device
 from .spec import RunSpec
@@ -47,13 +46,11 @@ class Predictor:
 
     def view(self, path) -> np.ndarray:
         """The centre crop the model sees: S×S×3 uint8."""
-        size = self.spec.image_size
-        return centre_crop(load_picture(path, size), size).permute(1, 2, 0).numpy()
+        return centre(path, self.spec.image_size).numpy()
 
     def _batches(self, paths: list, batch_size: int):
-        size = self.spec.image_size
         for start in bar(range(0, len(paths), batch_size), "pictures"):
-            part = [centre_crop(load_picture(p, size), size) for p in paths[start:][:batch_size]]
+            part = [centre(p, self.spec.image_size) for p in paths[start:][:batch_size]]
             yield normalise(torch.stack(part), self.model.pretrained_cfg, self.device)
 
 

@@ -19,7 +19,7 @@ from .datasets import Dataset, open_dataset
 from .files import sha256, write_json
 from .manifest import manifest
 from .models import create_model
-from .pipeline import Pictures, derived_seed, in_memory
+from .pipeline import derived_seed
 from .run_folder import RunResult, is_complete
 from .spec import RunSpec
 
@@ -152,7 +152,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
     if is_complete(places.folder(spec)):
         return
     _split(spec, data, places)
-    in_memory(data, spec.image_size, spec.crop)  # decodes every picture once
+    training.of_spec(spec, data)  # decodes every picture once
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
     else:
@@ -218,7 +218,7 @@ def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult
         model, spec, data, train, validation if len(validation) else None, device, not before,
         state, keep,
     )  # fmt: skip
-    pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
+    pictures = training.of_spec(spec, data)
     p_positive = training.predict(model, pictures, test, device, spec.precision)
     seconds = time.perf_counter() - started
     run_folder.write(folder, data, test, p_positive, history, model, identity, device, seconds)

@@ -76,6 +76,7 @@ class RunSpec:
     width: int = 512  # channels of C1..C4 (4 × 512 = §3.4's 2048)
     image_size: int = 224  # px; not stated in the paper
     crop: typing.Literal["random", "resized"] = "random"
+    cache: typing.Literal["packed", "off"] = "packed"  # decoded once, or anew in each epoch
     epochs: int = 90
     batch_size: int = 32
     lr: float | None = None  # None: 0.001 on FI, 0.0001 on the small sets

@@ -8,8 +8,7 @@ import pandas as pd
 import torch.nn.functional as F
 
 from .metrics import region_auc
-from .pipeline import centre_crop
-from .pipeline import load as load_picture
+from .pipeline import centre
 from .predict import load
 from .runs import build
 from .spec import Readings, RunSpec
@@ -157,7 +156,7 @@ def parameter_counts(specs: list[RunSpec]) -> pd.DataFrame:
 
 def _at(path, image_size: int, size: int) -> np.ndarray:
     """A stimuli map, cropped as its picture and at D's size: size×size in 0…1."""
-    view = centre_crop(load_picture(path, image_size), image_size)[:1].float() / 255
+    view = centre(path, image_size)[None, :, :, 0].float() / 255
     return F.interpolate(view[None], size=(size, size), mode="area")[0, 0].numpy()
 
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .metrics import scores
+from .parallel import Ranks
 from .pipeline import Batches, Pictures, derived_seed, loader, normalise
 from .spec import RunSpec
 
@@ -35,9 +36,16 @@ def train(
     the epoch with the best validation accuracy (the earliest of equals). `after_epoch` gets the
     whole state after each epoch; given back as `state`, training goes on from there to the same
     result. Raises FloatingPointError where the loss is no longer a number.
+
+    Where torchrun has started several processes, each calls this and trains on its share of every
+    batch; all end with the same model and history.
     """
+    ranks = Ranks.here()
     optimizer = torch.optim.SGD(
-        parameter_groups(model, spec), momentum=spec.momentum, weight_decay=spec.weight_decay
+        parameter_groups(model, spec),
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
     history, best = [], None
@@ -48,19 +56,22 @@ def train(
         schedule.load_state_dict(state["schedule"])
         history, best = state["history"], state["best"]
 
-    pictures = Pictures(data, spec.image_size, spec.crop, spec.seed)
-    batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True)
-    train_loader = loader(pictures, batches)
+    pictures = of_spec(spec, data)
     if fresh and hasattr(model, "calibrate"):
         training_mode(model, spec.freeze_bn)
+        batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True)
         batches.epoch = 0
-        model.calibrate(normalise(next(iter(train_loader))[0], model.pretrained_cfg, device))
+        first = next(iter(loader(pictures, batches, device)))[0]
+        model.calibrate(normalise(first, model.pretrained_cfg, device))
+    network = ranks.wrap(model, device)
+    batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
+    train_loader = loader(pictures, batches, device)
     for epoch in range(len(history), spec.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
-        torch.manual_seed(derived_seed(spec.seed, epoch))  # dropout
+        torch.manual_seed(derived_seed(spec.seed, epoch, *[ranks.rank] * (ranks.rank > 0)))  # dropout
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
-        row |= one_epoch(model, train_loader, optimizer, device, spec)
+        row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
         if not np.isfinite(row["train_loss"]):
             raise FloatingPointError(
                 f"{spec.id}: the training loss is {row['train_loss']} in epoch {epoch + 1}; "
@@ -87,27 +98,32 @@ def train(
     return history
 
 
-def one_epoch(model, train_loader, optimizer, device, spec: RunSpec) -> dict:
+def of_spec(spec: RunSpec, data) -> Pictures:
+    """The pictures as the spec sees them."""
+    return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache)
+
+
+def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:
     """One pass over the training pictures: mean loss and accuracy (percent) as it went."""
-    training_mode(model, spec.freeze_bn)
-    loss_sum = torch.zeros((), device=device)
-    correct = torch.zeros((), device=device)
-    seen = 0
-    for images, labels in train_loader:
+    training_mode(network, spec.freeze_bn)
+    cfg = getattr(network, "module", network).pretrained_cfg  # module: of several processes' model
+    ranks = batches.ranks
+    loss_sum, correct, seen = torch.zeros(3, device=device).unbind()
+    for (images, labels), size in zip(train_loader, batches.sizes, strict=True):
         labels = labels.to(device, non_blocking=True)
         with autocast(spec.precision, device):
-            logits = model(normalise(images, model.pretrained_cfg, device)).float()
+            logits = network(normalise(images, cfg, device)).float()
         loss = F.cross_entropy(logits, labels)  # Eq. 10
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        # the mean over the whole batch, once the processes' gradients are averaged
+        (loss * ranks.weight(len(labels), size)).backward()
         optimizer.step()
-        loss_sum += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum()
-        seen += len(labels)
-    return {
-        "train_loss": float(loss_sum) / seen,
-        "train_accuracy": 100 * float(correct) / seen,
-    }
+        share = len(labels) / (ranks.size if size < ranks.size else 1)
+        loss_sum += loss.detach() * share
+        correct += (logits.detach().argmax(1) == labels).float().mean() * share
+        seen += share
+    loss_sum, correct, seen = ranks.sum(loss_sum, correct, seen)
+    return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
 
 
 def training_mode(model: nn.Module, freeze_bn: bool) -> None:
@@ -123,14 +139,19 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 def predict(
     model, pictures: Pictures, indices, device, precision: str = "float32", batch_size: int = 64
 ) -> np.ndarray:
-    """The probability of "positive" for each index, float64, from evaluation's centre crop."""
+    """The probability of "positive" for each index, float64, from evaluation's centre crop.
+
+    Several processes share the pictures out, each picture once.
+    """
     model.eval()
+    ranks = Ranks.here()
+    mine = ranks.part(list(indices))
     parts = []
-    for images, _ in loader(pictures, Batches(indices, batch_size)):
+    for images, _ in loader(pictures, Batches(mine, batch_size), device):
         with autocast(precision, device):
             logits = model(normalise(images, model.pretrained_cfg, device))
         parts.append(logits.double().softmax(1)[:, 1].cpu())
-    return torch.cat(parts).numpy()
+    return np.array(ranks.join(torch.cat(parts).tolist(), len(indices)))
 
 
 def autocast(precision: str, device: torch.device):

@@ -1,9 +1,15 @@
+import os
+import tempfile
+
 import pytest
 import torch
 from trees import make_fi, make_roi, make_twitter
 
 # Tiny networks: threads cost more than they give, and results stay the same on any machine.
 torch.set_num_threads(1)
+# Nothing of the tests stays in the user's cache; subprocesses share this one.
+_cache = tempfile.TemporaryDirectory()
+os.environ["EMOLIB_CACHE"] = _cache.name
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from torchvision.transforms import v2
 from trees import make_twitter, picture
 
 import emolib
-from emolib import pipeline, runs, training
+from emolib import runs, training
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
@@ -76,58 +75,6 @@ def test_the_rate_falls_by_ten_every_third_of_the_epochs(root, tmp_path):
     history = emolib.run(spec, root, tmp_path).history
     assert spec.lr_step == 1
     np.testing.assert_allclose(history["lr"], [0.01, 0.001, 0.0001])
-
-
-@pytest.mark.parametrize("crop", ["random", "resized"])
-def test_augmentation_depends_on_seed_epoch_and_index_alone(root, crop):
-    data = emolib.open_dataset("twitter1", root)
-    pictures = pipeline.Pictures(data, 32, crop, seed=3)
-    item = pictures[(4, 7)][0]
-    torch.rand(9)
-    torch.testing.assert_close(pictures[(4, 7)][0], item)
-    pictures.kept = None  # read from disk, as a set too large for memory is
-    torch.testing.assert_close(pictures[(4, 7)][0], item)
-    others = [pictures[(5, 7)][0], pipeline.Pictures(data, 32, crop, seed=4)[(4, 7)][0]]
-    assert item.shape == (3, 32, 32) and not any(torch.equal(item, o) for o in others)
-
-
-def test_batches_do_not_depend_on_the_number_of_workers(root):
-    data = emolib.open_dataset("twitter1", root)
-    pictures = pipeline.Pictures(data, 32, seed=1)
-    batches = pipeline.Batches(range(len(data)), 6, seed=1, shuffle=True)
-    batches.epoch = 2
-    seen = [
-        list(torch.utils.data.DataLoader(pictures, batch_sampler=batches, num_workers=workers))
-        for workers in (0, 2)
-    ]
-    for (images, labels), (others, other_labels) in zip(*seen, strict=True):
-        assert torch.equal(images, others) and torch.equal(labels, other_labels)
-
-
-@pytest.mark.parametrize("n, size, lengths", [
-    (20, 6, [6, 6, 6, 2]), (19, 6, [6, 6, 7]), (1, 6, [1]), (12, 6, [6, 6]), (3, 1, [1, 1, 1]),
-])  # fmt: skip
-def test_an_epoch_holds_each_picture_once_and_no_batch_of_one(n, size, lengths):
-    batches = pipeline.Batches(range(n), size, seed=0, shuffle=True)
-    batches.epoch = 0
-    parts = list(batches)
-    assert [len(p) for p in parts] == lengths
-    assert sorted(i for part in parts for _, i in part) == list(range(n))
-
-
-@pytest.mark.parametrize("shape", [(3, 40, 40), (3, 40, 57), (3, 61, 40), (3, 32, 50)])
-def test_crops_and_flips_are_torchvisions_for_the_same_seed(shape):
-    image = torch.randint(0, 256, shape, dtype=torch.uint8)
-    theirs = v2.Compose([v2.RandomCrop(32), v2.RandomHorizontalFlip()])
-    for seed in range(20):
-        torch.manual_seed(seed)
-        assert torch.equal(pipeline.crop_and_flip(image, 32, seed), theirs(image))
-
-
-def test_evaluation_takes_the_centre_of_the_shrunk_picture(tmp_path):
-    file = picture(tmp_path / "a.png", size=(256, 256))
-    view = pipeline.centre_crop(pipeline.load(file, 224), 224)
-    assert torch.equal(view, pipeline.decode(file)[:, 16:240, 16:240])
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(root, tmp_path):
