@@ -4,11 +4,13 @@ from . import audit, manifest, tables
 from .datasets import Dataset, open_dataset
 from .demo import make_demo_data
 from .models import create_model
+from .plan import estimate
 from .predict import Predictor, load
 from .run_folder import RunResult
-from .runs import run, run_all
+from .runs import run
 from .spec import Readings, RunSpec
 from .study import Study
+from .sweep import run_all
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Study",
     "audit",
     "create_model",
+    "estimate",
     "load",
     "make_demo_data",
     "manifest",

@@ -60,6 +60,14 @@ class Ranks:
             dist.all_reduce(total)
         return total.tolist()
 
+    def agree(self, value):
+        """The first process's value."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
     def join(self, mine: list, count: int) -> list:
         """The `count` items of which each process has every size-th (`part`), in their order."""
         if self.size == 1 or count < self.size:
@@ -74,20 +82,20 @@ class Ranks:
             dist.barrier()
 
 
-def start() -> torch.device | None:
+def start(device: str = "auto") -> str | None:
     """Joins the processes that torchrun started; this one's device, None where there is only one.
 
-    On GPUs each process takes the one of its number.
+    On GPUs ("auto", "cuda") each process takes the one of its number.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return None
-    local = int(os.environ["LOCAL_RANK"])
-    if torch.cuda.is_available():
+    if device != "cpu" and torch.cuda.is_available():
+        local = int(os.environ["LOCAL_RANK"])
         torch.cuda.set_device(local)
         dist.init_process_group("nccl")
-        return torch.device("cuda", local)
+        return f"cuda:{local}"
     dist.init_process_group("gloo")
-    return torch.device("cpu")
+    return "cpu"
 
 
 class _Synchronised:

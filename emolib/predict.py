@@ -10,7 +10,8 @@ import torch
 from .files import read_json
 from .pipeline import centre, normalise
 from .progress import bar
-from .runs import build, pick_device
+from .devices import pick_device
+from .runs import build
 from .spec import RunSpec
 from .training import autocast
 

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 from .files import read_csv, read_json, whole, write_csv, write_json
 from .metrics import scores
+from .parallel import Ranks
 from .spec import RunSpec
 
 
@@ -140,5 +141,6 @@ def environment(device: torch.device) -> dict:
         "platform": f"{sys.platform} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if cuda else device.type,
         "threads": torch.get_num_threads(),
+        "processes": Ranks.here().size,
         "cores": os.cpu_count(),
     }

@@ -1,24 +1,27 @@
-"""RunSpec → run folder: train, resume or reuse; and many of them.
+"""RunSpec → run folder: train, resume or reuse.
 
-What is kept of a run and how it is recognised is in `run_folder`.
+What is kept of a run and how it is recognised is in `run_folder`; many of them are `sweep`'s.
 """
 
+import contextlib
 import functools
 import hashlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import joblib
+import filelock
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from . import audit, progress, run_folder, training
+from . import audit, devices, run_folder, training
 from .datasets import Dataset, open_dataset
+from .devices import pick_device
 from .files import sha256, write_json
 from .manifest import manifest
 from .models import create_model
+from .parallel import Ranks
 from .pipeline import derived_seed
 from .run_folder import RunResult, is_complete
 from .spec import RunSpec
@@ -56,45 +59,7 @@ def run(
     """
     places = Places.of(data_root, results_root, study, weights, device)
     check([spec], places)
-    return _run(spec, places)
-
-
-def run_all(
-    specs,
-    data_root,
-    results_root,
-    study: str = "demo",
-    weights="",
-    device: str = "auto",
-    executor: str = "local",
-) -> list[RunResult]:
-    """`run` for many; equal specs once, results in the order given.
-
-    All are checked (data, folds, network, weights) before the first is trained. On a CPU up to
-    four train side by side, with the cores shared out: small batches keep one core busy and gain
-    little from a second. On a GPU one after another.
-    """
-    if executor != "local":
-        raise ValueError(f"executor={executor!r}: there is only 'local'")
-    specs = list(specs)
-    places = Places.of(data_root, results_root, study, weights, device)
-    check(specs, places)
-    on_gpu = pick_device(device).type != "cpu"
-    started = time.perf_counter()
-    trained = 0
-    for stage in _stages(specs, places):
-        trained += len(stage)
-        if on_gpu or len(stage) == 1 or joblib.cpu_count() == 1:
-            for spec in progress.bar(stage, "runs"):
-                _run(spec, places, with_weights=True)
-        else:
-            _side_by_side(stage, places)
-    results = {spec: _run(spec, places) for spec in dict.fromkeys(specs)}
-    print(
-        f"{len(results)} in all: {trained} trained (with those they start from), "
-        f"{time.perf_counter() - started:.0f} s"
-    )
-    return [results[spec] for spec in specs]
+    return train(spec, places)
 
 
 def check(specs, places: Places) -> None:
@@ -102,40 +67,6 @@ def check(specs, places: Places) -> None:
     pick_device(places.device)
     for spec in dict.fromkeys(specs):
         _prepare(spec, places)
-
-
-def _stages(specs, places: Places) -> list[list[RunSpec]]:
-    """The runs to train, in groups that need only runs of earlier groups."""
-    depth = {}
-
-    def visit(spec, needed):
-        """Depth of the run's group; 0 where nothing is to be done for it."""
-        there = is_complete(places.folder(spec))
-        if there and (not needed or (places.folder(spec) / "model.safetensors").exists()):
-            return 0
-        before = spec.predecessor()
-        depth[spec] = 1 + (visit(before, needed=True) if before else 0)
-        return depth[spec]
-
-    for spec in specs:
-        visit(spec, needed=False)
-    return [[s for s in depth if depth[s] == d] for d in sorted(set(depth.values()))]
-
-
-def _side_by_side(specs: list[RunSpec], places: Places) -> None:
-    workers = min(len(specs), joblib.cpu_count(), 4)
-    threads = max(1, joblib.cpu_count() // workers)
-    with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=threads):
-        todo = joblib.Parallel(return_as="generator_unordered")(
-            joblib.delayed(_train_in_worker)(spec, places, threads) for spec in specs
-        )
-        for _ in progress.bar(todo, "runs", total=len(specs)):
-            pass
-
-
-def _train_in_worker(spec: RunSpec, places: Places, threads: int) -> None:
-    torch.set_num_threads(threads)
-    _run(spec, places, with_weights=True)
 
 
 def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) -> None:
@@ -151,7 +82,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
         ) from error
     if is_complete(places.folder(spec)):
         return
-    _split(spec, data, places)
+    split(spec, data, places)
     training.of_spec(spec, data)  # decodes every picture once
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
@@ -166,7 +97,7 @@ def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
     return audit.groups(manifest(data, places.study / "manifests" / f"{data.name}.csv"))
 
 
-def _split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
+def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     """(train, validation, test), indices; the validation part is empty where there is none.
 
     Raises ValueError for a fold that the set does not have.
@@ -190,39 +121,77 @@ def _try_network(spec: RunSpec, weights: str) -> None:
     build(spec, weights)
 
 
-def _run(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult:
-    """with_weights: train again where model.safetensors is missing from a complete run."""
-    folder = places.folder(spec)
+def train(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult:
+    """`run` without the check. with_weights: also where only a complete run's weights are gone."""
+    ranks, folder = Ranks.here(), places.folder(spec)
     data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
-    train, validation, test = _split(spec, data, places)
+    parts = split(spec, data, places)
     identity = {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
-        "split": _hash([[data.names[i] for i in part] for part in (train, validation, test)]),
+        "split": _hash([[data.names[i] for i in part] for part in parts]),
         "weights": weights_hash(spec, places.weights),
     }
-    if is_complete(folder):
-        run_folder.check_same(folder, spec, identity)
-        if not with_weights or (folder / "model.safetensors").exists():
-            return run_folder.read(folder, reused=True)
-    before = spec.predecessor()
-    if before:
-        before = _run(before, places, with_weights=True).folder / "model.safetensors"
+    done = functools.partial(_done, spec, folder, identity, with_weights)
+    before = None
+    if not ranks.agree(done()) and spec.stages:
+        before = train(spec.predecessor(), places, with_weights=True).folder / "model.safetensors"
+    with _alone(folder) if ranks.first and not done() else contextlib.nullcontext():
+        if not ranks.agree(done()):  # not even now that whoever held it has left
+            _train(spec, places, data, parts, identity, before)
+            return run_folder.read(folder)
+    return run_folder.read(folder, reused=True)
 
-    device = pick_device(places.device)
-    state = run_folder.load_checkpoint(folder, spec, identity)
-    write_json(folder / "spec.json", spec.to_dict())
-    model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
-    keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
-    started = time.perf_counter()
-    history = training.train(
-        model, spec, data, train, validation if len(validation) else None, device, not before,
-        state, keep,
-    )  # fmt: skip
-    pictures = training.of_spec(spec, data)
-    p_positive = training.predict(model, pictures, test, device, spec.precision)
-    seconds = time.perf_counter() - started
-    run_folder.write(folder, data, test, p_positive, history, model, identity, device, seconds)
-    return run_folder.read(folder)
+
+def _done(spec: RunSpec, folder: Path, identity: dict, with_weights: bool) -> bool:
+    """Whether there is nothing to train; ValueError where what is there is another run's."""
+    if not is_complete(folder):
+        return False
+    run_folder.check_same(folder, spec, identity)
+    return not with_weights or (folder / "model.safetensors").exists()
+
+
+@contextlib.contextmanager
+def _alone(folder: Path):
+    """Holds the run folder; waits where another process, of this machine or another, does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"{folder.name}: another process is training this run; waiting for it")
+        lock.acquire()
+    try:
+        yield
+        (folder / "lock").unlink(missing_ok=True)  # who waited finds a complete run
+    finally:
+        lock.release()
+
+
+def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: Path | None):
+    ranks, device, folder = Ranks.here(), pick_device(places.device), places.folder(spec)
+    training_part, validation, test = parts
+    count = max(1, devices.cpu_threads(spec.dataset) // ranks.size)
+    devices.keep_freed_memory()
+    with devices.threads(count) if device.type == "cpu" else contextlib.nullcontext():
+        state = run_folder.load_checkpoint(folder, spec, identity)
+        model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
+        keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
+        if ranks.first:
+            write_json(folder / "spec.json", spec.to_dict())
+        started = time.perf_counter()
+        history = training.train(
+            model, spec, data, training_part, validation if len(validation) else None, device,
+            not before, state, keep if ranks.first else lambda state: None,
+        )  # fmt: skip
+        p_positive = training.predict(
+            model, training.of_spec(spec, data), test, device, spec.precision
+        )
+        seconds = time.perf_counter() - started
+        if ranks.first:
+            run_folder.write(
+                folder, data, test, p_positive, history, model, identity, device, seconds
+            )
+    ranks.wait()
 
 
 def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
@@ -257,15 +226,3 @@ def weights_hash(spec: RunSpec, weights: str) -> str:
         return "scratch"
     file = weights_file(spec, weights)
     return f"sha256:{sha256(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
-
-
-def pick_device(name: str) -> torch.device:
-    """ "auto" takes CUDA, then Apple's GPU, then the CPU. Raises ValueError for one not there."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        return torch.zeros((), device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device={name!r} is not there: {str(error).splitlines()[0]}") from error

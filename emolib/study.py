@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import audit, demo, runs, tables
+from . import audit, demo, runs, sweep, tables
 from .datasets import Dataset, held, open_dataset
 from .files import write_csv
 from .manifest import manifest
@@ -257,7 +257,7 @@ class Study:
             runs.check(group, places)
         for group, weights in groups:
             if group:
-                found = runs.run_all(
+                found = sweep.run_all(
                     group, self.data_root, self.results_root, self.name, weights, self.device
                 )
                 results |= zip(group, found, strict=True)

@@ -41,12 +41,7 @@ def train(
     batch; all end with the same model and history.
     """
     ranks = Ranks.here()
-    optimizer = torch.optim.SGD(
-        parameter_groups(model, spec),
-        momentum=spec.momentum,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
+    optimizer = make_optimizer(model, spec)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
     history, best = [], None
     fresh = fresh and not state
@@ -111,19 +106,38 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
     loss_sum, correct, seen = torch.zeros(3, device=device).unbind()
     for (images, labels), size in zip(train_loader, batches.sizes, strict=True):
         labels = labels.to(device, non_blocking=True)
-        with autocast(spec.precision, device):
-            logits = network(normalise(images, cfg, device)).float()
-        loss = F.cross_entropy(logits, labels)  # Eq. 10
-        optimizer.zero_grad(set_to_none=True)
-        # the mean over the whole batch, once the processes' gradients are averaged
-        (loss * ranks.weight(len(labels), size)).backward()
-        optimizer.step()
+        images, weight = normalise(images, cfg, device), ranks.weight(len(labels), size)
+        loss, logits = step(network, images, labels, optimizer, spec.precision, weight)
         share = len(labels) / (ranks.size if size < ranks.size else 1)
-        loss_sum += loss.detach() * share
-        correct += (logits.detach().argmax(1) == labels).float().mean() * share
+        loss_sum += loss * share
+        correct += (logits.argmax(1) == labels).float().mean() * share
         seen += share
     loss_sum, correct, seen = ranks.sum(loss_sum, correct, seen)
     return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
+
+
+def step(network, images, labels, optimizer, precision: str, weight: float = 1.0) -> tuple:
+    """One step of SGD: (loss, logits), detached, and nothing that makes the host wait.
+
+    weight: what this loss counts among several processes' (`Ranks.weight`).
+    """
+    with autocast(precision, images.device):
+        logits = network(images).float()
+    loss = F.cross_entropy(logits, labels)  # Eq. 10
+    optimizer.zero_grad(set_to_none=True)
+    (loss * weight).backward()
+    optimizer.step()
+    return loss.detach(), logits.detach()
+
+
+def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.SGD:
+    """Table 6's; fused, one pass over each parameter."""
+    return torch.optim.SGD(
+        parameter_groups(model, spec),
+        momentum=spec.momentum,
+        weight_decay=spec.weight_decay,
+        fused=True,
+    )
 
 
 def training_mode(model: nn.Module, freeze_bn: bool) -> None:

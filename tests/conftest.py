@@ -7,6 +7,7 @@ from trees import make_fi, make_roi, make_twitter
 
 # Tiny networks: threads cost more than they give, and results stay the same on any machine.
 torch.set_num_threads(1)
+os.environ["EMOLIB_THREADS"] = "1"
 # Nothing of the tests stays in the user's cache; subprocesses share this one.
 _cache = tempfile.TemporaryDirectory()
 os.environ["EMOLIB_CACHE"] = _cache.name

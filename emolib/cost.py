@@ -1,0 +1,107 @@
+"""What a training costs on this machine: seconds and memory, measured on random pictures."""
+
+import functools
+import time
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+
+from . import devices, training
+from .pipeline import normalise
+from .runs import build
+from .spec import RunSpec
+
+SECONDS = 2.0  # of timing a network, about; where a whole batch takes longer, fewer pictures are timed
+CONTEXT = 600e6  # bytes of GPU memory that a process takes before it has any tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one training on one device: seconds a picture and bytes at once."""
+
+    train: float
+    test: float
+    memory: float
+
+
+def measure(spec: RunSpec, device: str = "auto") -> Cost:
+    """What the spec's training costs, whatever it starts from; measured once for each network."""
+    plain = replace(spec, fold=0, seed=0, init="scratch", pretrain=(), epochs=1, grouped=False)
+    return _measure(plain, devices.pick_device(device), devices.cpu_threads(spec.dataset))
+
+
+@functools.lru_cache(maxsize=64)
+def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
+    devices.keep_freed_memory()
+    model = build(spec).to(device, memory_format=torch.channels_last)
+    optimizer = training.make_optimizer(model, spec)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+    def step(count: int) -> float:
+        images, labels = _random(spec, count, model, device)
+        training.training_mode(model, spec.freeze_bn)
+        started = time.perf_counter()
+        training.step(model, images, labels, optimizer, spec.precision)
+        devices.wait(device)
+        return time.perf_counter() - started
+
+    with devices.threads(threads if device.type == "cpu" else torch.get_num_threads()):
+        step(2)
+        few = min(step(2) for _ in range(2))
+        count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
+        count = max(2, min(count, spec.batch_size))
+        train = min(step(count) for _ in range(2)) / count
+        if device.type == "cuda":
+            step(spec.batch_size)  # the memory of a whole batch
+            memory = torch.cuda.max_memory_allocated(device) - before + CONTEXT
+        else:
+            memory = _kept(spec, model, device)
+        images, _ = _random(spec, count, model, device)
+        model.eval()
+        started = time.perf_counter()
+        with torch.inference_mode(), training.autocast(spec.precision, device):
+            model(images)
+        devices.wait(device)
+    del optimizer
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return Cost(train, (time.perf_counter() - started) / count, memory)
+
+
+def _random(spec: RunSpec, count: int, model, device):
+    size = spec.image_size
+    images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
+    labels = torch.arange(count, device=device) % 2
+    return normalise(images, model.pretrained_cfg, device), labels
+
+
+def _kept(spec: RunSpec, model, device) -> float:
+    """Bytes of a training on a CPU: a batch's tensors kept for backward, four times the weights."""
+    images, labels = _random(spec, 2, model, device)
+    model.train()
+    with training.autocast(spec.precision, device):
+        kept = kept_for_backward(model, images, labels)
+    weights = sum(p.nbytes for p in model.parameters())
+    return kept * spec.batch_size / 2 + 4 * weights
+
+
+def kept_for_backward(model, images, labels) -> int:
+    """Bytes of tensors that a training step keeps for backward, each storage once, without the
+    parameters."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    sizes = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = F.cross_entropy(model(images).float(), labels)
+        total = sum(sizes.values())
+    del loss
+    return total

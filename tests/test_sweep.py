@@ -1,0 +1,251 @@
+"""Many runs: side by side, in several processes, on a cluster; and the plan before them."""
+
+import json
+import sys
+import threading
+import time
+
+import filelock
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import emolib
+from emolib import cost, devices, parallel, pipeline, plan, runs, sweep, training, worker
+from emolib.runs import Places
+
+TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
+
+
+def tiny(dataset="twitter1", **changes):
+    return emolib.RunSpec(dataset, **TINY | {"init": "scratch"} | changes)
+
+
+def weights(result):
+    return load_file(result.folder / "model.safetensors")
+
+
+def test_runs_side_by_side_give_the_very_files_of_runs_one_by_one(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(devices.joblib, "cpu_count", lambda: 2)
+    specs = [tiny(fold=f, init="fi:scratch") for f in (0, 1)] + [tiny("emotionroi")]
+    places = Places.of(root, tmp_path, "many", "", "cpu")
+    monkeypatch.setenv("EMOLIB_THREADS", "1")
+    at_once = [slots for s in sweep.stages(specs, places) for _, slots in sweep.groups(s, places)]
+    assert at_once == [["cpu", "cpu"], ["cpu", "cpu"]]
+    many = emolib.run_all(specs, root, tmp_path, study="many", device="cpu")
+    for one, spec in zip(many, specs, strict=True):
+        alone = emolib.run(spec, root, tmp_path, study="alone", device="cpu")
+        for name in ("model.safetensors", "predictions.csv", "metrics.json", "spec.json"):
+            assert (one.folder / name).read_bytes() == (alone.folder / name).read_bytes()
+        threads = [json.loads((r.folder / "environment.json").read_text())["threads"]
+                   for r in (one, alone)]  # fmt: skip
+        assert threads == [1, 1]
+
+
+def test_threads_follow_from_the_set_and_the_machine_alone(monkeypatch):
+    monkeypatch.delenv("EMOLIB_THREADS")
+    for cores, fi, fold in [(1, 1, 1), (2, 2, 1), (8, 8, 2), (64, 64, 16)]:
+        monkeypatch.setattr(devices.joblib, "cpu_count", lambda cores=cores: cores)
+        assert (devices.cpu_threads("fi"), devices.cpu_threads("twitter1")) == (fi, fold)
+    monkeypatch.setenv("EMOLIB_THREADS", "3")
+    assert devices.cpu_threads("fi") == 3
+    monkeypatch.setenv("EMOLIB_THREADS", "all")
+    with pytest.raises(ValueError, match="EMOLIB_THREADS='all': must be a whole number"):
+        devices.cpu_threads("fi")
+
+
+def test_no_more_runs_at_once_than_memory_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep.joblib, "cpu_count", lambda: 8)
+    stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "cpu")
+    need = cost.measure(stage[0], "cpu").memory
+    for free, most in [(100 * need, 4), (2.5 * need, 2), (0.5 * need, 1)]:
+        monkeypatch.setattr(sweep, "_free_memory", lambda device, free=free: free)
+        assert [slots for _, slots in sweep.groups(stage, places)] == [["cpu"] * most]
+
+
+def test_runs_are_spread_over_all_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
+    monkeypatch.setattr(sweep, "_free_memory", lambda device: 70)
+    places = Places.of("", tmp_path, "s", "", "auto")
+    stage = [tiny(fold=f) for f in range(5)]
+    assert sweep.groups(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
+    assert sweep.groups(stage[:1], places) == [(stage[:1], ["cuda:0"])]
+
+
+def test_out_of_memory_means_fewer_at_once_and_no_run_is_lost():
+    tried = []
+
+    def attempt(specs, slots):
+        """More than one on a GPU is too much for the last two runs."""
+        tried.append((list(specs), list(slots)))
+        return specs[-2:] if len(slots) > 2 else []
+
+    sweep.fewer_at_once([1, 2, 3, 4, 5], ["cuda:0", "cuda:1"] * 4, attempt)
+    assert tried == [
+        ([1, 2, 3, 4, 5], ["cuda:0", "cuda:1"] * 4),
+        ([4, 5], ["cuda:0", "cuda:1"] * 2),
+        ([4, 5], ["cuda:0", "cuda:1"]),
+    ]
+    with pytest.raises(MemoryError, match="does not fit .* cuda:0 on its own; lower batch_size"):
+        sweep.fewer_at_once([tiny()], ["cuda:0"], lambda specs, slots: specs)
+
+
+@pytest.mark.parametrize("error", [
+    MemoryError(), torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+])  # fmt: skip
+def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch, error):
+    def fails(*args, **options):
+        raise error
+
+    monkeypatch.setattr(sweep, "train", fails)
+    assert sweep._train_here(tiny(), None) == tiny()
+    error = RuntimeError("something else")
+    with pytest.raises(RuntimeError, match="something else"):
+        sweep._train_here(tiny(), None)
+
+
+def test_a_real_allocation_that_is_too_large_counts_as_out_of_memory(monkeypatch):
+    monkeypatch.setattr(sweep, "train", lambda *a, **k: torch.empty(1 << 50))
+    assert sweep._train_here(tiny(), None) == tiny()
+
+
+@pytest.mark.parametrize("executor", ["cluster", "local:2", "torchrun:x", ""])
+def test_an_unknown_executor_is_named(root, tmp_path, executor):
+    with pytest.raises(ValueError, match=f"executor='{executor}': one of local, torchrun, slurm"):
+        emolib.run_all([tiny()], root, tmp_path, executor=executor)
+
+
+def test_slurm_where_there_is_none_says_so(root, tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RuntimeError, match="There is no SLURM on this machine"):
+        emolib.run_all([tiny()], root, tmp_path, executor="slurm")
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    with pytest.raises(RuntimeError, match="needs submitit: pip install submitit"):
+        emolib.run_all([tiny()], root, tmp_path, executor="slurm")
+
+
+def test_two_processes_train_as_one_does(root, tmp_path):
+    """Batch norm over both halves of a batch, an uneven batch, a validation split; no dropout,
+    whose random masks differ."""
+    spec = tiny("fi", dropout=0.0, batch_size=7, epochs=2)
+    one = emolib.run(spec, root, tmp_path, study="one", device="cpu")
+    (two,) = emolib.run_all(
+        [spec], root, tmp_path, study="two", device="cpu", executor="torchrun:2"
+    )
+    environment = json.loads((two.folder / "environment.json").read_text())
+    assert environment["processes"] == 2
+    assert two.predictions["path"].tolist() == one.predictions["path"].tolist()
+    columns = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+    np.testing.assert_allclose(two.history[columns], one.history[columns], rtol=1e-4)
+    a, b = weights(one), weights(two)
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-5, msg=name)
+    np.testing.assert_allclose(
+        two.predictions["p_positive"], one.predictions["p_positive"], atol=1e-5
+    )
+
+
+def test_a_batch_is_shared_out_whole_and_put_together_again(monkeypatch):
+    for size, count in [(1, 5), (2, 5), (3, 7), (4, 3)]:
+        ranks = [parallel.Ranks(r, size) for r in range(size)]
+        parts = [r.part(list(range(count))) for r in ranks]
+        if count >= size:
+            assert sorted(sum(parts, [])) == list(range(count))
+            assert sum(r.weight(len(p), count) for r, p in zip(ranks, parts, strict=True)) == size
+        else:
+            assert parts == [list(range(count))] * size
+        for rank, part in zip(ranks, parts, strict=True):
+            monkeypatch.setattr(parallel.dist, "all_gather_object",
+                                lambda out, mine, parts=parts: out.__setitem__(slice(None), parts))
+            assert rank.join(part, count) == list(range(count))
+
+
+@pytest.mark.slow
+def test_a_failed_torchrun_names_the_run_and_the_error(root, tmp_path):
+    places = Places.of(root, tmp_path, "s", str(tmp_path / "absent.safetensors"), "cpu")
+    with pytest.raises(RuntimeError, match="(?s)torchrun ended with 1.*no file"):
+        sweep._torchrun(tiny(init="imagenet"), places, 1)
+
+
+def test_the_worker_trains_a_run_from_a_shell(root, tmp_path):
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps({"dataset": "twitter1", "init": "scratch", **TINY}))
+    words = [file, "--data-root", root, "--study-folder", tmp_path / "s", "--device", "cpu"]
+    worker.main(list(map(str, words)))
+    assert (tmp_path / "s/runs" / tiny().id / "metrics.json").exists()
+
+
+def test_a_run_that_another_process_holds_is_waited_for_and_then_reused(root, tmp_path, capsys):
+    spec = tiny()
+    elsewhere = emolib.run(spec, root, tmp_path, study="elsewhere").folder
+    folder = tmp_path / "s/runs" / spec.id
+    folder.mkdir(parents=True)
+    held = threading.Event()
+
+    def other():
+        with filelock.FileLock(folder / "lock"):
+            held.set()
+            time.sleep(1)
+            for file in elsewhere.iterdir():
+                (folder / file.name).write_bytes(file.read_bytes())
+
+    threading.Thread(target=other).start()
+    held.wait()
+    assert emolib.run(spec, root, tmp_path, study="s").reused
+    assert "another process is training this run" in capsys.readouterr().out
+
+
+def test_the_plan_counts_what_is_left_and_what_it_starts_from(root, tmp_path):
+    specs = [tiny(fold=f, init="fi:scratch") for f in range(3)]
+    found = emolib.estimate(specs, root, tmp_path, study="s", device="cpu")
+    assert found["dataset"].tolist() == ["fi"] + ["twitter1"] * 3
+    assert found["stage"].tolist() == [1, 2, 2, 2]
+    data = emolib.open_dataset("twitter1", root)
+    assert found["pictures"].tolist()[1:] == [2 * len(data.folds()[0][0])] * 3
+    assert (found["seconds"] > 0).all() and (found["memory_mb"] > 0).all()
+    emolib.run_all(specs[:1], root, tmp_path, study="s", device="cpu")
+    left = emolib.estimate(specs, root, tmp_path, study="s", device="cpu")
+    assert left["id"].tolist() == [s.id for s in specs[1:]]
+    none = emolib.estimate(specs[:1], root, tmp_path, study="s")
+    assert none.empty and plan.total_seconds(none) == 0
+    assert len(emolib.estimate([tiny("fi"), tiny()])) == 2  # Table 5's numbers
+    assert emolib.estimate([tiny("fi")])["pictures"].item() == 2 * round(0.8 * 21194)
+
+
+def test_the_whole_time_is_the_stages_rounds_added_up():
+    columns = ["stage", "at_once", "seconds"]
+    table = pd.DataFrame([(1, 1, 7.0), (2, 2, 3.0), (2, 2, 3.0), (2, 2, 3.0)], columns=columns)
+    assert plan.total_seconds(table) == pytest.approx(7 + 2 * 3)
+
+
+def test_memory_on_a_cpu_grows_with_the_batch():
+    one, two = (cost.measure(tiny(batch_size=b), "cpu").memory for b in (8, 16))
+    parameters = sum(p.nbytes for p in runs.build(tiny()).parameters())
+    assert two - 4 * parameters == pytest.approx(2 * (one - 4 * parameters), rel=0.01)
+
+
+def test_a_step_moves_the_weights_by_sgds_rule():
+    spec = tiny(momentum=0.5, weight_decay=0.1, lr=0.1)
+    net = torch.nn.Linear(4, 2)
+    net.get_classifier = lambda: torch.nn.Module()
+    optimizer = training.make_optimizer(net, spec)
+    x, y = torch.randn(6, 4), torch.arange(6) % 2
+    velocity = torch.zeros(2, 4)
+    for _ in range(3):
+        w, b = net.weight.detach().clone(), net.bias.detach().clone()
+        p = torch.softmax(x @ w.T + b, 1)
+        gradient = (p - torch.nn.functional.one_hot(y, 2)).T @ x / 6 + 0.1 * w
+        velocity = 0.5 * velocity + gradient
+        training.step(net, x, y, optimizer, "float32")
+        torch.testing.assert_close(net.weight.detach(), w - 0.1 * velocity)
+
+
+def test_the_sizes_of_the_batches_are_known_beforehand():
+    batches = pipeline.Batches(range(19), 6, ranks=parallel.Ranks(1, 2))
+    assert batches.sizes == [6, 6, 7] and [len(p) for p in batches] == [3, 3, 3]
