@@ -54,9 +54,9 @@ export ALL_CELLS_RAN
 reproduce: $(VENV)/.ready  ## notebooks 01-05 on the generated demo data, into results/demo/
 	$(call run_notebooks,demo,-r profile demo)
 
-paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS=]
+paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= EXECUTOR=]
 	$(call run_notebooks,$(PAPER_STUDY),-r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' \
-	  -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)')
+	  -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)')
 
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }

@@ -20,7 +20,6 @@ from pathlib import Path
 import filelock
 import numpy as np
 import platformdirs
-import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor

@@ -12,7 +12,7 @@ from .pipeline import normalise
 from .runs import build
 from .spec import RunSpec
 
-SECONDS = 2.0  # of timing a network, about; where a whole batch takes longer, fewer pictures are timed
+SECONDS = 2.0  # where a batch takes longer, a step of fewer pictures is timed
 CONTEXT = 600e6  # bytes of GPU memory that a process takes before it has any tensor
 
 
@@ -65,7 +65,6 @@ def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
         with torch.inference_mode(), training.autocast(spec.precision, device):
             model(images)
         devices.wait(device)
-    del optimizer
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return Cost(train, (time.perf_counter() - started) / count, memory)

@@ -204,7 +204,7 @@ class OnDevice:
         for items in self.batches:
             index = [i for _, i in items]
             boxes = [self.pictures.box(e, i, *pack.shapes[i].tolist()) for e, i in items]
-            columns = np.array([pack.starts[index], pack.shapes[index, 1], *zip(*boxes)])
+            columns = np.array([pack.starts[index], pack.shapes[index, 1], *np.transpose(boxes)])
             numbers = torch.from_numpy(columns.astype(np.int64))
             labels = torch.from_numpy(self.pictures.data.labels[index].astype(np.int64))
             if self.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""A plan before the work: how long the runs ahead will take on this machine, and how much memory."""
+"""A plan before the work: how long the runs ahead will take here, and how much memory."""
 
 from importlib.resources import files
 from pathlib import Path

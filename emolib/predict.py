@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from .devices import pick_device
 from .files import read_json
 from .pipeline import centre, normalise
 from .progress import bar
-from .devices import pick_device
 from .runs import build
 from .spec import RunSpec
 from .training import autocast

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import audit, demo, runs, sweep, tables
+from . import audit, demo, plan, runs, sweep, tables
 from .datasets import Dataset, held, open_dataset
 from .files import write_csv
 from .manifest import manifest
@@ -71,6 +71,7 @@ class Study:
     weights: str
     device: str
     overrides: dict = field(default_factory=dict)
+    executor: str = "local"  # who trains: see `sweep`
 
     @classmethod
     def configure(
@@ -84,6 +85,7 @@ class Study:
         weights: str = "",
         overrides: str = "",
         device: str = "auto",
+        executor: str = "local",
     ) -> "Study":
         """The notebooks' parameters as a Study; draws the demo data where data_root is "".
 
@@ -109,6 +111,7 @@ class Study:
                 raise ValueError(
                     f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}"
                 )
+        sweep.parse_executor(executor)
         settings = _parse_overrides(overrides)
         if "init" in settings:
             check_init(settings["init"])
@@ -128,6 +131,7 @@ class Study:
             weights=str(project_root() / weights) if weights else "",
             device=device,
             overrides=settings,
+            executor=executor,
         )
 
     @property
@@ -247,21 +251,34 @@ class Study:
     def run(self, specs) -> list[RunResult]:
         """`run_all` in this study, all checked first. Where `weights` is a file it is the study's
         backbone's, and a rival takes timm's own; a folder holds everybody's."""
-        specs, results = list(specs), {}
-        mine = [s for s in specs if s.backbone == self.backbone]
-        others = [s for s in specs if s.backbone != self.backbone]
-        folder = self.weights if Path(self.weights).is_dir() else ""
-        groups = [(mine, self.weights), (others, folder if self.weights else "")]
+        groups, results = self._by_weights(specs), {}
         for group, weights in groups:
             places = runs.Places(self.data_root, self.folder, weights, self.device)
             runs.check(group, places)
         for group, weights in groups:
-            if group:
-                found = sweep.run_all(
-                    group, self.data_root, self.results_root, self.name, weights, self.device
-                )
-                results |= zip(group, found, strict=True)
+            found = sweep.run_all(
+                group, self.data_root, self.results_root, self.name, weights, self.device,
+                self.executor,
+            )  # fmt: skip
+            results |= zip(group, found, strict=True)
         return [results[spec] for spec in specs]
+
+    def plan(self, specs) -> pd.DataFrame:
+        """`emolib.estimate` of those of the runs that are still to be trained."""
+        parts = [
+            plan.estimate(group, self.data_root, self.results_root, self.name, weights, self.device)
+            for group, weights in self._by_weights(specs)
+        ]
+        return pd.concat(parts, ignore_index=True)
+
+    def _by_weights(self, specs) -> list[tuple[list[RunSpec], str]]:
+        """The runs that share a `weights` argument, and that argument."""
+        specs = list(specs)
+        mine = [s for s in specs if s.backbone == self.backbone]
+        others = [s for s in specs if s.backbone != self.backbone]
+        folder = self.weights if Path(self.weights).is_dir() else ""
+        pairs = [(mine, self.weights), (others, folder)]
+        return [(group, weights) for group, weights in pairs if group] or [([], "")]
 
     def build_tables(self) -> dict:
         """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}."""

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from .metrics import region_auc
 from .pipeline import centre
+from .plan import total_seconds
 from .predict import load
 from .runs import build
 from .spec import Readings, RunSpec
@@ -152,6 +153,20 @@ def parameter_counts(specs: list[RunSpec]) -> pd.DataFrame:
             counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
             rows[spec.method] = {"method": spec.method, **counts, "all": sum(counts.values())}
     return pd.DataFrame(rows.values()).fillna(0).convert_dtypes()
+
+
+def plan(ahead: pd.DataFrame) -> pd.DataFrame:
+    """The runs ahead (`Study.plan`), a row for each set and method; prints how long they take."""
+    if ahead.empty:
+        print("Nothing to train: every run is there.")
+    else:
+        minutes = total_seconds(ahead) / 60
+        print(f"{len(ahead)} runs to train, about {minutes:.1f} min on this machine.")
+    by = ahead.groupby(["stage", "dataset", "method"], sort=False)
+    table = by.agg(runs=("id", "size"), at_once=("at_once", "first"), seconds=("seconds", "mean"),
+                   memory_gb=("memory_mb", "max"))  # fmt: skip
+    table["memory_gb"] /= 1024
+    return table.rename(columns={"seconds": "seconds each"}).reset_index()
 
 
 def _at(path, image_size: int, size: int) -> np.ndarray:

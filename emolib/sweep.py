@@ -47,7 +47,7 @@ def run_all(
     ValueError for an unknown executor, RuntimeError where SLURM or torchrun is not there or ends
     with an error, naming the run.
     """
-    name, processes = _executor(executor)
+    name, processes = parse_executor(executor)
     specs = list(specs)
     places = Places.of(data_root, results_root, study, weights, device)
     check(specs, places)
@@ -178,8 +178,8 @@ def _free_memory(device: str) -> float:
     return 0.9 * psutil.virtual_memory().available
 
 
-def _executor(text: str) -> tuple[str, int]:
-    """The executor's name and its number of processes (0: one a GPU)."""
+def parse_executor(text: str) -> tuple[str, int]:
+    """The executor's name and its number of processes (0: one a GPU). ValueError for another."""
     name, colon, number = text.partition(":")
     if name not in EXECUTORS or (colon and (name != "torchrun" or not number.isdecimal())):
         raise ValueError(f"executor={text!r}: one of {', '.join(EXECUTORS)}, torchrun:4")

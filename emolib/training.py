@@ -64,7 +64,8 @@ def train(
     for epoch in range(len(history), spec.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
-        torch.manual_seed(derived_seed(spec.seed, epoch, *[ranks.rank] * (ranks.rank > 0)))  # dropout
+        others = [ranks.rank] * (ranks.rank > 0)  # each process has its own dropout
+        torch.manual_seed(derived_seed(spec.seed, epoch, *others))
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
         if not np.isfinite(row["train_loss"]):

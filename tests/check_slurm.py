@@ -44,8 +44,10 @@ def job_of(folder: Path) -> str:
 
 
 def disturb(folders, done):
-    """USR2 to the first run's job, `scontrol requeue` for the second's, once each has a checkpoint."""
-    for folder, command in zip(folders, ("scancel --signal=USR2", "scontrol requeue"), strict=False):
+    """USR2 to the first run's job, `scontrol requeue` for the second's, in mid-training."""
+    for folder, command in zip(
+        folders, ("scancel --signal=USR2", "scontrol requeue"), strict=False
+    ):
         wait_for(f"{folder.name} to train", (folder / "checkpoint.pt").exists)
         job = job_of(folder)
         shell(f"{command} {job}")

@@ -149,9 +149,7 @@ def test_a_pack_is_made_once_and_another_one_for_changed_data_or_size(tmp_path, 
     stamp = first.file.stat().st_ino
     assert pack().file.stat().st_ino == stamp and len(list(own_cache.glob("*.safetensors"))) == 1
     assert pack(side=40).file != first.file
-    changed = picture(
-        tmp_path / "twitter1/Agg_AMT_Candidates/0_é b.JPG", seed=1, format="JPEG"
-    )
+    changed = picture(tmp_path / "twitter1/Agg_AMT_Candidates/0_é b.JPG", seed=1, format="JPEG")
     again = pack()
     assert again.file != first.file
     assert torch.equal(again[0], cache.shrunk(changed, 37)) and not torch.equal(again[0], first[0])

@@ -14,9 +14,12 @@ import emolib
 from emolib import demo, plots, summaries
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-PARAMETERS = {"profile": "demo", "results_root": "results", "device": "auto"} | dict.fromkeys(
-    ("data_root", "study", "datasets", "backbone", "weights", "overrides"), ""
-)
+PARAMETERS = {
+    "profile": "demo",
+    "results_root": "results",
+    "device": "auto",
+    "executor": "local",
+} | dict.fromkeys(("data_root", "study", "datasets", "backbone", "weights", "overrides"), "")
 SMALL = "epochs=1,image_size=32,width=128,batch_size=16"
 
 
@@ -72,6 +75,7 @@ def test_without_transfer_only_the_set_to_set_stage_is_gone(root, tmp_path):
     ({"overrides": "fold=2"}, "fold is set by the notebook"),
     ({"overrides": "fi.readings.gate=fused"}, "of a pre-training only"),
     ({"overrides": "init=flickr:scratch"}, "'flickr' is none of"),
+    ({"executor": "cluster"}, "executor='cluster': one of local, torchrun, slurm"),
     ({"weights": "absent.safetensors"}, "weights='absent.safetensors': there is no such file"),
 ])  # fmt: skip
 def test_wrong_parameters_are_named(root, tmp_path, parameters, message):

@@ -161,8 +161,11 @@ def test_a_batch_is_shared_out_whole_and_put_together_again(monkeypatch):
         else:
             assert parts == [list(range(count))] * size
         for rank, part in zip(ranks, parts, strict=True):
-            monkeypatch.setattr(parallel.dist, "all_gather_object",
-                                lambda out, mine, parts=parts: out.__setitem__(slice(None), parts))
+            monkeypatch.setattr(
+                parallel.dist,
+                "all_gather_object",
+                lambda out, mine, parts=parts: out.__setitem__(slice(None), parts),
+            )
             assert rank.join(part, count) == list(range(count))
 
 
