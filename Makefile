@@ -67,8 +67,8 @@ test: $(VENV)/.ready  ## the tests, without the slow ones
 test-full: $(VENV)/.ready  ## all tests
 	$(BIN)/python -m pytest -q -m ""
 
-bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; ARGS=--quick for a minute's worth
-	$(BIN)/python -m emolib.bench $(ARGS)
+bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
+	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
@@ -79,4 +79,4 @@ lint: $(VENV)/.ready  ## ruff, and no outputs in notebooks/
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 clean-demo:  ## forget the demo's runs and data, so that reproduce trains again
-	rm -rf results/demo/runs results/demo/data
+	rm -rf results/demo/runs results/demo/networks results/demo/data

@@ -1,14 +1,14 @@
-"""How fast the network and its input are, as ratios measured in one process.
+"""How fast the network, its input and whole trainings are, as ratios measured in one process.
 
-    python -m emolib.bench [--quick] [--out results/bench]
+    python -m emolib.bench [--quick] [--data DATA] [--out results/bench]
 
 Competitors take turns, so that what slows the machine slows all of them; a figure is the median
-over the turns, its spread the middle half. Writes step.csv and input.csv, each row with the
-machine's name.
+over the turns, its spread the middle half. Writes step.csv and input.csv and, with DATA (a folder
+that holds twitter1/), training.csv, each row with the machine's name.
 """
 
 import argparse
-import platform
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -23,12 +23,17 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from . import devices, training
+from .cost import kept_for_backward
+from .datasets import Dataset, open_dataset
 from .files import write_csv
 from .models import create_model
-from .pipeline import Batches, Pictures, loader
-from .runs import pick_device
+from .pipeline import Batches, Pictures, loader, short_side
+from .runs import build
+from .spec import RunSpec
+from .sweep import run_all
 
-# backbone, px, batch; the bars of the README are on the rows marked in BARS
+# backbone, px, batch; the bars of the README are on hrnet_w18_small at 128 and hrnet_w48 at 224
 STEPS = [
     ("hrnet_w18_small", 96, 16),
     ("hrnet_w18_small", 128, 16),
@@ -42,6 +47,7 @@ STEPS = [
     ("hrnet_w48", 448, 1),
 ]
 QUICK = [("hrnet_w18_small", 96, 8)]
+TRAINING = dict(backbone="hrnet_w18_small", image_size=128, init="scratch", epochs=1, lr=0.001)
 
 
 class Linear(nn.Module):
@@ -56,14 +62,16 @@ class Linear(nn.Module):
         return self.fc(self.backbone(images)[-1].mean((2, 3)))
 
 
-def alternate(competitors: dict, turns: int, at_least: float = 0.2) -> pd.DataFrame:
+def alternate(
+    competitors: dict, turns: int, at_least: float = 0.2, warm_up: bool = True
+) -> pd.DataFrame:
     """Seconds a call of each function, turn by turn: turns×competitors.
 
     One call to warm up, then in each turn every competitor is called until `at_least` seconds
     have gone by, in an order that moves on from turn to turn.
     """
     names, rows = list(competitors), []
-    for call in competitors.values():
+    for call in competitors.values() if warm_up else ():
         call()
     for turn in range(turns):
         row = {}
@@ -90,12 +98,15 @@ def ratios(seconds: pd.DataFrame, to: str) -> pd.DataFrame:
     )
 
 
-def steps(backbone: str, size: int, batch: int, device, turns: int = 5) -> pd.DataFrame:
+def steps(
+    backbone: str, size: int, batch: int, device, precision: str = "float32", turns: int = 5
+) -> pd.DataFrame:
     """One row a competitor and kind of step ("inference", "training"), against "backbone".
 
     "backbone": the bare backbone with a linear head; "emolib": the default network, both in
-    channels_last; "plain": the head as printed, contiguous. float32, eager. memory_mb: what
-    a training step keeps for its backward pass, parameters apart.
+    channels_last and `precision`; "plain": the head as printed, contiguous, float32. All eager,
+    with the same optimizer. memory_mb: what a training step keeps for its backward pass,
+    parameters apart; on a GPU the largest memory during it, everything included.
     """
     layouts = {
         "backbone": torch.channels_last,
@@ -113,115 +124,187 @@ def steps(backbone: str, size: int, batch: int, device, turns: int = 5) -> pd.Da
         inputs[name] = images.contiguous(memory_format=layout)
     rows = []
     for kind in ("inference", "training"):
-        for network in networks.values():
+        competitors = {}
+        for name, network in networks.items():
             network.train(kind == "training")
-        competitors = {
-            name: _inference(networks[name], inputs[name], device)
-            if kind == "inference"
-            else _training(networks[name], inputs[name], labels, device)
-            for name in networks
-        }
+            call = _inference if kind == "inference" else _training
+            its = "float32" if name == "plain" else precision
+            competitors[name] = call(network, inputs[name], labels, its)
         measured = ratios(alternate(competitors, turns), to="backbone")
         for name, row in measured.iterrows():
-            kept = _kept(networks[name], inputs[name], labels) if kind == "training" else np.nan
+            memory = np.nan
+            if kind == "training":
+                memory = _memory(competitors[name], networks[name], inputs[name], labels)
             rows.append(
-                {"backbone": backbone, "px": size, "batch": batch, "step": kind, "network": name}
+                {"backbone": backbone, "px": size, "batch": batch, "precision": precision}
+                | {"step": kind, "network": name}
                 | row.to_dict()
-                | {"memory_mb": kept}
+                | {"memory_mb": memory}
             )
     return pd.DataFrame(rows)
 
 
-def _inference(network, images, device):
+def _inference(network, images, labels, precision):
     @torch.inference_mode()
     def call():
-        network(images)
-        _wait(device)
+        with training.autocast(precision, images.device):
+            network(images)
+        devices.wait(images.device)
 
     return call
 
 
-def _training(network, images, labels, device):
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-3)
+def _training(network, images, labels, precision):
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-3, fused=True
+    )
 
     def call():
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-        _wait(device)
+        training.step(network, images, labels, optimizer, precision)
+        devices.wait(images.device)
 
     return call
 
 
-def _wait(device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _memory(call, network, images, labels) -> float:
+    """Megabytes of a training step: kept for backward, or on a GPU at the most."""
+    if images.device.type != "cuda":
+        return kept_for_backward(network, images, labels) / 2**20
+    torch.cuda.reset_peak_memory_stats(images.device)
+    call()
+    return torch.cuda.max_memory_allocated(images.device) / 2**20
 
 
-def _kept(network, images, labels) -> float:
-    """Megabytes of tensors that a training step keeps for backward, each storage once."""
-    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    sizes = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = F.cross_entropy(network(images), labels)
-        total = sum(sizes.values()) / 2**20
-    del loss
-    return total
-
-
-def pictures_per_second(count: int = 200, size: int = 224, turns: int = 3) -> pd.DataFrame:
-    """Training batches a second out of JPEG files of 500×375: ours, decoded once, against
-    torchvision's ImageFolder and DataLoader with the same crop, flip and number of processes."""
+def pictures_per_second(count: int = 200, size: int = 224, turns: int = 5) -> pd.DataFrame:
+    """Training batches a second out of JPEG files of 500×375, for both kinds of crop: ours from a
+    warm cache, which needs no worker processes, against torchvision's ImageFolder and DataLoader
+    with the same crop and flip, without workers and with one for each core."""
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for i in range(count):
             _photograph(root / str(i % 2) / f"{i}.jpg", seed=i)
-        transform = v2.Compose(
-            [
-                v2.PILToTensor(),
-                v2.Resize([round(256 / 224 * size)], antialias=True),
-                v2.RandomCrop(size),
-                v2.RandomHorizontalFlip(),
-            ]
-        )
-        theirs = ImageFolder(root, transform)
-        data = _Folder(theirs)
-        batches = Batches(np.arange(count), 32, shuffle=True)
-        ours = loader(Pictures(data, size), batches)
-        plain = DataLoader(theirs, batch_size=32, shuffle=True, num_workers=ours.num_workers)
+        for crop in ("random", "resized"):
+            theirs = ImageFolder(root, transform=_plain_transform(size, crop, training=True))
+            paths, labels = zip(*theirs.samples, strict=True)
+            data = Dataset("bench", root, list(map(Path, paths)), np.array(labels))
+            batches = Batches(np.arange(count), 32, shuffle=True)
+            batches.epoch = 0
+            competitors = {"emolib": loader(Pictures(data, size, crop), batches)}
+            for workers in (0, os.cpu_count()):
+                competitors[f"ImageFolder, {workers} workers"] = DataLoader(
+                    theirs, batch_size=32, shuffle=True, num_workers=workers,
+                    persistent_workers=workers > 0,
+                )  # fmt: skip
+            calls = {
+                name: lambda read=read: [images.shape for images, _ in read]
+                for name, read in competitors.items()
+            }
+            measured = ratios(alternate(calls, turns), to="emolib")
+            measured["pictures_per_second"] = 1000 * count / measured["ms"]
+            rows.append(measured.rename_axis("input").reset_index().assign(crop=crop))
+    columns = ["crop", "input", "pictures_per_second", "ratio", "ratio_low", "ratio_high"]
+    return pd.concat(rows)[columns]
 
-        def once(batches_of):
-            return lambda: [images.shape for images, _ in batches_of]
 
+def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
+    """Seconds of one epoch of one fold, and of fine-tuning and testing all five folds of Twitter I:
+    emolib (packed cache warm, folds side by side, run folders written) against the plain script.
+
+    Both in float32 from random weights. `changes`: RunSpec fields other than TRAINING's.
+    """
+    settings = TRAINING | changes
+    data = open_dataset("twitter1", data_root)
+    specs = [RunSpec("twitter1", fold=f, **settings) for f in range(len(data.folds()))]
+    pictures = training.of_spec(specs[0], data)  # packs
+
+    def our_epoch():
+        train, _ = data.folds()[0]
+        model = build(specs[0]).to(memory_format=torch.channels_last)
+        batches = Batches(train, specs[0].batch_size, shuffle=True)
         batches.epoch = 0
-        seconds = alternate({"emolib": once(ours), "ImageFolder": once(plain)}, turns)
-    measured = ratios(seconds, to="emolib").rename_axis("input").reset_index()
-    measured["pictures_per_second"] = 1000 * count / measured["ms"]
-    return measured[["input", "pictures_per_second", "ratio", "ratio_low", "ratio_high"]]
+        training.one_epoch(
+            model, loader(pictures, batches), batches, training.make_optimizer(model, specs[0]),
+            torch.device("cpu"), specs[0],
+        )  # fmt: skip
+
+    def our_folds():
+        with tempfile.TemporaryDirectory() as folder:
+            run_all(specs, data_root, folder, device="cpu")
+
+    rows = []
+    for what, ours, plain in (
+        ("one epoch", our_epoch, lambda: plain_script(data, specs[:1], test=False)),
+        ("five folds", our_folds, lambda: plain_script(data, specs)),
+    ):
+        seconds = alternate({"emolib": ours, "plain": plain}, turns, warm_up=False)
+        measured = ratios(seconds, to="emolib").rename_axis("script").reset_index()
+        measured["seconds"] = measured.pop("ms") / 1000
+        rows.append(measured.assign(what=what, **settings))
+    return pd.concat(rows)
 
 
-class _Folder:
-    """An ImageFolder as a set that `Pictures` reads."""
+def plain_script(data, specs, test: bool = True) -> list[float]:
+    """What one writes first: the equations as printed, contiguous float32, files decoded in every
+    epoch by a DataLoader with a worker for each core, fold after fold. Returns the accuracies."""
+    accuracies = []
+    for spec in specs:
+        model = create_model("maiafa", backbone=spec.backbone, head="reference")
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
+        )
+        train, test_part = data.folds()[spec.fold]
+        model.train()
+        for _ in range(spec.epochs):
+            for images, labels in _plain_loader(data, train, spec, model.pretrained_cfg, True):
+                optimizer.zero_grad()
+                F.cross_entropy(model(images), labels).backward()
+                optimizer.step()
+        if test:
+            model.eval()
+            right = 0
+            with torch.no_grad():
+                for images, labels in _plain_loader(
+                    data, test_part, spec, model.pretrained_cfg, False
+                ):
+                    right += int((model(images).argmax(1) == labels).sum())
+            accuracies.append(100 * right / len(test_part))
+    return accuracies
 
-    name = "bench"
 
-    def __init__(self, folder: ImageFolder):
-        self.root = Path(folder.root)
-        self.paths = [Path(path) for path, _ in folder.samples]
-        self.labels = np.array(folder.targets)
+class _Files(torch.utils.data.Dataset):
+    def __init__(self, data, indices, transform):
+        self.data, self.indices, self.transform = data, indices, transform
 
-    def __len__(self) -> int:
-        return len(self.paths)
+    def __len__(self):
+        return len(self.indices)
 
-    def fingerprint(self) -> str:
-        return "bench"
+    def __getitem__(self, i):
+        image = Image.open(self.data.paths[self.indices[i]]).convert("RGB")
+        return self.transform(image), int(self.data.labels[self.indices[i]])
+
+
+def _plain_loader(data, indices, spec: RunSpec, cfg: dict, training: bool) -> DataLoader:
+    transform = v2.Compose(
+        [
+            _plain_transform(spec.image_size, spec.crop, training),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(cfg["mean"], cfg["std"]),
+        ]
+    )
+    return DataLoader(
+        _Files(data, indices, transform), batch_size=spec.batch_size, shuffle=training,
+        num_workers=os.cpu_count(),
+    )  # fmt: skip
+
+
+def _plain_transform(size: int, crop: str, training: bool) -> v2.Compose:
+    shrink = v2.Resize([short_side(size)], antialias=True)
+    view = {
+        (True, "random"): [shrink, v2.RandomCrop(size), v2.RandomHorizontalFlip()],
+        (True, "resized"): [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()],
+    }.get((training, crop), [shrink, v2.CenterCrop(size)])
+    return v2.Compose([v2.PILToTensor(), *view])
 
 
 def _photograph(path: Path, seed: int) -> None:
@@ -234,34 +317,31 @@ def _photograph(path: Path, seed: int) -> None:
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=88)
 
 
-def machine(device) -> str:
-    """The device and its number of threads, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = models[0].partition(":")[2].strip() if models else cpu
-    return f"{cpu}, {torch.get_num_threads()} threads"
-
-
 def main(words=None) -> None:
     parser = argparse.ArgumentParser(description="ratios of speed, measured in one process")
     parser.add_argument("--quick", action="store_true", help="one small network, a minute")
+    parser.add_argument("--data", default="", help="folder with twitter1/: times whole trainings")
     parser.add_argument("--out", default="results/bench", help="folder for the CSV files")
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args(words)
-    device = pick_device(chosen.device)
-    out, name = Path(chosen.out), machine(device)
-    found = []
-    for backbone, size, batch in QUICK if chosen.quick else STEPS:
-        found.append(steps(backbone, size, batch, device).assign(machine=name))
-        print(found[-1].drop(columns="machine").round(3).to_string(index=False), flush=True)
-        write_csv(out / "step.csv", pd.concat(found))
-    read = pictures_per_second(60 if chosen.quick else 200).assign(machine=name)
-    print(read.drop(columns="machine").round(3).to_string(index=False))
-    write_csv(out / "input.csv", read)
+    device = devices.pick_device(chosen.device)
+    devices.keep_freed_memory()
+    out, name = Path(chosen.out), devices.machine(device)
+
+    def report(frame: pd.DataFrame, file: str) -> None:
+        print(frame.round(3).to_string(index=False), flush=True)
+        write_csv(out / file, frame.assign(machine=name))
+
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ.setdefault("EMOLIB_CACHE", cache)
+        if chosen.data:
+            report(trainings(chosen.data), "training.csv")
+        report(pictures_per_second(60 if chosen.quick else 200), "input.csv")
+        found = []
+        for backbone, size, batch in QUICK if chosen.quick else STEPS:
+            for precision in ("float32", "bf16") if size == 224 else ("float32",):
+                found.append(steps(backbone, size, batch, device, precision))
+                report(pd.concat(found), "step.csv")
 
 
 if __name__ == "__main__":

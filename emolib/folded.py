@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .resample import adjoint, taps, up
 
-CHANNELS = 128
+CHANNELS = 64
 
 
 def gated_map(attention: nn.ModuleList, B: list[Tensor], reductions: nn.ModuleList):

@@ -172,7 +172,7 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
     device = torch.device(device)
     if device.type == "cuda" and pictures.pack is not None:
         free, _ = torch.cuda.mem_get_info(device)
-        if pictures.pack.pixels.nbytes < free / 4:
+        if pictures.pack.pixels.nbytes < free / 12:  # others may train beside this one
             return OnDevice(pictures, batches, device)
     # packed pictures need no worker processes
     workers = 0 if pictures.pack is not None else min(8, os.cpu_count() or 1)
@@ -182,6 +182,7 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # else it draws from the global one, and dropout with it
     )
 
 

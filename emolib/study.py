@@ -22,6 +22,7 @@ PROFILES = {
         "fi": {"init": "imagenet"},
         "small": {"init": "fi:imagenet"},
         "rivals": {},
+        "networks": 0,
     },
     "demo": {
         "all": {"backbone": "hrnet_w18_small", "image_size": 64},
@@ -30,6 +31,7 @@ PROFILES = {
         # another style would pull them, and D with them, away before the weights follow.
         "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.002, "lr_step": 3, "freeze_bn": True},
         "rivals": {"epochs": 2},  # a ResNet-101 costs as much as ten of the small networks
+        "networks": 4,
     },
 }
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
@@ -279,6 +281,18 @@ class Study:
         folder = self.weights if Path(self.weights).is_dir() else ""
         pairs = [(mine, self.weights), (others, folder)]
         return [(group, weights) for group, weights in pairs if group] or [([], "")]
+
+    def other_networks(self, dataset: str, networks: int | str = "") -> list[RunResult]:
+        """The set's first fold from so many other seeds, pre-training included ("": the profile's
+        number), to tell what is the network's from what is chance. They are kept in a study of
+        their own, <study>/networks, and enter no table.
+        """
+        networks = PROFILES[self.profile]["networks"] if networks == "" else networks
+        if not str(networks).isdecimal():
+            raise ValueError(f"networks={networks!r}: a number, or empty for the profile's")
+        apart = replace(self, name=f"{self.name}/networks")
+        spec = self.spec(dataset)
+        return apart.run([replace(spec, seed=seed) for seed in range(1, int(networks) + 1)])
 
     def build_tables(self) -> dict:
         """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}."""

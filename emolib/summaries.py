@@ -105,8 +105,9 @@ def leakage(results, grouped) -> pd.DataFrame:
 def region_scores(results, data, device: str = "auto") -> pd.DataFrame:
     """How well D falls on the known regions of each run's own test pictures.
 
-    One row a run: the mean over pictures of `metrics.region_auc` for D and, as a control, for a
-    Gaussian at the centre; and D's mean inside and outside the regions. Chance is 0.5.
+    One row a run: the seed of its network, its fold, the mean over pictures of
+    `metrics.region_auc` for D and, as a control, for a Gaussian at the centre, and D's mean inside
+    and outside the regions. Chance is 0.5.
     """
     rows = []
     index = {name: i for i, name in enumerate(data.names)}
@@ -119,6 +120,7 @@ def region_scores(results, data, device: str = "auto") -> pd.DataFrame:
         inside = np.stack(known) > 0.5
         rows.append(
             {
+                "network": result.spec.seed,
                 "fold": result.spec.fold,
                 "AUC of D": np.nanmean([region_auc(d, k) for d, k in zip(D, known, strict=True)]),
                 "AUC of centre": np.nanmean([region_auc(centre, k) for k in known]),
@@ -128,6 +130,16 @@ def region_scores(results, data, device: str = "auto") -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def by_network(scores: pd.DataFrame) -> pd.DataFrame:
+    """`region_scores` of several networks: the mean over each one's folds; prints their spread."""
+    columns = ["AUC of D", "AUC of centre", "D inside", "D outside"]
+    table = scores.groupby("network")[columns].mean()
+    D = table["AUC of D"]
+    print(f"AUC of D over {len(D)} networks: mean {D.mean():.3f}, {D.min():.3f} to {D.max():.3f}")
+    table.insert(0, "folds", scores.groupby("network").size())
+    return table.reset_index()
 
 
 def readings() -> pd.DataFrame:

@@ -172,9 +172,9 @@ def _train_here(spec: RunSpec, places: Places) -> RunSpec | None:
 
 
 def _free_memory(device: str) -> float:
-    """Bytes; a tenth is left for what is not foreseen."""
+    """Bytes for trainings: on a GPU less what their packs may take (`pipeline.loader`)."""
     if device.startswith("cuda"):
-        return 0.9 * torch.cuda.mem_get_info(device)[0]
+        return 0.6 * torch.cuda.mem_get_info(device)[0]
     return 0.9 * psutil.virtual_memory().available
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from emolib import bench
+from emolib import bench, cost
 
 
 def test_competitors_take_turns_and_the_order_moves_on(monkeypatch):
@@ -36,7 +36,8 @@ def test_what_is_kept_for_backward_is_counted_once_and_without_parameters():
         def forward(self, x):
             return self.layer(x * 1.0) + self.layer(x) * 0
 
-    kept = bench._kept(Two(), torch.zeros(1024, 256, requires_grad=True), torch.zeros(1024).long())
+    images = torch.zeros(1024, 256, requires_grad=True)
+    kept = cost.kept_for_backward(Two(), images, torch.zeros(1024).long()) / 2**20
     # x and its copy: 2 × 1024 × 256 floats; besides these the logits' softmax and the labels
     assert 2.0 <= kept < 2.1
 
@@ -55,5 +56,13 @@ def test_steps_compare_three_networks_in_both_kinds_of_step():
 
 def test_our_input_and_image_folder_read_the_same_number_of_pictures():
     table = bench.pictures_per_second(count=8, size=32, turns=1)
-    assert table["input"].tolist() == ["emolib", "ImageFolder"]
+    assert table["crop"].tolist() == ["random"] * 3 + ["resized"] * 3
+    assert table["input"].str.startswith("ImageFolder").sum() == 4
     assert (table["pictures_per_second"] > 0).all()
+
+
+@pytest.mark.slow
+def test_whole_trainings_are_timed_beside_the_plain_script(root):
+    table = bench.trainings(root, backbone="resnet10t", width=128, image_size=32)
+    assert table["what"].tolist() == ["one epoch"] * 2 + ["five folds"] * 2
+    assert (table["seconds"] > 0).all()

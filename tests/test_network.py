@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import emolib
+from emolib import folded
 from emolib.attention import ShuffleAttention, SpatialAttention
 from emolib.network import AFA, MAI
-from emolib.resample import adjoint, up
+from emolib.resample import adjoint, taps, up
 
 GATES = list(itertools.product(("spatial", "shuffle"), ("original", "fused")))
 PSI = ("raw", "softmax", "sigmoid")
@@ -162,6 +163,63 @@ def test_adjoint_is_the_adjoint_of_up():
     x = torch.randn(2, 3, 13, 17, dtype=torch.double)
     y = torch.randn(2, 3, 7, 5, dtype=torch.double)
     torch.testing.assert_close((adjoint(x, y) * y).sum(), (x * up(y, x)).sum())
+
+
+@pytest.mark.parametrize("small, large", [(1, 1), (1, 4), (2, 4), (3, 5), (5, 5), (4, 9)])
+def test_taps_are_the_inputs_of_each_output_and_their_weights(small, large):
+    index, weights = taps(small, large, torch.zeros((), dtype=torch.double))
+    x = np.random.default_rng(0).normal(size=(1, small, 1))
+    read = (torch.tensor(x[0, :, 0])[index] * weights).sum(0)
+    np.testing.assert_allclose(read, bilinear(x, large, 1)[0, :, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [5, 64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_largest_product_has_the_values_and_gradients_of_the_whole_map(
+    monkeypatch, channels, layout
+):
+    """Channels a few at a time, against O = up(G)⊗C and its amax, built and differentiated."""
+    monkeypatch.setattr(folded, "CHANNELS", channels)
+    torch.manual_seed(0)
+    for h, w, H, W in [(2, 3, 4, 6), (1, 2, 3, 3), (3, 3, 5, 7)]:
+        shapes = (2, 12, h, w), (2, 4, H, W), (12, 4, 1, 1), (12,)
+        tensors = [torch.randn(s, dtype=torch.double) for s in shapes]
+        tensors[:2] = [t.contiguous(memory_format=layout) for t in tensors[:2]]
+        G, B, weight, bias = (t.requires_grad_() for t in tensors)
+        O = up(G, B) * torch.nn.functional.conv2d(B, weight, bias)
+        plain, ours = O.amax(1, keepdim=True), folded.LargestProduct.apply(G, B, weight, bias)
+        torch.testing.assert_close(ours, plain)
+        factor = torch.randn_like(plain)
+        for a, b in zip(
+            torch.autograd.grad(ours, (G, B, weight, bias), factor),
+            torch.autograd.grad(plain, (G, B, weight, bias), factor),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b)
+
+
+def test_no_map_of_the_default_head_is_larger_than_B4_and_C2():
+    """hrnet_w18_small at 448 px: 16 channels at stride 4, 512 at stride 16, kept or passing."""
+    net, largest = small("folded", "hrnet_w18_small", 512), []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **kwargs or {})
+            parts = out if isinstance(out, (tuple, list)) else [out]
+            largest.extend(t.numel() for t in parts if isinstance(t, torch.Tensor))
+            return out
+
+    images = torch.randn(1, 3, 448, 448)
+    B = [b.detach().requires_grad_() for b in net.levels(images)]
+    with Watch():
+        net.classifier(net._folded(B)).sum().backward()
+    weights = {p.numel() for p in net.parameters()}
+    assert max(b.numel() for b in B) == B[-1].numel() == 16 * 112 * 112
+    assert max(n for n in largest if n not in weights) == 512 * 28 * 28
+    with Watch():
+        net.head = "reference"
+        net._reference(B)
+    assert max(largest) == 2048 * 112 * 112
 
 
 def small(head, backbone="resnet10t", width=128, **options):

@@ -137,6 +137,15 @@ def test_a_run_folder_is_whole_and_its_metrics_follow_from_its_predictions(root,
     np.testing.assert_allclose(again["p_positive"], frame["p_positive"], atol=1e-5)
 
 
+def test_a_run_is_the_same_with_and_without_the_cache(root, tmp_path):
+    packed, off = (
+        emolib.run(tiny(cache=c), root, tmp_path, device="cpu") for c in ("packed", "off")
+    )
+    assert packed.folder != off.folder
+    for name in ("predictions.csv", "model.safetensors"):
+        assert (packed.folder / name).read_bytes() == (off.folder / name).read_bytes()
+
+
 def test_a_complete_run_is_reused_and_another_one_is_refused(root, tmp_path):
     first = emolib.run(tiny(), root, tmp_path)
     stamp = (first.folder / "metrics.json").stat().st_mtime_ns

@@ -1,5 +1,6 @@
 """The notebooks and the parameters they are called with."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from statsmodels.stats.contingency_tables import mcnemar
 from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
-from emolib import demo, plots, summaries
+from emolib import demo, plots, runs, summaries
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {
@@ -99,7 +101,7 @@ def test_notebooks_are_stripped_short_and_have_the_parameters(file):
     (cell,) = [c for c in code if "parameters" in c.metadata.get("tags", [])]
     values = {}
     exec(cell.source, values)
-    own = {"leakage_free": False} if "03" in file.stem else {}
+    own = {"leakage_free": False, "networks": ""} if "03" in file.stem else {}
     assert {k: v for k, v in values.items() if k != "__builtins__"} == PARAMETERS | own
 
 
@@ -117,6 +119,7 @@ def test_a_notebook_runs_alone_from_any_folder_and_its_log_is_short(root, tmp_pa
     done = papermill(
         "03", tmp_path / "out.ipynb", tmp_path, data_root=root, results_root=tmp_path / "r",
         study="s", datasets="emotionroi", backbone="resnet10t", overrides="init=scratch," + SMALL,
+        networks=2,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(done.stderr.splitlines()) < 100
@@ -145,6 +148,43 @@ def test_all_notebooks_give_all_tables_and_reuse_their_runs(root, tmp_path, monk
     stamps = {f: f.stat().st_mtime_ns for f in (tmp_path / "r/s/runs").glob("*/*")}
     assert papermill("05", tmp_path / "out.ipynb", tmp_path, **parameters).returncode == 0
     assert stamps == {f: f.stat().st_mtime_ns for f in (tmp_path / "r/s/runs").glob("*/*")}
+
+
+@pytest.mark.slow
+def test_no_speed_up_moves_the_accuracy_beyond_noise(tmp_path, monkeypatch):
+    """The demo's FI training as it is, with bf16, with crops from files, with the printed head and
+    with two processes: McNemar's test on the same test pictures."""
+    demo.make_demo_data(tmp_path / "data", sizes={"fi": 800})
+    spec = study(tmp_path / "data", tmp_path).spec("fi")
+    where = dict(data_root=tmp_path / "data", results_root=tmp_path, device="cpu")
+
+    def right(study, changed=spec, executor="local"):
+        (found,) = emolib.run_all([changed], **where, study=study, executor=executor)
+        frame = found.predictions
+        return (frame["p_positive"] >= 0.5) == (frame["label"] == 1)
+
+    usual = right("usual")
+    assert usual.mean() > 0.75  # majority class 0.69
+    others = {
+        "bf16": right("bf16", dataclasses.replace(spec, precision="bf16")),
+        "off": right("off", dataclasses.replace(spec, cache="off")),
+        "two": right("two", executor="torchrun:2"),
+    }
+    build = runs.build
+
+    def printed(*args):
+        net = build(*args)
+        net.head = "reference"
+        return net
+
+    monkeypatch.setattr(runs, "build", printed)
+    others["printed"] = right("printed")
+    for name, other in others.items():
+        table = pd.crosstab(usual, other).reindex([False, True], axis=0, fill_value=0)
+        table = table.reindex([False, True], axis=1, fill_value=0)
+        print(name, f"{100 * usual.mean():.1f} {100 * other.mean():.1f}")
+        assert mcnemar(table.to_numpy(), exact=True).pvalue > 0.01, name
+    assert (others["off"] == usual).all()
 
 
 def test_the_demo_study_says_that_its_data_are_drawn(tmp_path):
