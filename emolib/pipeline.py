@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
 
 from .cache import packed, shrunk
 from .parallel import Ranks
@@ -106,28 +106,32 @@ def random_box(h: int, w: int, size: int, numbers) -> tuple[int, int, int, int, 
 
 def resized_box(h: int, w: int, numbers) -> tuple[int, int, int, int, bool]:
     """torchvision's RandomResizedCrop: 8–100% of the area, sides 3:4 to 4:3; and the flip."""
-    areas = h * w * (0.08 + 0.92 * numbers[:TRIES])
-    aspects = np.exp((2 * numbers[TRIES : 2 * TRIES] - 1) * math.log(4 / 3))  # width / height
-    widths = np.rint(np.sqrt(areas * aspects)).astype(int)
-    heights = np.rint(np.sqrt(areas / aspects)).astype(int)
-    fits = np.flatnonzero((0 < widths) & (widths <= w) & (0 < heights) & (heights <= h))
-    if len(fits):
-        height, width = int(heights[fits[0]]), int(widths[fits[0]])
-        top, left = (numbers[-3:-1] * (h - height + 1, w - width + 1)).astype(int).tolist()
-    else:  # the largest centred box whose sides are within 3:4 and 4:3
-        height, width = min(h, round(w * 4 / 3)), min(w, round(h * 4 / 3))
-        top, left = (h - height) // 2, (w - width) // 2
-    return top, left, height, width, bool(numbers[-1] < 0.5)
+    top, left, flip = numbers[-3:].tolist()
+    for area, aspect in zip(
+        numbers[:TRIES].tolist(), numbers[TRIES : 2 * TRIES].tolist(), strict=True
+    ):
+        area = h * w * (0.08 + 0.92 * area)
+        aspect = (4 / 3) ** (2 * aspect - 1)  # width / height
+        width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < width <= w and 0 < height <= h:
+            top, left = int(top * (h - height + 1)), int(left * (w - width + 1))
+            return top, left, height, width, flip < 0.5
+    # the largest centred box whose sides are within 3:4 and 4:3
+    height, width = min(h, round(w * 4 / 3)), min(w, round(h * 4 / 3))
+    return (h - height) // 2, (w - width) // 2, height, width, flip < 0.5
 
 
 def cut(image: Tensor, box: tuple[int, int, int, int, bool], size: int) -> Tensor:
-    """The box out of an image h×w×3, brought to size×size×3 and flipped where it says so."""
+    """The box out of an image h×w×3, brought to size×size×3 and flipped where it says so.
+
+    The resize is torchvision's, called without its wrapper, which takes as long again.
+    """
     top, left, height, width, flip = box
-    crop = image[top : top + height, left : left + width]
+    crop = image[top : top + height, left : left + width].permute(2, 0, 1)[None]  # 1×3×h×w
     if (height, width) != (size, size):
-        crop = crop.permute(2, 0, 1)
-        crop = v2.functional.resize(crop, [size, size], antialias=True).permute(1, 2, 0)
-    return crop.flip(1) if flip else crop
+        crop = F.interpolate(crop, (size, size), mode="bilinear", antialias=True)
+    crop = crop.flip(3) if flip else crop
+    return crop[0].permute(1, 2, 0)
 
 
 class Batches:

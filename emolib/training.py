@@ -6,12 +6,14 @@ cross-entropy. Eq. 10's λ‖θ‖² has the gradient 2λθ where SGD's weight_d
 """
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import compiling
 from .metrics import scores
 from .parallel import Ranks
 from .pipeline import Batches, Pictures, derived_seed, loader, normalise
@@ -61,6 +63,8 @@ def train(
     network = ranks.wrap(model, device)
     batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
     train_loader = loader(pictures, batches, device)
+    if ranks.size == 1 and compiling.wanted(device) and len(history) < spec.epochs:
+        network = _quickest(model, spec, batches, device, len(history))
     for epoch in range(len(history), spec.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
@@ -94,6 +98,24 @@ def train(
     return history
 
 
+def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.Module:
+    """The model or, where that is quicker for the epochs ahead, the compiled one."""
+    size = (spec.batch_size, spec.image_size, spec.image_size, 3)
+    images = torch.zeros(size, dtype=torch.uint8)
+    images = normalise(images, model.pretrained_cfg, device)
+    labels = torch.zeros(spec.batch_size, dtype=torch.long, device=device)
+    training_mode(model, spec.freeze_bn)
+
+    def one_step(network):
+        with autocast(spec.precision, device):
+            logits = network(images).float()
+        F.cross_entropy(logits, labels).backward()
+
+    ahead = len(batches) * (spec.epochs - done)
+    key = (replace(spec, fold=0, seed=0, epochs=1), device)
+    return compiling.quickest(model, images, one_step, ahead, key)
+
+
 def of_spec(spec: RunSpec, data) -> Pictures:
     """The pictures as the spec sees them."""
     return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache)
@@ -108,7 +130,10 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
     for (images, labels), size in zip(train_loader, batches.sizes, strict=True):
         labels = labels.to(device, non_blocking=True)
         images, weight = normalise(images, cfg, device), ranks.weight(len(labels), size)
-        loss, logits = step(network, images, labels, optimizer, spec.precision, weight)
+        # a batch of another size would be compiled anew
+        usual = size == spec.batch_size
+        its = network if usual else getattr(network, "_orig_mod", network)
+        loss, logits = step(its, images, labels, optimizer, spec.precision, weight)
         share = len(labels) / (ranks.size if size < ranks.size else 1)
         loss_sum += loss * share
         correct += (logits.argmax(1) == labels).float().mean() * share

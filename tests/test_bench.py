@@ -42,6 +42,21 @@ def test_what_is_kept_for_backward_is_counted_once_and_without_parameters():
     assert 2.0 <= kept < 2.1
 
 
+def test_counting_what_is_kept_keeps_nothing():
+    import gc
+    import weakref
+
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            self.seen = weakref.ref(out := (x * 2).exp())  # exp keeps its own output
+            return out
+
+    net = Doubled()
+    cost.kept_for_backward(net, torch.zeros(4, 2, requires_grad=True), torch.zeros(4).long())
+    gc.collect()
+    assert net.seen() is None
+
+
 def test_steps_compare_three_networks_in_both_kinds_of_step():
     table = bench.steps("resnet10t", 32, 2, torch.device("cpu"), turns=1)
     assert list(zip(table["step"], table["network"], strict=True)) == [

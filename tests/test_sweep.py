@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import emolib
-from emolib import cost, devices, parallel, pipeline, plan, runs, sweep, training, worker
+from emolib import compiling, cost, devices, parallel, pipeline, plan, runs, sweep, training, worker
 from emolib.runs import Places
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
@@ -252,3 +252,61 @@ def test_a_step_moves_the_weights_by_sgds_rule():
 def test_the_sizes_of_the_batches_are_known_beforehand():
     batches = pipeline.Batches(range(19), 6, ranks=parallel.Ranks(1, 2))
     assert batches.sizes == [6, 6, 7] and [len(p) for p in batches] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("eager, compiled, kept", [(1.0, 0.5, True), (1.0, 0.99, False)])
+def test_a_compiled_network_is_kept_where_it_is_quicker(monkeypatch, eager, compiled, kept):
+    net, quick = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    images = torch.randn(4, 2)
+    times = {net: eager, quick: compiled}
+    timed = []
+
+    def seconds(call, device):
+        call()
+        return times[timed[-1]]
+
+    def one_step(network):
+        timed.append(network)
+        network(images).sum().backward()
+
+    monkeypatch.setattr(compiling, "_seconds", seconds)
+    monkeypatch.setattr(torch, "compile", lambda network: quick)
+    monkeypatch.setattr(compiling, "_decided", {})
+    before = net.running_mean.clone()
+    assert compiling.quickest(net, images, one_step, 10**6, "key") is net and not timed  # a CPU
+    monkeypatch.setenv("EMOLIB_COMPILE", "on")
+    for _ in range(2):  # the second time nothing is timed
+        chosen = compiling.quickest(net, images, one_step, 10**6, "key")
+        assert chosen is (quick if kept else net) and timed == [net, quick]
+    assert torch.equal(net.running_mean, before) and net.weight.grad is None
+    monkeypatch.setenv("EMOLIB_COMPILE", "perhaps")
+    with pytest.raises(ValueError, match="EMOLIB_COMPILE='perhaps': one of auto, on, off"):
+        compiling.wanted(torch.device("cpu"))
+
+
+def test_a_compiler_that_fails_is_no_obstacle(root, tmp_path, monkeypatch):
+    def broken(network):
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    monkeypatch.setattr(compiling, "_decided", {})
+    plain = emolib.run(tiny(epochs=1), root, tmp_path, study="plain", device="cpu")
+    monkeypatch.setenv("EMOLIB_COMPILE", "on")
+    with pytest.warns(UserWarning, match="torch.compile failed, going on without: no C"):
+        tried = emolib.run(tiny(epochs=1), root, tmp_path, study="tried", device="cpu")
+    assert all(torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(tried).values(),
+                                                 strict=True))  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_compiled_training_ends_where_the_usual_one_does(root, tmp_path, monkeypatch):
+    spec = tiny(epochs=2, dropout=0.0)
+    usual = emolib.run(spec, root, tmp_path, study="usual", device="cpu")
+    monkeypatch.setenv("EMOLIB_COMPILE", "on")
+    monkeypatch.setattr(compiling, "GAIN", 0.0)  # whatever the timing says
+    monkeypatch.setattr(compiling, "_decided", {})
+    compiled = emolib.run(spec, root, tmp_path, study="compiled", device="cpu")
+    a, b = weights(usual), weights(compiled)
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4, msg=name)
