@@ -21,12 +21,14 @@ import filelock
 import numpy as np
 import platformdirs
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from .files import whole
 from .pictures import decode, shrink
 
+VERSION = 1  # of what decode() and shrink() make of a file
 HEADER = 512  # bytes, room for the largest numbers
 AT_ONCE = 64  # pictures decoded and not yet written, at most
 
@@ -44,9 +46,6 @@ class Packed:
     shapes: np.ndarray
     starts: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.shapes)
-
     def __getitem__(self, index: int) -> Tensor:
         h, w = self.shapes[index].tolist()
         start = int(self.starts[index])
@@ -62,21 +61,20 @@ def packed(data, side: int) -> Packed | None:
     """
     file = folder() / f"{_key(data, side)}.safetensors"
     try:
-        return _opened(file, data)
-    except FileNotFoundError:
-        pass
-    try:
+        if pack := _opened(file, data):
+            return pack
         file.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(file.with_suffix(".lock")):
-            if not file.exists():
-                for left in file.parent.glob(f".{file.name}.*"):  # a killed maker's
-                    left.unlink(missing_ok=True)
-                _make_room(file.parent, sum(3 * h * w for h, w in _sizes(data, side)))
-                _write(file, data, side)
-            return _opened(file, data)
-    except FileNotFoundError:
-        raise  # a picture is gone
+        with filelock.FileLock(file.parent / "making.lock"):  # one at a time keeps to the budget
+            if pack := _opened(file, data):
+                return pack
+            _make_room(file, sum(3 * h * w for h, w in _sizes(data, side)))
+            _write(file, data, side)
+        if pack := _opened(file, data):
+            return pack
+        raise OSError("it was removed as soon as it was made")
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not all(p.exists() for p in data.paths):
+            raise
         warnings.warn(
             f"{data.name}: no packed cache in {file.parent} ({error.strerror or error}); pictures "
             "are decoded anew in every epoch (EMOLIB_CACHE: another folder, EMOLIB_CACHE_GB: how "
@@ -102,7 +100,7 @@ def budget() -> float:
 
 
 def _key(data, side: int) -> str:
-    made_by = [side, version("pillow"), version("torchvision")]
+    made_by = [VERSION, side, version("pillow"), version("torchvision")]
     digest = hashlib.sha256(repr(made_by).encode()).hexdigest()[:8]
     return f"{data.name}-{data.fingerprint()}-{side}px-{digest}"
 
@@ -112,18 +110,18 @@ def _order(data) -> np.ndarray:
     return np.argsort(np.argsort(data.names))
 
 
-def _opened(file: Path, data) -> Packed:
-    """FileNotFoundError where it is not there; a damaged one is removed first."""
+def _opened(file: Path, data) -> Packed | None:
+    """None where it is not there; a damaged one is removed."""
     try:
         tensors = load_file(file)  # memory-mapped
         pixels, shapes = tensors["pixels"], tensors["shapes"].numpy()
         if len(shapes) != len(data) or int(shapes.prod(1).sum()) != len(pixels):
             raise ValueError("another number of pictures")
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # safetensors has its own kinds
+    except FileNotFoundError:  # safetensors' word for whatever it cannot open
+        return None
+    except (SafetensorError, KeyError, ValueError):
         file.unlink(missing_ok=True)
-        raise FileNotFoundError(f"{file}: damaged ({error})") from error
+        return None
     with contextlib.suppress(OSError):
         os.utime(file)  # used just now
     starts = np.cumsum([0, *shapes.prod(1)[:-1]])
@@ -171,22 +169,23 @@ def shrunk(path: Path, side: int | None) -> Tensor:
     return (image if side is None else shrink(image, side)).permute(1, 2, 0)
 
 
-def _make_room(folder: Path, needed: int) -> None:
-    """Removes packs, the longest unused first, until `needed` bytes fit; OSError if they never do.
-
-    A process that still reads a removed pack keeps it until it ends.
+def _make_room(file: Path, needed: int) -> None:
+    """Removes what killed makers left and packs, the longest unused first, until `needed` bytes
+    fit; OSError if they never do. A process that still reads a removed pack keeps it.
     """
-    disk = shutil.disk_usage(folder)
+    for left in file.parent.glob(".*.safetensors.*"):  # nobody else is making one
+        left.unlink(missing_ok=True)
+    disk = shutil.disk_usage(file.parent)
     spare = disk.free - disk.total // 10
-    packs = sorted(folder.glob("*.safetensors"), key=lambda p: p.stat().st_mtime)
-    sizes = {pack: pack.stat().st_size for pack in packs}
+    stats = {pack: pack.stat() for pack in file.parent.glob("*.safetensors")}
+    sizes = {p: s.st_size for p, s in sorted(stats.items(), key=lambda item: item[1].st_mtime)}
     allowed = min(budget(), spare + sum(sizes.values()))
     if needed > allowed:
         raise OSError(f"it takes {needed / 1e9:.2f} GB and {max(0, allowed) / 1e9:.2f} are allowed")
-    while sizes and needed + sum(sizes.values()) > allowed:
-        oldest = next(iter(sizes))
-        oldest.unlink(missing_ok=True)
-        del sizes[oldest]
+    for pack in list(sizes):
+        if needed + sum(sizes.values()) > allowed:
+            pack.unlink(missing_ok=True)
+            del sizes[pack]
 
 
 def _sizes(data, side: int):

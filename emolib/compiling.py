@@ -33,19 +33,25 @@ def quickest(network: nn.Module, images: Tensor, one_step, steps_ahead: int, key
         return torch.compile(network) if _decided[key] else network
     before = {name: b.detach().clone() for name, b in network.named_buffers()}
     eager = _seconds(lambda: one_step(network), device)
-    compiled, found = network, float("inf")
+    chosen = network
     if eager * steps_ahead > WORTH or os.environ.get("EMOLIB_COMPILE") == "on":
+        _decided[key] = False
         try:
             compiled = torch.compile(network)
-            found = _seconds(lambda: one_step(compiled), device)
+            _decided[key] = eager > GAIN * _seconds(lambda: one_step(compiled), device)
+            chosen = compiled if _decided[key] else network
         except Exception as error:  # the compiler's stack raises kinds of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"torch.compile failed, going on without: {reason}", stacklevel=2)
     network.zero_grad(set_to_none=True)
     for name, buffer in network.named_buffers():
         buffer.copy_(before[name])
-    _decided[key] = eager > GAIN * found
-    return compiled if _decided[key] else network
+    return chosen
+
+
+def was_kept(key) -> bool:
+    """Whether networks of this key were compiled in this process."""
+    return _decided.get(key, False)
 
 
 def wanted(device: torch.device) -> bool:

@@ -34,40 +34,50 @@ def measure(spec: RunSpec, device: str = "auto") -> Cost:
 @functools.lru_cache(maxsize=64)
 def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
     devices.keep_freed_memory()
+    before = _allocated(device)
     model = build(spec).to(device, memory_format=torch.channels_last)
     optimizer = training.make_optimizer(model, spec)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
-    def step(count: int) -> float:
+    def seconds(count: int, step) -> float:
+        """The quicker of two steps with `count` pictures."""
         images, labels = _random(spec, count, model, device)
+        found = []
+        for _ in range(2):
+            started = time.perf_counter()
+            step(images, labels)
+            devices.wait(device)
+            found.append(time.perf_counter() - started)
+        return min(found)
+
+    def train(images, labels):
         training.training_mode(model, spec.freeze_bn)
-        started = time.perf_counter()
         training.step(model, images, labels, optimizer, spec.precision)
-        devices.wait(device)
-        return time.perf_counter() - started
+
+    @torch.inference_mode()
+    def test(images, labels):
+        model.eval()
+        with training.autocast(spec.precision, device):
+            model(images)
 
     with devices.threads(threads if device.type == "cpu" else torch.get_num_threads()):
-        step(2)
-        few = min(step(2) for _ in range(2))
+        seconds(2, train)
+        few = seconds(2, train)
         count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
         count = max(2, min(count, spec.batch_size))
-        train = min(step(count) for _ in range(2)) / count
+        cost = seconds(count, train) / count, seconds(count, test) / count
         if device.type == "cuda":
-            step(spec.batch_size)  # the memory of a whole batch
+            torch.cuda.reset_peak_memory_stats(device)
+            seconds(spec.batch_size, train)  # the memory of a whole batch
             memory = torch.cuda.max_memory_allocated(device) - before + CONTEXT
         else:
             memory = _kept(spec, model, device)
-        images, _ = _random(spec, count, model, device)
-        model.eval()
-        started = time.perf_counter()
-        with torch.inference_mode(), training.autocast(spec.precision, device):
-            model(images)
-        devices.wait(device)
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return Cost(train, (time.perf_counter() - started) / count, memory)
+    model = optimizer = None
+    devices.give_back(device)
+    return Cost(*cost, memory)
+
+
+def _allocated(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def _random(spec: RunSpec, count: int, model, device):
@@ -81,13 +91,12 @@ def _kept(spec: RunSpec, model, device) -> float:
     """Bytes of a training on a CPU: a batch's tensors kept for backward, four times the weights."""
     images, labels = _random(spec, 2, model, device)
     model.train()
-    with training.autocast(spec.precision, device):
-        kept = kept_for_backward(model, images, labels)
+    kept = kept_for_backward(model, images, labels, spec.precision)
     weights = sum(p.nbytes for p in model.parameters())
     return kept * spec.batch_size / 2 + 4 * weights
 
 
-def kept_for_backward(model, images, labels) -> int:
+def kept_for_backward(model, images, labels, precision: str = "float32") -> int:
     """Bytes of tensors that a training step keeps for backward, each storage once, without the
     parameters."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -97,10 +106,12 @@ def kept_for_backward(model, images, labels) -> int:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             sizes[storage.data_ptr()] = storage.nbytes()
-        return None  # the tensor itself would be held by its own graph for ever
+        return tensor.detach()  # the tensor itself would be held by its own graph for ever
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
-        loss = F.cross_entropy(model(images).float(), labels)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        with training.autocast(precision, images.device):
+            logits = model(images).float()
+        loss = F.cross_entropy(logits, labels)
         total = sum(sizes.values())
-    del loss
+    del loss, logits
     return total

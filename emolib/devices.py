@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import gc
 import os
 import platform
 from pathlib import Path
@@ -86,3 +87,12 @@ def wait(device: torch.device) -> None:
     """Until the device has done what it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def give_back(device: torch.device) -> None:
+    """Hands GPU memory that nothing uses back, for the processes beside this one."""
+    if device.type == "cuda":
+        gc.collect()  # what a traceback or a cycle still holds
+        torch.cuda.empty_cache()

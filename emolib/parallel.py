@@ -6,6 +6,7 @@ Every process runs the same code; the first one alone writes files.
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,10 @@ from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+
+from .devices import pick_device
+
+PATIENCE = timedelta(days=7)  # the first process may wait for another job's run to end
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Ranks:
 
     def sum(self, *numbers: Tensor) -> list[float]:
         """Each number added up over the processes."""
-        total = torch.stack([n.double() for n in numbers])
+        total = torch.stack([n.float() for n in numbers])
         if self.size > 1:
             dist.all_reduce(total)
         return total.tolist()
@@ -85,16 +90,19 @@ class Ranks:
 def start(device: str = "auto") -> str | None:
     """Joins the processes that torchrun started; this one's device, None where there is only one.
 
-    On GPUs ("auto", "cuda") each process takes the one of its number.
+    On GPUs ("auto", "cuda") each process takes the one of its number. Raises ValueError for any
+    other device than these and "cpu", or one that is not there.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return None
-    if device != "cpu" and torch.cuda.is_available():
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device={device!r}: several processes take auto, cpu or cuda")
+    if pick_device(device).type == "cuda":
         local = int(os.environ["LOCAL_RANK"])
         torch.cuda.set_device(local)
-        dist.init_process_group("nccl")
+        dist.init_process_group("nccl", timeout=PATIENCE)
         return f"cuda:{local}"
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo", timeout=PATIENCE)
     return "cpu"
 
 

@@ -10,7 +10,6 @@ taken from the shrunk picture, without it from the picture itself, as torchvisio
 import functools
 import math
 import os
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .cache import packed, shrunk
+from .on_device import OnDevice, pixels_of
 from .parallel import Ranks
 from .pictures import decode
 
@@ -49,8 +49,8 @@ class Pictures(Dataset):
     """Items (epoch, index) → (S×S×3 uint8, label); a negative epoch asks for evaluation's view.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
-    "resized" (torchvision's random resized crop). Both flip at random. Making one decodes every
-    picture that is not packed yet: ValueError or FileNotFoundError names one that is unreadable.
+    "resized" (torchvision's random resized crop). Both flip at random. Making one packs the set
+    where that has not been done. ValueError or FileNotFoundError names an unreadable picture.
     """
 
     def __init__(
@@ -59,8 +59,6 @@ class Pictures(Dataset):
         self.data, self.image_size, self.crop, self.seed = data, image_size, crop, seed
         self.whole = cache == "off" and crop == "resized"  # crops come from the whole picture
         self.pack = None if cache == "off" else packed(data, short_side(image_size))
-        if self.pack is None:
-            decode_all(data)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -135,7 +133,7 @@ def cut(image: Tensor, box: tuple[int, int, int, int, bool], size: int) -> Tenso
 
 
 class Batches:
-    """A batch sampler: `epoch` and `indices` may be set between the passes of one loader.
+    """A batch sampler; `epoch` is set before each pass of its loader.
 
     ranks: of several processes that train together, each gets its share of every batch.
     """
@@ -175,9 +173,9 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
     """Batches of (N×S×S×3 uint8, N int64), cut on the GPU where the pack fits into its memory."""
     device = torch.device(device)
     if device.type == "cuda" and pictures.pack is not None:
-        free, _ = torch.cuda.mem_get_info(device)
-        if pictures.pack.pixels.nbytes < free / 12:  # others may train beside this one
-            return OnDevice(pictures, batches, device)
+        pixels = pixels_of(pictures.pack, device)
+        if pixels is not None:
+            return OnDevice(pictures, batches, pixels)
     # packed pictures need no worker processes
     workers = 0 if pictures.pack is not None else min(8, os.cpu_count() or 1)
     return DataLoader(
@@ -188,70 +186,6 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else it draws from the global one, and dropout with it
     )
-
-
-class OnDevice:
-    """The batches of `pictures` on a device that holds all their pixels, cut there in one go.
-
-    The same pixels as the DataLoader's; a "resized" crop may differ by one level of 255, because
-    torchvision rounds its weights to integers on a CPU.
-    """
-
-    def __init__(self, pictures: Pictures, batches: Batches, device: torch.device):
-        self.pictures, self.batches, self.device = pictures, batches, device
-        key = (pictures.pack.file, device)
-        self.pixels = _resident.get(key)
-        if self.pixels is None:
-            self.pixels = _resident[key] = pictures.pack.pixels.to(device)
-
-    def __iter__(self):
-        pack, size = self.pictures.pack, self.pictures.image_size
-        for items in self.batches:
-            index = [i for _, i in items]
-            boxes = [self.pictures.box(e, i, *pack.shapes[i].tolist()) for e, i in items]
-            columns = np.array([pack.starts[index], pack.shapes[index, 1], *np.transpose(boxes)])
-            numbers = torch.from_numpy(columns.astype(np.int64))
-            labels = torch.from_numpy(self.pictures.data.labels[index].astype(np.int64))
-            if self.device.type == "cuda":
-                numbers = numbers.pin_memory().to(self.device, non_blocking=True)
-                labels = labels.pin_memory().to(self.device, non_blocking=True)
-            if all(box[2:4] == (size, size) for box in boxes):
-                images = _gather(self.pixels, numbers, size, size)
-            else:
-                largest = np.max(boxes, axis=0)[2:4].tolist()
-                images = _resample(self.pixels, numbers, size, *largest)
-            flip = numbers[6].bool()[:, None, None, None]
-            yield torch.where(flip, images.flip(2), images), labels
-
-
-_resident = weakref.WeakValueDictionary()  # packs on devices, while a loader uses them
-
-
-def _gather(pixels: Tensor, numbers: Tensor, height: int, width: int) -> Tensor:
-    """N×height×width×3 from each box's corner; what lies beyond the box repeats its edge."""
-    start, stride, top, left, h, w, _ = numbers[:, :, None]
-    rows = top + torch.arange(height, device=pixels.device).minimum(h - 1)
-    columns = left + torch.arange(width, device=pixels.device).minimum(w - 1)
-    return pixels[(start + rows * stride)[:, :, None] + columns[:, None, :]]
-
-
-def _resample(pixels: Tensor, numbers: Tensor, size: int, height: int, width: int) -> Tensor:
-    """N×size×size×3: the boxes resized as torchvision does, one matrix product a side."""
-    images = _gather(pixels, numbers, height, width).float()
-    rows = _antialias(numbers[4], height, size)  # N×size×height
-    columns = _antialias(numbers[5], width, size)
-    images = torch.einsum("nyh,nhwc,nxw->nyxc", rows, images, columns)
-    return images.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def _antialias(lengths: Tensor, longest: int, size: int) -> Tensor:
-    """N×size×longest: row j has the triangle filter's weights of output j over `lengths` inputs."""
-    scale = (lengths / size)[:, None, None]
-    centres = (torch.arange(size, device=lengths.device)[:, None] + 0.5) * scale  # N×size×1
-    places = torch.arange(longest, device=lengths.device) + 0.5
-    weights = (1 - (places - centres).abs() / scale.clamp(min=1)).clamp(min=0)
-    weights = weights * (places < lengths[:, None, None])
-    return weights / weights.sum(2, keepdim=True)
 
 
 def normalise(images: Tensor, cfg: dict, device) -> Tensor:
@@ -269,24 +203,12 @@ def _mean_std(mean: tuple, std: tuple, device) -> tuple[Tensor, Tensor]:
 
 def decode_all(data) -> None:
     """Decodes each picture once, so that a broken one stops a run before it trains."""
-    _decode_all(_Key(data))
+    key = (data.root, data.fingerprint())
+    if key not in _decoded:
+        with ThreadPoolExecutor() as pool:
+            for _ in pool.map(lambda path: decode(path) is None, data.paths):
+                pass
+        _decoded.add(key)
 
 
-class _Key:
-    """Makes a data set hashable by its contents, so that changed files are read again."""
-
-    def __init__(self, data):
-        self.data, self.fingerprint = data, data.fingerprint()
-
-    def __hash__(self):
-        return hash((self.fingerprint, str(self.data.root)))
-
-    def __eq__(self, other):
-        return hash(self) == hash(other)
-
-
-@functools.lru_cache(maxsize=8)
-def _decode_all(key: _Key) -> None:
-    with ThreadPoolExecutor() as pool:
-        for _ in pool.map(lambda path: decode(path) is None, key.data.paths):
-            pass
+_decoded = set()  # sets of pictures found whole in this process

@@ -32,8 +32,11 @@ class Predictor:
         """
         paths = _as_list(paths)
         with autocast(self.spec.precision, self.device):  # as in the run's own test
-            p = [self.model(x).double().softmax(1)[:, 1] for x in self._batches(paths, batch_size)]
-        p = torch.cat(p).cpu().numpy() if p else np.zeros(0)
+            p = [
+                self.model(x).cpu().double().softmax(1)[:, 1]
+                for x in self._batches(paths, batch_size)
+            ]
+        p = torch.cat(p).numpy() if p else np.zeros(0)
         return pd.DataFrame(
             {"path": [str(p) for p in paths], "label": (p >= 0.5).astype(int), "p_positive": p}
         )

@@ -50,8 +50,8 @@ def is_complete(folder: Path) -> bool:
     return (folder / "metrics.json").exists()
 
 
-def write(folder, data, test, p_positive, history, model, identity, device, seconds) -> None:
-    """The run folder's files, metrics.json last."""
+def write(folder, data, test, p_positive, history, model, facts: dict, device) -> None:
+    """The run folder's files, metrics.json last. facts: what else environment.json is to say."""
     tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     with whole(folder / "model.safetensors") as part:
         save_file(tensors, part, metadata={"format": "pt"})
@@ -64,7 +64,7 @@ def write(folder, data, test, p_positive, history, model, identity, device, seco
         }
     )
     write_csv(folder / "predictions.csv", predictions)
-    write_json(folder / "environment.json", environment(device) | identity | {"seconds": seconds})
+    write_json(folder / "environment.json", environment(device) | facts)
     predictions = read_csv(folder / "predictions.csv")  # what readers of the folder will see
     write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
     (folder / "checkpoint.pt").unlink(missing_ok=True)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from . import audit, devices, run_folder, training
+from . import audit, compiling, devices, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
 from .files import sha256, write_json
 from .manifest import manifest
 from .models import create_model
 from .parallel import Ranks
-from .pipeline import derived_seed
+from .pipeline import decode_all, derived_seed
 from .run_folder import RunResult, is_complete
 from .spec import RunSpec
 
@@ -83,7 +83,8 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
     if is_complete(places.folder(spec)):
         return
     split(spec, data, places)
-    training.of_spec(spec, data)  # decodes every picture once
+    if training.of_spec(spec, data).pack is None:  # packing decodes every picture
+        decode_all(data)
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
     else:
@@ -135,11 +136,13 @@ def train(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResul
     before = None
     if not ranks.agree(done()) and spec.stages:
         before = train(spec.predecessor(), places, with_weights=True).folder / "model.safetensors"
-    with _alone(folder) if ranks.first and not done() else contextlib.nullcontext():
-        if not ranks.agree(done()):  # not even now that whoever held it has left
-            _train(spec, places, data, parts, identity, before)
-            return run_folder.read(folder)
-    return run_folder.read(folder, reused=True)
+    with contextlib.ExitStack() as held:
+        if ranks.first and not done():
+            held.enter_context(_alone(folder))
+        if ranks.agree(done()):  # as after waiting for another process
+            return run_folder.read(folder, reused=True)
+        _train(spec, places, data, parts, identity, before)
+    return run_folder.read(folder)
 
 
 def _done(spec: RunSpec, folder: Path, identity: dict, with_weights: bool) -> bool:
@@ -170,27 +173,32 @@ def _alone(folder: Path):
 def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: Path | None):
     ranks, device, folder = Ranks.here(), pick_device(places.device), places.folder(spec)
     training_part, validation, test = parts
-    count = max(1, devices.cpu_threads(spec.dataset) // ranks.size)
+    threads = contextlib.nullcontext()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else helpers of torch's take memory on the first GPU too
+    elif device.type == "cpu":
+        threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // ranks.size))
     devices.keep_freed_memory()
-    with devices.threads(count) if device.type == "cpu" else contextlib.nullcontext():
+    with threads:
         state = run_folder.load_checkpoint(folder, spec, identity)
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
+        pictures = training.of_spec(spec, data)
         keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
         if ranks.first:
             write_json(folder / "spec.json", spec.to_dict())
         started = time.perf_counter()
         history = training.train(
-            model, spec, data, training_part, validation if len(validation) else None, device,
+            model, spec, pictures, training_part, validation if len(validation) else None, device,
             not before, state, keep if ranks.first else lambda state: None,
         )  # fmt: skip
-        p_positive = training.predict(
-            model, training.of_spec(spec, data), test, device, spec.precision
-        )
+        p_positive = training.predict(model, pictures, test, device, spec.precision)
         seconds = time.perf_counter() - started
         if ranks.first:
+            compiled = compiling.was_kept(training.compile_key(spec, device))
             run_folder.write(
-                folder, data, test, p_positive, history, model, identity, device, seconds
-            )
+                folder, data, test, p_positive, history, model,
+                identity | {"compiled": compiled, "seconds": seconds}, device,
+            )  # fmt: skip
     ranks.wait()
 
 

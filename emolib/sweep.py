@@ -6,7 +6,9 @@ submits each training as a job of the cluster this runs on.
 """
 
 import contextlib
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,12 +104,14 @@ def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], li
         by_threads.setdefault(devices.cpu_threads(spec.dataset) if on_cpu else 1, []).append(spec)
     found = []
     for threads, group in by_threads.items():
-        most = min(devices.AT_ONCE, len(group))
+        most = 1 if names[0].startswith("mps") else min(devices.AT_ONCE, len(group))
         if on_cpu:
             most = min(most, joblib.cpu_count() // threads)
-        if most > 1 and names[0] != "mps":
-            need = max(cost.measure(spec, names[0]).memory for spec in group)
-            most = min(most, int(_free_memory(names[0]) // need))
+        if most > 1:
+            free = min(map(_free_memory, names))
+            with out_of_memory() as too_large:
+                need = max(cost.measure(spec, names[0]).memory for spec in group)
+            most = 1 if too_large else min(most, int(free // need))
         found.append((group, (names * max(1, most))[: len(group)]))
     return found
 
@@ -138,7 +142,8 @@ def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> lis
         joblib.parallel_config("loky", n_jobs=len(slots), inner_max_num_threads=1),
     ):
         todo = joblib.Parallel(return_as="generator_unordered")(
-            joblib.delayed(_train_in_slot)(spec, places, slots, Path(locks)) for spec in specs
+            joblib.delayed(_train_in_slot)(spec, places, slots, Path(locks), _settings())
+            for spec in specs
         )
         try:
             return [spec for spec in progress.bar(todo, "runs", total=len(specs)) if spec]
@@ -146,29 +151,44 @@ def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> lis
             return [spec for spec in specs if not is_complete(places.folder(spec))]
 
 
-def _train_in_slot(spec: RunSpec, places: Places, slots: list[str], locks: Path):
+def _settings() -> dict:
+    """EMOLIB_…, which workers that live on from an earlier call would not know of."""
+    return {name: value for name, value in os.environ.items() if name.startswith("EMOLIB_")}
+
+
+def _train_in_slot(spec: RunSpec, places: Places, slots: list[str], locks: Path, settings: dict):
     """As many workers as slots: each holds a free one's lock while it trains on its device."""
-    for number, device in enumerate(slots):
+    for name in _settings():
+        del os.environ[name]
+    os.environ.update(settings)
+    for number, device in itertools.cycle(enumerate(slots)):
         with contextlib.suppress(filelock.Timeout):
-            with filelock.FileLock(locks / str(number), blocking=False):
+            with filelock.FileLock(locks / str(number), timeout=0.01):
                 return _train_here(spec, replace(places, device=device))
-    raise RuntimeError("more workers than slots")
 
 
 def _train_here(spec: RunSpec, places: Places) -> RunSpec | None:
     """None, or the spec where it ran out of memory."""
     try:
-        train(spec, places, with_weights=True)
-    except (MemoryError, torch.OutOfMemoryError):
-        pass
-    except RuntimeError as error:  # of which the CPU's allocator has no kind of its own
-        if "DefaultCPUAllocator" not in str(error):
+        with out_of_memory() as too_large:
+            train(spec, places, with_weights=True)
+    finally:
+        devices.give_back(devices.pick_device(places.device))
+    return spec if too_large else None
+
+
+@contextlib.contextmanager
+def out_of_memory():
+    """Ends the block where memory runs out; the list that it gives then holds the error's text."""
+    seen = []
+    try:
+        yield seen
+    except MemoryError as error:
+        seen.append(str(error))
+    except RuntimeError as error:  # torch has a kind of its own for some of them only
+        if not re.search("out of memory|ALLOC_FAILED|DefaultCPUAllocator", str(error)):
             raise
-    else:
-        return None
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    return spec
+        seen.append(str(error))
 
 
 def _free_memory(device: str) -> float:
@@ -188,7 +208,8 @@ def parse_executor(text: str) -> tuple[str, int]:
 
 def _torchrun(spec: RunSpec, places: Places, processes: int) -> None:
     """Trains one run in several processes (`parallel`), two of them on CPUs unless told."""
-    processes = processes or torch.cuda.device_count() or 2
+    on_gpus = devices.pick_device(places.device).type == "cuda"
+    processes = processes or (torch.cuda.device_count() if on_gpus else 2)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "spec.json"
         write_json(file, spec.to_dict())
@@ -198,11 +219,18 @@ def _torchrun(spec: RunSpec, places: Places, processes: int) -> None:
             *("--data-root", str(places.data_root), "--study-folder", str(places.study)),
             *("--weights", places.weights, "--device", places.device),
         ]
-        done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(
-            f"{spec.id}: torchrun ended with {done.returncode}\n{done.stderr[-4000:]}"
-        )
+        # a group of its own, so that an interrupted notebook leaves none of its processes behind
+        agent = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            _, said = agent.communicate()
+        except BaseException:
+            os.killpg(agent.pid, signal.SIGKILL)
+            raise
+    if agent.returncode:
+        raise RuntimeError(f"{spec.id}: torchrun ended with {agent.returncode}\n{said[-4000:]}")
 
 
 def _slurm(stage: list[RunSpec], places: Places) -> None:
@@ -220,24 +248,39 @@ def _slurm(stage: list[RunSpec], places: Places) -> None:
             f"executor='slurm': {error} There is no SLURM on this machine; take executor='local', "
             "or start from a login node"
         ) from error
-    threads = {spec: devices.cpu_threads(spec.dataset) for spec in stage}
-    executor.update_parameters(
-        name="emolib", timeout_min=SLURM_MINUTES, cpus_per_task=max(threads.values())
-    )
     places = replace(
         places, data_root=places.data_root.resolve(), study=places.study.resolve(),
         weights=str(Path(places.weights).resolve()) if places.weights else "",
     )  # fmt: skip
-    jobs = executor.submit_array([Job(spec, places, threads[spec]) for spec in stage])
+    jobs = []
+    for dataset in dict.fromkeys(spec.dataset for spec in stage):  # one array for each
+        group = [spec for spec in stage if spec.dataset == dataset]
+        threads = devices.cpu_threads(dataset)
+        executor.update_parameters(name="emolib", timeout_min=SLURM_MINUTES, cpus_per_task=threads)
+        try:
+            submitted = executor.submit_array([Job(spec, places, threads) for spec in group])
+        except submitit.core.utils.FailedJobError as error:
+            raise RuntimeError(f"executor='slurm': sbatch refuses the jobs: {error}") from error
+        jobs += zip(group, submitted, strict=True)
     failed = []
-    for spec, job in progress.bar(zip(stage, jobs, strict=True), "jobs", total=len(stage)):
-        while not job.done() and not is_complete(places.folder(spec)):
+    for spec, job in progress.bar(jobs, "jobs"):
+        while not job.done() and not _trained(spec, places):
             time.sleep(1)
-        # a finished job's file may take a while to be seen; its run folder says as much
-        if not is_complete(places.folder(spec)) and (error := job.exception()):
+        for _ in range(60):  # a shared folder may show the files later than the job's end
+            if _trained(spec, places) or (error := job.exception()):
+                break
+            error = "it ended without an error and without a result"
+            time.sleep(1)
+        if not _trained(spec, places):
             failed.append(f"{spec.id} (job {job.job_id}): {error}")
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(stage)} jobs failed:\n" + "\n".join(failed))
+
+
+def _trained(spec: RunSpec, places: Places) -> bool:
+    """Complete, with weights to start others from."""
+    folder = places.folder(spec)
+    return is_complete(folder) and (folder / "model.safetensors").exists()
 
 
 class Job:

@@ -63,8 +63,10 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
 
 
 def _studies(root: Path) -> list[Path]:
-    """Folders with complete runs: `root` itself, or those one or two levels below."""
+    """Folders with complete runs: `root` itself, or those one or two levels below. What a study
+    keeps in its networks/ (`Study.other_networks`) is another question than the tables'."""
     candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))]
+    candidates = [f for f in candidates if f.name != "networks"]
     return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
 
 

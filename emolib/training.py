@@ -23,7 +23,7 @@ from .spec import RunSpec
 def train(
     model: nn.Module,
     spec: RunSpec,
-    data,
+    pictures: Pictures,
     train_indices: np.ndarray,
     validation_indices: np.ndarray | None,
     device: torch.device,
@@ -53,16 +53,15 @@ def train(
         schedule.load_state_dict(state["schedule"])
         history, best = state["history"], state["best"]
 
-    pictures = of_spec(spec, data)
-    if fresh and hasattr(model, "calibrate"):
-        training_mode(model, spec.freeze_bn)
-        batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True)
-        batches.epoch = 0
-        first = next(iter(loader(pictures, batches, device)))[0]
-        model.calibrate(normalise(first, model.pretrained_cfg, device))
-    network = ranks.wrap(model, device)
     batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
     train_loader = loader(pictures, batches, device)
+    if fresh and hasattr(model, "calibrate"):
+        training_mode(model, spec.freeze_bn)
+        all_of_it = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True)
+        all_of_it.epoch = 0
+        first = next(iter(loader(pictures, all_of_it, device)))[0]
+        model.calibrate(normalise(first, model.pretrained_cfg, device))
+    network = ranks.wrap(model, device)
     if ranks.size == 1 and compiling.wanted(device) and len(history) < spec.epochs:
         network = _quickest(model, spec, batches, device, len(history))
     for epoch in range(len(history), spec.epochs):
@@ -79,7 +78,7 @@ def train(
             )
         schedule.step()
         if validation_indices is not None:
-            row |= validate(model, pictures, data, validation_indices, device, spec.precision)
+            row |= validate(model, pictures, validation_indices, device, spec.precision)
             if best is None or row["val_accuracy"] > best["accuracy"]:
                 best = {"accuracy": row["val_accuracy"], "model": snapshot(model)}
         row["seconds"] = time.perf_counter() - started
@@ -112,8 +111,12 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
         F.cross_entropy(logits, labels).backward()
 
     ahead = len(batches) * (spec.epochs - done)
-    key = (replace(spec, fold=0, seed=0, epochs=1), device)
-    return compiling.quickest(model, images, one_step, ahead, key)
+    return compiling.quickest(model, images, one_step, ahead, compile_key(spec, device))
+
+
+def compile_key(spec: RunSpec, device: torch.device) -> tuple:
+    """Equal for trainings whose steps take the same time."""
+    return replace(spec, fold=0, seed=0, epochs=1, lr_step=1), device
 
 
 def of_spec(spec: RunSpec, data) -> Pictures:
@@ -190,7 +193,7 @@ def predict(
     for images, _ in loader(pictures, Batches(mine, batch_size), device):
         with autocast(precision, device):
             logits = model(normalise(images, model.pretrained_cfg, device))
-        parts.append(logits.double().softmax(1)[:, 1].cpu())
+        parts.append(logits.cpu().double().softmax(1)[:, 1])  # Apple's GPUs have no float64
     return np.array(ranks.join(torch.cat(parts).tolist(), len(indices)))
 
 
@@ -199,9 +202,9 @@ def autocast(precision: str, device: torch.device):
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def validate(model, pictures, data, indices, device, precision: str = "float32") -> dict:
+def validate(model, pictures, indices, device, precision: str = "float32") -> dict:
     p = predict(model, pictures, indices, device, precision)
-    labels = data.labels[indices]
+    labels = pictures.data.labels[indices]
     likelihood = np.where(labels == 1, p, 1 - p)
     result = scores(labels, p)
     return {

@@ -55,8 +55,8 @@ def disturb(folders, done):
 
 
 def main():
-    os.environ["EMOLIB_THREADS"] = "1"
     root = Path(tempfile.mkdtemp())
+    os.environ |= {"EMOLIB_THREADS": "1", "EMOLIB_CACHE": str(root / "cache")}
     make_fi(root, each=5)
     make_twitter(root)
     first = emolib.RunSpec(
@@ -72,7 +72,9 @@ def main():
     interrupter.join()
     print(f"{len(results)} runs by SLURM in {time.monotonic() - started:.0f} s; disturbed: {done}")
     assert len(done) == 2
-    print(shell("sacct -n -X -D --format=JobID,State,Elapsed"))
+    history = shell("sacct -n -X -D --format=JobID,State,Elapsed")
+    print(history)
+    assert history.count("REQUEUED") == 2, "both disturbed jobs were to start again"
     for result in results:
         here = emolib.run(result.spec, root, root, study="here", device="cpu").folder
         equal, different, missing = filecmp.cmpfiles(here, result.folder, SAME, shallow=False)

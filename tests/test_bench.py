@@ -42,6 +42,14 @@ def test_what_is_kept_for_backward_is_counted_once_and_without_parameters():
     assert 2.0 <= kept < 2.1
 
 
+def test_every_layers_output_is_counted():
+    """Linear and ReLU keep one output each a pair, 1 MB, whatever is freed in between."""
+    layers = [m for _ in range(12) for m in (torch.nn.Linear(256, 256), torch.nn.ReLU())]
+    images, labels = torch.zeros(1024, 256), torch.zeros(1024).long()
+    kept = cost.kept_for_backward(torch.nn.Sequential(*layers), images, labels) / 2**20
+    assert 13 <= kept <= 16  # 12 outputs, the images, log-softmax
+
+
 def test_counting_what_is_kept_keeps_nothing():
     import gc
     import weakref

@@ -1,9 +1,9 @@
 """Crops, batches and the packed cache they come from, on small real trees."""
 
+import multiprocessing
 import os
+import resource
 import signal
-import subprocess
-import sys
 import time
 import warnings
 
@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from trees import make_twitter, picture
 
 import emolib
-from emolib import cache, pipeline
+from emolib import cache, on_device, pipeline
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_batches_cut_on_the_device_are_the_hosts(tmp_path, own_cache, crop, off)
         batches = pipeline.Batches(range(5), 3, shuffle=epoch >= 0)
         batches.epoch = epoch
         host = list(pipeline.loader(pictures, batches))
-        device = list(pipeline.OnDevice(pictures, batches, torch.device("cpu")))
+        device = list(on_device.OnDevice(pictures, batches, pictures.pack.pixels))
         for (images, labels), (others, other_labels) in zip(host, device, strict=True):
             assert images.dtype == others.dtype == torch.uint8
             assert (images.int() - others.int()).abs().max() <= off * (epoch >= 0)
@@ -195,46 +195,48 @@ def test_a_folder_that_cannot_be_written_is_no_obstacle(data, tmp_path, monkeypa
         assert pipeline.Pictures(data, 32).pack is None
 
 
-MAKE = """
-import resource, signal, sys, warnings
-import emolib
-from emolib import cache
-{before}
-data = emolib.open_dataset("twitter1", sys.argv[1])
-pack = cache.packed(data, 37)
-print(None if pack is None else int(pack.pixels.sum()))
-"""
+FORK = multiprocessing.get_context("fork")
 
 
-def maker(root, before=""):
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", MAKE.format(before=before), root],
-        stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def maker(data, answers=None, before=lambda: None):
+    """Another process that packs `data` and answers with the sum of its pixels, or None."""
+
+    def make():
+        before()
+        warnings.simplefilter("ignore")
+        pack = cache.packed(data, 37)
+        if answers:
+            answers.put(None if pack is None else int(pack.pixels.sum()))
+
+    process = FORK.Process(target=make)
+    process.start()
+    return process
 
 
-def test_a_disk_that_fills_up_while_packing_leaves_nothing_behind(root, own_cache):
-    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
-    full = maker(root, before=limit)  # the system refuses to write beyond
-    assert full.communicate(timeout=120)[0].strip() == "None" and full.returncode == 0
+def test_a_disk_that_fills_up_while_packing_leaves_nothing_behind(data, own_cache):
+    def small_disk():  # the system refuses to write beyond
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    answers = FORK.Queue()
+    process = maker(data, answers, small_disk)
+    assert answers.get(timeout=60) is None
+    process.join()
     assert [p for p in own_cache.iterdir() if p.suffix != ".lock"] == []
 
 
-def test_a_killed_maker_is_replaced_and_two_at_once_make_one_pack(root, data, own_cache):
-    wait = (
-        "shrunk = cache.shrunk\n"
-        "def slow(*args):\n    import time; time.sleep(0.05); return shrunk(*args)\n"
-        "cache.shrunk = slow"
-    )
-    killed = maker(root, before=wait)
+def test_a_killed_maker_is_replaced_and_two_at_once_make_one_pack(data, own_cache, monkeypatch):
+    shrunk = cache.shrunk
+    monkeypatch.setattr(cache, "shrunk", lambda *a: time.sleep(0.05) or shrunk(*a))
+    killed = maker(data)
     while not list(own_cache.glob(".*.safetensors.*")):
-        assert killed.poll() is None
+        assert killed.is_alive()
         time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.join()
     assert list(own_cache.glob(".*")) and not list(own_cache.glob("*.safetensors"))
-    both = [maker(root), maker(root)]
-    sums = [int(process.communicate(timeout=120)[0]) for process in both]
+    answers = FORK.Queue()
+    both = [maker(data, answers), maker(data, answers)]
+    sums = [answers.get(timeout=60) for _ in both]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pack = cache.packed(data, 37)
@@ -248,9 +250,31 @@ def test_an_unreadable_picture_is_named_with_and_without_the_cache(tmp_path, own
     broken = tmp_path / "twitter1/Agg_AMT_Candidates/3_é b.JPG"
     broken.write_bytes(broken.read_bytes()[:400])
     data = emolib.open_dataset("twitter1", tmp_path)
-    for how in ("packed", "off"):
+    for check in (lambda: pipeline.Pictures(data, 32), lambda: pipeline.decode_all(data)):
         with pytest.raises(ValueError, match="3_é b.JPG: not a readable picture"):
-            pipeline.Pictures(data, 32, cache=how)
+            check()
     broken.unlink()
     with pytest.raises(FileNotFoundError, match="3_é b.JPG"):
         pipeline.Pictures(data, 32)
+
+
+def test_a_device_keeps_one_copy_of_a_pack_while_it_is_used(data):
+    pack = cache.packed(data, 37)
+    first = on_device.pixels_of(pack, torch.device("cpu"))
+    again = on_device.pixels_of(cache.packed(data, 37), torch.device("cpu"))
+    assert again is first and torch.equal(first, pack.pixels)
+    assert first.data_ptr() != pack.pixels.data_ptr()
+    del first, again
+    assert not on_device._resident
+
+
+def test_a_damaged_pack_that_cannot_be_removed_is_no_obstacle(data, own_cache, monkeypatch):
+    pack = cache.packed(data, 37)
+    pack.file.write_bytes(b"half")
+
+    def refused(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(pack.file), "unlink", refused)
+    with pytest.warns(UserWarning, match="no packed cache in .*Permission denied"):
+        assert cache.packed(data, 37) is None

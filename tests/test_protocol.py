@@ -217,7 +217,7 @@ def test_fi_keeps_the_epoch_that_its_validation_split_chose(root):
     validation = data.validation(0)
     train = np.setdiff1d(data.folds()[0][0], validation)
     history = training.train(
-        net, spec, data, train, validation, torch.device("cpu"),
+        net, spec, training.of_spec(spec, data), train, validation, torch.device("cpu"),
         after_epoch=lambda s: states.append({k: v.clone() for k, v in s["model"].items()}),
     )  # fmt: skip
     best = int(np.argmax([row["val_accuracy"] for row in history]))
@@ -227,8 +227,6 @@ def test_fi_keeps_the_epoch_that_its_validation_split_chose(root):
 def test_what_is_wrong_is_said_before_anything_is_trained(root, tmp_path):
     with pytest.raises(ValueError, match="fold=5: twitter1 has folds 0 to 4"):
         emolib.run_all([tiny(), tiny(fold=5)], root, tmp_path)
-    with pytest.raises(ValueError, match="executor='slurm'"):
-        emolib.run_all([tiny()], root, tmp_path, executor="slurm")
     with pytest.raises(ValueError, match="device='tpu9'"):
         emolib.run(tiny(), root, tmp_path, device="tpu9")
     lonely = tmp_path / "lonely"
