@@ -14,7 +14,19 @@ import torch
 from safetensors.torch import load_file
 
 import emolib
-from emolib import compiling, cost, devices, parallel, pipeline, plan, runs, sweep, training, worker
+from emolib import (
+    compiling,
+    cost,
+    devices,
+    launch,
+    parallel,
+    pipeline,
+    plan,
+    runs,
+    sweep,
+    training,
+    worker,
+)
 from emolib.runs import Places
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
@@ -199,7 +211,7 @@ def test_a_worker_that_the_system_kills_costs_no_run(root, tmp_path, monkeypatch
 def test_a_failed_torchrun_names_the_run_and_the_error(root, tmp_path):
     places = Places.of(root, tmp_path, "s", str(tmp_path / "absent.safetensors"), "cpu")
     with pytest.raises(RuntimeError, match="(?s)torchrun ended with 1.*no file"):
-        sweep._torchrun(tiny(init="imagenet"), places, 1)
+        launch.torchrun(tiny(init="imagenet"), places, 1)
 
 
 def test_the_worker_trains_a_run_from_a_shell(root, tmp_path):
