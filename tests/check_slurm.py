@@ -3,7 +3,7 @@
 Three trainings with the one they start from are submitted as jobs. One is pre-empted by the signal
 that a cluster sends, one is queued again by force, in the middle of their training; all must end
 with the very files of an undisturbed run on this machine. Then a job that is cancelled must be
-named.
+named. Needs root and fuser (Debian: psmisc).
 """
 
 import filecmp
