@@ -16,19 +16,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
-from torchvision.transforms import v2
 
-from . import devices, training
+from . import devices, plain, training
 from .cost import kept_for_backward
 from .datasets import Dataset, open_dataset
 from .files import write_csv
 from .models import create_model
-from .pipeline import Batches, Pictures, loader, short_side
+from .pipeline import Batches, Pictures, loader
 from .runs import build
 from .spec import RunSpec
 from .sweep import run_all
@@ -193,7 +191,7 @@ def pictures_per_second(count: int = 200, size: int = 224, turns: int = 5) -> pd
         for i in range(count):
             _photograph(root / str(i % 2) / f"{i}.jpg", seed=i)
         for crop in ("random", "resized"):
-            theirs = ImageFolder(root, transform=_plain_transform(size, crop, training=True))
+            theirs = ImageFolder(root, transform=plain.transform(size, crop, training=True))
             paths, labels = zip(*theirs.samples, strict=True)
             data = Dataset("bench", root, list(map(Path, paths)), np.array(labels))
             batches = Batches(np.arange(count), 32, shuffle=True)
@@ -241,78 +239,15 @@ def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
             run_all(specs, data_root, folder, device="cpu")
 
     rows = []
-    for what, ours, plain in (
-        ("one epoch", our_epoch, lambda: plain_script(data, specs[:1], test=False)),
-        ("five folds", our_folds, lambda: plain_script(data, specs)),
+    for what, ours, theirs in (
+        ("one epoch", our_epoch, lambda: plain.script(data, specs[:1], test=False)),
+        ("five folds", our_folds, lambda: plain.script(data, specs)),
     ):
-        seconds = alternate({"emolib": ours, "plain": plain}, turns, warm_up=False)
+        seconds = alternate({"emolib": ours, "plain": theirs}, turns, warm_up=False)
         measured = ratios(seconds, to="emolib").rename_axis("script").reset_index()
         measured["seconds"] = measured.pop("ms") / 1000
         rows.append(measured.assign(what=what, **settings))
     return pd.concat(rows)
-
-
-def plain_script(data, specs, test: bool = True) -> list[float]:
-    """What one writes first: the equations as printed, contiguous float32, files decoded in every
-    epoch by a DataLoader with a worker for each core, fold after fold. Returns the accuracies."""
-    accuracies = []
-    for spec in specs:
-        model = create_model("maiafa", backbone=spec.backbone, head="reference")
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=spec.lr, momentum=spec.momentum, weight_decay=spec.weight_decay
-        )
-        train, test_part = data.folds()[spec.fold]
-        model.train()
-        for _ in range(spec.epochs):
-            for images, labels in _plain_loader(data, train, spec, model.pretrained_cfg, True):
-                optimizer.zero_grad()
-                F.cross_entropy(model(images), labels).backward()
-                optimizer.step()
-        if test:
-            model.eval()
-            right = 0
-            with torch.no_grad():
-                for images, labels in _plain_loader(
-                    data, test_part, spec, model.pretrained_cfg, False
-                ):
-                    right += int((model(images).argmax(1) == labels).sum())
-            accuracies.append(100 * right / len(test_part))
-    return accuracies
-
-
-class _Files(torch.utils.data.Dataset):
-    def __init__(self, data, indices, transform):
-        self.data, self.indices, self.transform = data, indices, transform
-
-    def __len__(self):
-        return len(self.indices)
-
-    def __getitem__(self, i):
-        image = Image.open(self.data.paths[self.indices[i]]).convert("RGB")
-        return self.transform(image), int(self.data.labels[self.indices[i]])
-
-
-def _plain_loader(data, indices, spec: RunSpec, cfg: dict, training: bool) -> DataLoader:
-    transform = v2.Compose(
-        [
-            _plain_transform(spec.image_size, spec.crop, training),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(cfg["mean"], cfg["std"]),
-        ]
-    )
-    return DataLoader(
-        _Files(data, indices, transform), batch_size=spec.batch_size, shuffle=training,
-        num_workers=os.cpu_count(),
-    )  # fmt: skip
-
-
-def _plain_transform(size: int, crop: str, training: bool) -> v2.Compose:
-    shrink = v2.Resize([short_side(size)], antialias=True)
-    view = {
-        (True, "random"): [shrink, v2.RandomCrop(size), v2.RandomHorizontalFlip()],
-        (True, "resized"): [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()],
-    }.get((training, crop), [shrink, v2.CenterCrop(size)])
-    return v2.Compose([v2.PILToTensor(), *view])
 
 
 def _photograph(path: Path, seed: int) -> None:

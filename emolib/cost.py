@@ -2,7 +2,7 @@
 
 import functools
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,7 @@ class Cost:
 
 def measure(spec: RunSpec, device: str = "auto") -> Cost:
     """What the spec's training costs, whatever it starts from; measured once for each network."""
-    plain = replace(spec, fold=0, seed=0, init="scratch", pretrain=(), epochs=1, grouped=False)
-    return _measure(plain, devices.pick_device(device), devices.cpu_threads(spec.dataset))
+    return _measure(spec.step, devices.pick_device(device), devices.cpu_threads(spec.dataset))
 
 
 @functools.lru_cache(maxsize=64)

@@ -194,7 +194,7 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
         p_positive = training.predict(model, pictures, test, device, spec.precision)
         seconds = time.perf_counter() - started
         if ranks.first:
-            compiled = compiling.was_kept(training.compile_key(spec, device))
+            compiled = compiling.was_kept((spec.step, device))
             run_folder.write(
                 folder, data, test, p_positive, history, model,
                 identity | {"compiled": compiled, "seconds": seconds}, device,

@@ -162,6 +162,14 @@ class RunSpec:
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
         return replace(self, **changes | {"pretrain": rest} | mine)
 
+    @property
+    def step(self) -> "RunSpec":
+        """Equal for runs whose training steps take the same time and memory."""
+        return replace(
+            self, dataset="fi", init="scratch", pretrain=(), fold=0, seed=0, split_seed=0,
+            grouped=False, epochs=1, lr=1.0, lr_step=1,
+        )  # fmt: skip
+
     def to_dict(self) -> dict:
         """Plain values, as in spec.json."""
         return asdict(self) | {"pretrain": dict(self.pretrain)}

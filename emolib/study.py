@@ -11,48 +11,19 @@ from . import audit, demo, plan, runs, sweep, tables
 from .datasets import Dataset, held, open_dataset
 from .files import write_csv
 from .manifest import manifest
+from .profiles import (
+    LABELLING,
+    PROFILES,
+    PROTOCOL,
+    RIVALS,
+    VARIANTS,
+    make_spec,
+    parse_overrides,
+    with_changes,
+)
 from .run_folder import RunResult
-from .spec import DATASETS, Readings, RunSpec, check_init, parse
+from .spec import DATASETS, RunSpec, check_init
 
-# Settings of each profile, by RunSpec's names: those of every run, and those of one set alone.
-# "paper" is Table 6, RunSpec's own defaults. "demo" is small enough for two CPU cores.
-PROFILES = {
-    "paper": {
-        "all": {},
-        "fi": {"init": "imagenet"},
-        "small": {"init": "fi:imagenet"},
-        "rivals": {},
-        "networks": 0,
-    },
-    "demo": {
-        "all": {"backbone": "hrnet_w18_small", "image_size": 64},
-        "fi": {"init": "scratch", "epochs": 10, "lr": 0.02, "lr_step": 8},
-        # As in Table 6, a tenth of FI's rate. Batch norm's statistics are FI's: 160 pictures in
-        # another style would pull them, and D with them, away before the weights follow.
-        "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.002, "lr_step": 3, "freeze_bn": True},
-        "rivals": {"epochs": 2},  # a ResNet-101 costs as much as ten of the small networks
-        "networks": 4,
-    },
-}
-# What may differ between the trainings of one chain; the rest belongs to the network they share.
-PROTOCOL = (
-    "image_size", "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum",
-    "weight_decay", "dropout", "freeze_bn", "precision",
-)  # fmt: skip
-LABELLING = ("agree", "labels")  # each a matter of one set, in whatever place of a chain
-SET_ELSEWHERE = {
-    "dataset": "the parameter datasets",
-    "backbone": "the parameter backbone",
-    "model": "the notebook",
-    "fold": "the notebook",
-}
-VARIANTS = {
-    "normal": {},
-    "without_mai": {"mai": False},
-    "without_afa": {"afa": False},
-    "without_both": {"mai": False, "afa": False},
-}
-RIVALS = {"fi": ("resnet101",)}  # the paper's rows that are built so far
 DEMO_NOTE = (
     "> **Demo data.** The pictures are drawn by `emolib.make_demo_data` and stand in for FI, "
     "Twitter I and EmotionROI; the network is small and its training short. Numbers show that "
@@ -114,7 +85,7 @@ class Study:
                     f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}"
                 )
         sweep.parse_executor(executor)
-        settings = _parse_overrides(overrides)
+        settings = parse_overrides(overrides)
         if "init" in settings:
             check_init(settings["init"])
         if weights and not (project_root() / weights).exists():
@@ -203,17 +174,17 @@ class Study:
         network = {k: v for k, v in own.items() if k not in PROTOCOL}
         settings = self._profile(dataset) | network
         if not self._pretrains_others(dataset):
-            settings = _changed(settings, own)
-        settings = _changed(settings, self._of(dataset))
+            settings = with_changes(settings, own)
+        settings = with_changes(settings, self._of(dataset))
         if self._pretrains_others(dataset):
             settings.pop("grouped", None)
         settings |= VARIANTS[variant] | {"init": self._init(dataset)} | changes
-        spec = _make(dataset, fold, settings)
+        spec = make_spec(dataset, fold, settings)
         before, pretrain = spec, {}
         for stage in spec.stages:
-            target = _changed(self._profile(stage), self._of(stage)) | {"init": "scratch"}
+            target = with_changes(self._profile(stage), self._of(stage)) | {"init": "scratch"}
             target |= {k: own[k] for k in LABELLING if k in own}
-            target = _make(stage, 0, target)
+            target = make_spec(stage, 0, target)
             inherited = before.predecessor()
             changed = {
                 k: getattr(target, k)
@@ -325,13 +296,6 @@ class Study:
         return any(dataset in self._init(d).split(":") for d in self.datasets if d != dataset)
 
 
-def _changed(settings: dict, changes: dict) -> dict:
-    """Settings with changes; other epochs bring back the step that follows from them, a third."""
-    if "epochs" in changes:
-        settings = {k: v for k, v in settings.items() if k != "lr_step"}
-    return settings | changes
-
-
 def project_root() -> Path:
     """The nearest folder above the working directory that holds this repository's notebooks, so
     that a notebook opened in JupyterLab and papermill at the top mean the same by "results"."""
@@ -340,31 +304,3 @@ def project_root() -> Path:
         if (folder / "notebooks" / "01_data_prep.ipynb").is_file():
             return folder
     return here
-
-
-def _make(dataset: str, fold: int, settings: dict) -> RunSpec:
-    """A RunSpec from flat settings, "readings.gate" among them."""
-    readings = {k.partition(".")[2]: v for k, v in settings.items() if k.startswith("readings.")}
-    plain = {k: v for k, v in settings.items() if not k.startswith("readings.")}
-    return RunSpec(dataset, fold=fold, readings=Readings(**readings), **plain)
-
-
-def _parse_overrides(text: str) -> dict:
-    """ "epochs=3,readings.gate=fused,fi.epochs=3" → {name: value}; ValueError for what is wrong."""
-    values = {}
-    for item in filter(None, (part.strip() for part in text.split(","))):
-        key, equals, value = (piece.strip() for piece in item.partition("="))
-        if not equals or not value:
-            raise ValueError(f"overrides: {item!r} is not of the form key=value")
-        if key in values:
-            raise ValueError(f"overrides: {key} is given twice")
-        stage, _, name = key.partition(".") if key.partition(".")[0] in DATASETS else ("", "", key)
-        if name in SET_ELSEWHERE:
-            raise ValueError(f"overrides: {key} is set by {SET_ELSEWHERE[name]}")
-        if stage and name not in PROTOCOL:
-            raise ValueError(f"overrides: {key}: of a pre-training only {', '.join(PROTOCOL)}")
-        try:
-            values[key] = parse(name, value)
-        except ValueError as error:
-            raise ValueError(f"overrides: {error}") from error
-    return values
