@@ -1,20 +1,17 @@
-"""`create_model`, the one door to every system, and where its ImageNet weights come from."""
+"""`create_model`, the one door to every system."""
 
-import logging
 from pathlib import Path
 
 import timm
-from safetensors import safe_open
-from timm.models import load_state_dict
+import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from . import backbones
 from .network import MaiAfa
-from .spec import Readings
-
-# Rivals of Tables 1 and 9 that are named in the tables and not built yet.
-PLANNED = (
-    "rao2016", "ar", "wscnet", "rao2020", "pcnn", "wu2019", "mcpnet", "yao2019", "priya2020",
-)  # fmt: skip
+from .proposals import COUNT
+from .rivals import SYSTEMS
+from .spec import BACKBONES, Readings
 
 
 def create_model(
@@ -25,25 +22,28 @@ def create_model(
     weights: str | Path = "",
     **kwargs,
 ) -> nn.Module:
-    """The network (`"maiafa"`) or a rival: `"resnet101"` and any other timm model by its name.
+    """The network (`"maiafa"`), a rival (`rivals.SYSTEMS`) or any timm model by its own name.
 
-    backbone: for maiafa a timm model with features at strides 4, 8, 16 and 32 (default
-    hrnet_w48). pretrained: start from ImageNet weights, timm's download or the local file
-    `weights` (safetensors or torch, timm's names). kwargs: mai, afa, head, readings, width,
-    dropout of `MaiAfa`.
+    backbone: a timm model; default the system's own (`spec.BACKBONES`). maiafa, mcpnet, rao2020
+    and yao2019 need features at strides 4, 8, 16 and 32; pcnn and rao2016 have no backbone.
+    pretrained: start from ImageNet weights, timm's download or the local file `weights`
+    (safetensors or torch, timm's names). kwargs: mai, afa, head, readings, width, dropout of
+    `MaiAfa`; for a rival what its class takes.
 
-    The model carries `pretrained_cfg` with the mean and std its pictures are normalised by.
+    images N×3×H×W float, normalised by `pretrained_cfg`'s mean and std → logits N×num_classes.
+    What else a rival offers is said in `rivals`.
 
     Raises ValueError for an unknown name or backbone, one without the four strides, a weights
     file of another network; RuntimeError where weights cannot be downloaded.
     """
     if name == "maiafa":
-        return _maiafa(backbone or "hrnet_w48", num_classes, pretrained, weights, **kwargs)
-    if name in PLANNED:
-        raise ValueError(f"model {name!r} is in the paper's tables but not built yet")
+        return _maiafa(backbone or BACKBONES[name], num_classes, pretrained, weights, **kwargs)
+    if name in SYSTEMS:
+        return _rival(name, backbone, num_classes, pretrained, weights, **kwargs)
     if not timm.is_model(name):
         raise ValueError(
-            f"unknown model {name!r}: 'maiafa' or a timm model name such as 'resnet101'"
+            f"unknown model {name!r}: 'maiafa', {', '.join(SYSTEMS)} "
+            "or a timm model name such as 'resnet101'"
         )
     if backbone not in (None, name):
         raise ValueError(
@@ -51,7 +51,27 @@ def create_model(
         )
     if kwargs:
         raise ValueError(f"model {name!r} takes no {sorted(kwargs)}")
-    return _timm(name, pretrained, weights, num_classes=num_classes)
+    return backbones.make(name, pretrained, weights, num_classes=num_classes)
+
+
+@torch.no_grad()
+def size(model: nn.Module, image_size: int) -> dict:
+    """{"parameters", "macs"}: how many numbers were learnt or frozen, and how many multiplications
+    and additions one picture takes by torch's count (every box there is; None without a network).
+    """
+    own = model.buffers(recurse=False) if hasattr(model, "fit") else []
+    parameters = sum(t.numel() for t in [*model.parameters(), *own])
+    if not any(True for _ in model.parameters()):
+        return {"parameters": parameters, "macs": None}
+    device, extras, training = next(model.parameters()).device, {}, model.training
+    if hasattr(model, "finder"):
+        whole = torch.tensor([0, 0, image_size, image_size, 1.0], device=device)
+        extras = {"boxes": whole.expand(1, COUNT, 5)}
+    model.eval()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, image_size, image_size, device=device), **extras)
+    model.train(training)
+    return {"parameters": parameters, "macs": counter.get_total_flops() // 2}
 
 
 def _maiafa(
@@ -62,71 +82,32 @@ def _maiafa(
     readings: Readings = Readings(),
     **kwargs,
 ) -> MaiAfa:
-    if not timm.is_model(backbone):
-        raise ValueError(f"unknown backbone {backbone!r}: not a model of timm {timm.__version__}")
-    options = {"features_only": True}
-    if backbone.startswith("hrnet"):
-        options["feature_location"] = "incre" if readings.levels == "increased" else ""
-    elif readings.levels == "increased":
+    increased = readings.levels == "increased"
+    if increased and timm.is_model(backbone) and not backbone.startswith("hrnet"):
         raise ValueError(
             "readings.levels='increased' names the channel-increase blocks of HRNet's ImageNet "
             f"head; backbone {backbone!r} has none (take levels='branches')"
         )
-    try:
-        features = _timm(backbone, pretrained, weights, **options)
-    except (AttributeError, NotImplementedError, AssertionError) as error:
-        raise ValueError(f"backbone {backbone!r} has no feature maps in timm: {error}") from error
+    features = backbones.with_levels(backbone, pretrained, weights, increased)
     return MaiAfa(features, num_classes, readings=readings, **kwargs)
 
 
-def _timm(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Module:
-    """A timm model; `weights` goes through timm's own loader once its tensors are seen to fit."""
-    if not pretrained:
-        return timm.create_model(name, pretrained=False, **options)
-    if weights:
-        _check_weights(name, Path(weights))
-        options["pretrained_cfg_overlay"] = {"file": str(weights)}
-    # timm's loader logs the tensors that a feature network leaves aside, hundreds for an HRNet
-    logger = logging.getLogger("timm.models._builder")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        return timm.create_model(name, pretrained=True, **options)
-    except (OSError, RuntimeError) as error:
-        if weights:
-            raise ValueError(f"weights {weights}: {error}") from error
-        raise RuntimeError(
-            f"timm could not download the ImageNet weights of {name!r} ({type(error).__name__}). "
-            f'On a machine with a network: python -c "import timm; from safetensors.torch import '
-            f"save_file; save_file(timm.create_model('{name}', pretrained=True).state_dict(), "
-            f"'{name}.safetensors')\"; then pass that file, or a folder that holds it, as weights. "
-            "Or start from random weights with init='scratch' (':scratch' at the end of a chain)."
-        ) from error
-    finally:
-        logger.setLevel(level)
-
-
-def _check_weights(name: str, file: Path) -> None:
-    """timm's loader takes a file of another network in silence where the classifier differs too."""
-    if not file.is_file():
-        raise ValueError(f"weights: there is no file {str(file)!r}")
-    try:
-        if file.suffix == ".safetensors":
-            with safe_open(file, "pt") as tensors:
-                found = {k: tuple(tensors.get_slice(k).get_shape()) for k in tensors.keys()}
-        else:
-            found = {k: tuple(t.shape) for k, t in load_state_dict(str(file)).items()}
-    except Exception as error:  # whatever the file's format makes the readers raise
-        raise ValueError(f"weights {file}: not a readable weights file ({error})") from error
-    plain = timm.create_model(name, pretrained=False)
-    classifier = plain.pretrained_cfg.get("classifier") or ()
-    classifier = (classifier,) if isinstance(classifier, str) else classifier
-    for key, tensor in plain.state_dict().items():
-        if key.endswith("num_batches_tracked") or key.rpartition(".")[0] in classifier:
-            continue
-        if found.get(key) != tuple(tensor.shape):
-            has = f"has it as {found[key]}" if key in found else "lacks it"
+def _rival(name, backbone, num_classes, pretrained, weights, **kwargs) -> nn.Module:
+    system, own = SYSTEMS[name], BACKBONES[name]
+    if own is None:
+        if backbone:
             raise ValueError(
-                f"weights {file}: not the weights of {name!r}, which has {key} as "
-                f"{tuple(tensor.shape)}; the file {has}"
+                f"model {name!r} has no backbone; backbone={backbone!r} does not apply"
             )
+        return _made(name, system, num_classes, **kwargs)
+    make = backbones.with_levels if system.takes == "levels" else backbones.whole
+    copies = range(getattr(system, "backbones", 1))
+    made = [make(backbone or own, pretrained, weights) for _ in copies]
+    return _made(name, system, *made, num_classes, **kwargs)
+
+
+def _made(name, system, *args, **kwargs) -> nn.Module:
+    try:
+        return system(*args, **kwargs)
+    except TypeError as error:
+        raise ValueError(f"model {name!r}: {error}") from error

@@ -14,15 +14,14 @@ prints it; "folded" (folded.py, the default) without ever building C4, O4, F or 
 """
 
 import torch
-from timm.layers import EcaModule, Format
+from timm.layers import EcaModule
 from torch import Tensor, nn
 
 from . import folded
 from .attention import ShuffleAttention, SpatialAttention
+from .backbones import four_levels, levels, standardise
 from .resample import up
 from .spec import Readings
-
-STRIDES = (32, 16, 8, 4)
 
 
 class MAI(nn.Module):
@@ -127,7 +126,7 @@ class MaiAfa(nn.Module):
         self.readings = readings
         self.pretrained_cfg = backbone.pretrained_cfg
         self.backbone = backbone
-        self.indices, channels = _four_levels(backbone)
+        self.indices, channels = four_levels(backbone)
         only_O4 = mai and not afa and readings.without_afa == "gated"
         self.has_regions = mai and not only_O4
         self.reductions = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
@@ -162,17 +161,7 @@ class MaiAfa(nn.Module):
         Under autocast the backbone alone runs in low precision: the products of Eq. 2–4 and the
         sums over positions need float32, and cost little of the time.
         """
-        H, W = images.shape[-2:]
-        if (H % 32 or W % 32) and "hrnet" in self.pretrained_cfg.get("architecture", ""):
-            raise ValueError(
-                f"pictures of {H}×{W}: timm's HRNet takes heights and widths that are multiples "
-                "of 32 only (crop or resize them, or take a ResNet, which takes any size)"
-            )
-        features = self.backbone(images)
-        B = [features[i] for i in self.indices]
-        if getattr(self.backbone, "output_fmt", Format.NCHW) == Format.NHWC:  # Swin and its kin
-            B = [b.permute(0, 3, 1, 2) for b in B]
-        return [b.float() if b.dtype in (torch.bfloat16, torch.float16) else b for b in B]
+        return levels(self.backbone, self.indices, images)
 
     def regions(self, images: Tensor) -> Tensor:
         """D of Eq. 5, N×1×H/4×W/4 in (0, 1). Raises RuntimeError where the network has no D."""
@@ -195,10 +184,7 @@ class MaiAfa(nn.Module):
         from the start and the loss overflows.
         """
         for reduce, b in zip(self.reductions, self.levels(images), strict=True):
-            std, mean = torch.std_mean(reduce(b), dim=(0, 2, 3), correction=0)
-            std = std.clamp(min=1e-6)
-            reduce.weight /= std[:, None, None, None]
-            reduce.bias.copy_((reduce.bias - mean) / std)
+            standardise(reduce, reduce(b))
 
     def _reduce(self, B: list[Tensor]) -> list[Tensor]:
         return [reduce(b) for reduce, b in zip(self.reductions, B, strict=True)]
@@ -240,18 +226,3 @@ class MaiAfa(nn.Module):
 
 def _no_autocast(images: Tensor):
     return torch.autocast(images.device.type, enabled=False)
-
-
-def _four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
-    """Places of B1..B4 among the backbone's features, and their channels."""
-    info = backbone.feature_info
-    strides = info.reduction()
-    missing = [s for s in STRIDES if s not in strides]
-    if missing:
-        name = backbone.pretrained_cfg.get("architecture", "?")
-        raise ValueError(
-            f"backbone {name!r} has features at strides {strides} and none at {missing}; "
-            "the network needs 4, 8, 16 and 32"
-        )
-    indices = [strides.index(s) for s in STRIDES]
-    return indices, [info.channels()[i] for i in indices]

@@ -5,6 +5,7 @@ import weakref
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 SHARE = 12  # a pack may take a twelfth of the memory that is free: others may train beside this one
 _resident = weakref.WeakValueDictionary()  # packs on devices, while somebody uses them
@@ -38,20 +39,24 @@ class OnDevice:
         pack, size = self.pictures.pack, self.pictures.image_size
         for items in self.batches:
             index = [i for _, i in items]
-            boxes = [self.pictures.box(e, i, *pack.shapes[i].tolist()) for e, i in items]
+            shapes = pack.shapes[index].tolist()
+            boxes = [self.pictures.box(*i, *s) for i, s in zip(items, shapes, strict=True)]
+            seen = zip(index, shapes, boxes, strict=True)
+            extras = default_collate([self.pictures.extras(*each) for each in seen])
             columns = np.array([pack.starts[index], pack.shapes[index, 1], *np.transpose(boxes)])
             numbers = torch.from_numpy(columns.astype(np.int64))
             labels = torch.from_numpy(self.pictures.data.labels[index].astype(np.int64))
             if self.device.type == "cuda":
                 numbers = numbers.pin_memory().to(self.device, non_blocking=True)
                 labels = labels.pin_memory().to(self.device, non_blocking=True)
+                extras = {name: t.pin_memory() for name, t in extras.items()}
             if all(box[2:4] == (size, size) for box in boxes):
                 images = _gather(self.pixels, numbers, size, size)
             else:
                 largest = np.max(boxes, axis=0)[2:4].tolist()
                 images = _resample(self.pixels, numbers, size, *largest)
             flip = numbers[6].bool()[:, None, None, None]
-            yield torch.where(flip, images.flip(2), images), labels
+            yield torch.where(flip, images.flip(2), images), labels, extras
 
 
 def _gather(pixels: Tensor, numbers: Tensor, height: int, width: int) -> Tensor:

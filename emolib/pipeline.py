@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from . import proposals
 from .cache import packed, shrunk
 from .on_device import OnDevice, pixels_of
 from .parallel import Ranks
@@ -46,7 +47,9 @@ def centre(path: Path, image_size: int) -> Tensor:
 
 
 class Pictures(Dataset):
-    """Items (epoch, index) → (S×S×3 uint8, label); a negative epoch asks for evaluation's view.
+    """Items (epoch, index) → (S×S×3 uint8, label, extras); a negative epoch asks for evaluation's
+    view. extras: {} or, where `finder` names one of `proposals.FINDERS`, "boxes" in that view, and
+    with emotions=True "emotions", the number of the finer class, −1 where the set has none.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
     "resized" (torchvision's random resized crop). Both flip at random. Making one packs the set
@@ -54,11 +57,24 @@ class Pictures(Dataset):
     """
 
     def __init__(
-        self, data, image_size: int, crop: str = "random", seed: int = 0, cache: str = "packed"
+        self,
+        data,
+        image_size: int,
+        crop: str = "random",
+        seed: int = 0,
+        cache: str = "packed",
+        finder: str = "",
+        emotions: bool = False,
     ):
         self.data, self.image_size, self.crop, self.seed = data, image_size, crop, seed
         self.whole = cache == "off" and crop == "resized"  # crops come from the whole picture
         self.pack = None if cache == "off" else packed(data, short_side(image_size))
+        self.boxes = proposals.of_set(finder, self) if finder else None
+        self.emotions = None
+        if emotions:
+            known = data.emotions is not None
+            codes = np.unique(data.emotions, return_inverse=True)[1] if known else -1
+            self.emotions = np.broadcast_to(codes, len(data)).astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -78,11 +94,22 @@ class Pictures(Dataset):
             return resized_box(h, w, numbers)
         return random_box(h, w, self.image_size, numbers)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+    def extras(self, index: int, shape: tuple[int, int], box: tuple) -> dict:
+        """What else some systems are given of picture `index`, seen as `box` of h×w `shape`."""
+        found = {}
+        if self.boxes is not None:
+            found["boxes"] = proposals.in_view(self.boxes[index], shape, box, self.image_size)
+        if self.emotions is not None:
+            found["emotions"] = int(self.emotions[index])
+        return found
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, dict]:
         epoch, index = item
         image = self.image(index, self.whole and epoch >= 0)
-        box = self.box(epoch, index, *image.shape[:2])
-        return cut(image, box, self.image_size), int(self.data.labels[index])
+        shape = tuple(image.shape[:2])
+        box = self.box(epoch, index, *shape)
+        view = cut(image, box, self.image_size)
+        return view, int(self.data.labels[index]), self.extras(index, shape, box)
 
 
 @functools.lru_cache(maxsize=4)
@@ -170,7 +197,8 @@ class Batches:
 
 
 def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "cpu"):
-    """Batches of (N×S×S×3 uint8, N int64), cut on the GPU where the pack fits into its memory."""
+    """Batches of (N×S×S×3 uint8, N int64, extras), cut on the GPU where the pack fits into its
+    memory."""
     device = torch.device(device)
     if device.type == "cuda" and pictures.pack is not None:
         pixels = pixels_of(pictures.pack, device)

@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.data import default_collate
 
+from . import proposals
+from .cache import shrunk
 from .devices import pick_device
 from .files import read_json
-from .pipeline import centre, normalise
+from .pipeline import centre, centre_box, cut, normalise, short_side
 from .progress import bar
 from .runs import build
 from .spec import RunSpec
-from .training import autocast
+from .training import autocast, on
 
 
 @dataclass(frozen=True)
@@ -31,21 +34,22 @@ class Predictor:
         Raises ValueError or FileNotFoundError naming a picture that cannot be read.
         """
         paths = _as_list(paths)
+        if hasattr(self.model, "predict_proba"):
+            p = self.model.predict_proba([Path(path) for path in paths])[:, 1] if paths else []
+            return _frame(paths, np.array(p, float))
         with autocast(self.spec.precision, self.device):  # as in the run's own test
             p = [
-                self.model(x).cpu().double().softmax(1)[:, 1]
-                for x in self._batches(paths, batch_size)
+                self.model(x, **extras).cpu().double().softmax(1)[:, 1]
+                for x, extras in self._batches(paths, batch_size)
             ]
-        p = torch.cat(p).numpy() if p else np.zeros(0)
-        return pd.DataFrame(
-            {"path": [str(p) for p in paths], "label": (p >= 0.5).astype(int), "p_positive": p}
-        )
+        return _frame(paths, torch.cat(p).numpy() if p else np.zeros(0))
 
     @torch.inference_mode()
     def regions(self, paths, batch_size: int = 32) -> np.ndarray:
         """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size."""
         with autocast(self.spec.precision, self.device):
-            D = [self.model.regions(x)[:, 0] for x in self._batches(_as_list(paths), batch_size)]
+            batches = self._batches(_as_list(paths), batch_size)
+            D = [self.model.regions(x)[:, 0] for x, _ in batches]
         return torch.cat(D).cpu().numpy()
 
     def view(self, path) -> np.ndarray:
@@ -54,8 +58,21 @@ class Predictor:
 
     def _batches(self, paths: list, batch_size: int):
         for start in bar(range(0, len(paths), batch_size), "pictures"):
-            part = [centre(p, self.spec.image_size) for p in paths[start:][:batch_size]]
-            yield normalise(torch.stack(part), self.model.pretrained_cfg, self.device)
+            views, extras = zip(*map(self._seen, paths[start:][:batch_size]), strict=True)
+            images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
+            yield images, on(self.device, default_collate(list(extras)))
+
+    def _seen(self, path) -> tuple[torch.Tensor, dict]:
+        """The centre crop and, for a system that looks at boxes, those in it, as in the test."""
+        size = self.spec.image_size
+        image = shrunk(path, short_side(size))
+        shape = tuple(image.shape[:2])
+        box = centre_box(*shape, size)
+        extras = {}
+        if hasattr(self.model, "finder"):
+            found = proposals.find(self.model.finder, image)
+            extras["boxes"] = proposals.in_view(found, shape, box, size)
+        return cut(image, box, size), extras
 
 
 def load(run_folder, device: str = "auto") -> Predictor:
@@ -72,6 +89,12 @@ def load(run_folder, device: str = "auto") -> Predictor:
     # its weights come from the file below, so the start they were trained from is not needed
     model = build(spec, before=folder / "model.safetensors")
     return Predictor(spec, model.to(device, memory_format=torch.channels_last).eval(), device)
+
+
+def _frame(paths, p: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"path": [str(p) for p in paths], "label": (p >= 0.5).astype(int), "p_positive": p}
+    )
 
 
 def _as_list(paths) -> list:

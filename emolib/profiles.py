@@ -10,6 +10,9 @@ PROFILES = {
         "fi": {"init": "imagenet"},
         "small": {"init": "fi:imagenet"},
         "rivals": {},
+        "rival_folds": None,  # all
+        "everywhere": True,  # every system on every set
+        "comparisons": ("published", "matched"),
         "networks": 0,
     },
     "demo": {
@@ -18,14 +21,20 @@ PROFILES = {
         # As in Table 6, a tenth of FI's rate. Batch norm's statistics are FI's: 160 pictures in
         # another style would pull them, and D with them, away before the weights follow.
         "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.002, "lr_step": 3, "freeze_bn": True},
-        "rivals": {"epochs": 2},  # a ResNet-101 costs as much as ten of the small networks
+        # Twelve systems more, so that each gets three epochs and two folds; on the small backbone,
+        # because a ResNet-101 costs as much as ten of it; at a quarter of the rate, because wscnet
+        # from random weights overflows at half of it.
+        "rivals": {"fi": {"epochs": 3, "lr": 0.005}, "small": {}},
+        "rival_folds": 2,
+        "everywhere": False,  # on the sets that the paper has a number for; the rest on EmotionROI
+        "comparisons": ("matched",),
         "networks": 4,
     },
 }
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
 PROTOCOL = (
     "image_size", "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum",
-    "weight_decay", "dropout", "freeze_bn", "precision",
+    "optimizer", "weight_decay", "dropout", "freeze_bn", "precision",
 )  # fmt: skip
 LABELLING = ("agree", "labels")  # each a matter of one set, in whatever place of a chain
 SET_ELSEWHERE = {
@@ -40,7 +49,33 @@ VARIANTS = {
     "without_afa": {"afa": False},
     "without_both": {"mai": False, "afa": False},
 }
-RIVALS = {"fi": ("resnet101",)}  # the paper's rows that are built so far
+# Table 9's rows on each set, and those systems that the paper has no number for.
+PUBLISHED = {
+    "fi": ("rao2016", "resnet101", "ar", "rao2020", "mcpnet"),
+    "twitter1": ("pcnn", "ar", "wu2019", "mcpnet"),
+    "emotionroi": ("pcnn", "ar", "wu2019", "mcpnet"),
+}
+UNPUBLISHED = (
+    "wscnet", "yao2019", "priya2020", "frozen_probe", "clip_probe", "clip_finetune",
+)  # fmt: skip
+COMPARED = tuple(dict.fromkeys([*(m for row in PUBLISHED.values() for m in row), *UNPUBLISHED]))
+COMPARISONS = ("published", "matched")
+OWN_TOWER = ("clip_probe", "clip_finetune")  # a backbone of their own, in no matched table
+# What is known of how a system was trained by its authors; the model cards say where from.
+RECIPES = {
+    "ar": {"epochs": 35, "lr": 1e-4, "lr_step": 7, "head_lr": 10.0, "weight_decay": 5e-4},
+    "wscnet": {
+        "image_size": 448, "crop": "resized", "epochs": 25, "batch_size": 10, "lr": 1e-4,
+        "lr_step": 7, "weight_decay": 0.0,
+    },
+    "rao2020": {  # its first stage's; the step of the rate had no effect there
+        "crop": "resized", "epochs": 150, "batch_size": 16, "lr": 1e-4, "lr_step": 150,
+        "head_lr": 10.0, "optimizer": "adam", "weight_decay": 1e-4,
+    },
+    "clip_finetune": {
+        "epochs": 25, "lr": 1e-6, "head_lr": 1000.0, "optimizer": "adamw", "weight_decay": 1e-5,
+    },
+}  # fmt: skip
 
 
 def with_changes(settings: dict, changes: dict) -> dict:

@@ -14,17 +14,18 @@ import filelock
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
 
-from . import audit, compiling, devices, run_folder, training
+from . import audit, compiling, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
 from .files import sha256, write_json
 from .manifest import manifest
-from .models import create_model
 from .parallel import Ranks
 from .pipeline import decode_all, derived_seed
+from .rivals import SYSTEMS
 from .run_folder import RunResult, is_complete
-from .spec import RunSpec
+from .spec import FITTED, RunSpec
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
     if is_complete(places.folder(spec)):
         return
     split(spec, data, places)
-    if training.of_spec(spec, data).pack is None:  # packing decodes every picture
-        decode_all(data)
+    if spec.model in FITTED or training.of_spec(spec, data).pack is None:
+        decode_all(data)  # else packing has decoded every picture
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
     else:
@@ -180,26 +181,44 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
         threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // ranks.size))
     devices.keep_freed_memory()
     with threads:
-        state = run_folder.load_checkpoint(folder, spec, identity)
-        model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
-        pictures = training.of_spec(spec, data)
-        keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
         if ranks.first:
             write_json(folder / "spec.json", spec.to_dict())
+        model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
         started = time.perf_counter()
-        history = training.train(
-            model, spec, pictures, training_part, validation if len(validation) else None, device,
-            not before, state, keep if ranks.first else lambda state: None,
-        )  # fmt: skip
-        p_positive = training.predict(model, pictures, test, device, spec.precision)
-        seconds = time.perf_counter() - started
-        if ranks.first:
-            compiled = compiling.was_kept((spec.step, device))
-            run_folder.write(
-                folder, data, test, p_positive, history, model,
-                identity | {"compiled": compiled, "seconds": seconds}, device,
+        if spec.model in FITTED:
+            history = _fit(model, data, training_part)
+            tested = time.perf_counter()
+            p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
+        else:
+            state = run_folder.load_checkpoint(folder, spec, identity)
+            pictures = training.of_spec(spec, data)
+            keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
+            history = training.train(
+                model, spec, pictures, training_part, validation if len(validation) else None,
+                device, not before, state, keep if ranks.first else lambda state: None,
             )  # fmt: skip
+            tested = time.perf_counter()
+            p_positive = training.predict(model, pictures, test, device, spec.precision)
+        ended = time.perf_counter()
+        if ranks.first:
+            facts = identity | models.size(model, spec.image_size) | {
+                "pictures_per_second": len(test) / (ended - tested),
+                "compiled": compiling.was_kept((spec.step, device)),
+                "seconds": ended - started,
+            }  # fmt: skip
+            run_folder.write(folder, data, test, p_positive, history, model, facts, device)
     ranks.wait()
+
+
+def _fit(model, data, train) -> list[dict]:
+    """Fits a system without gradients; its history is one row with the time alone. Several
+    processes all do the same."""
+    started = time.perf_counter()
+    with threadpool_limits(torch.get_num_threads()):  # scikit-learn's and BLAS's too
+        model.fit([data.paths[i] for i in train], data.labels[train])
+    seconds = time.perf_counter() - started
+    nothing = dict.fromkeys(("lr", "train_loss", "train_accuracy"), float("nan"))
+    return [{"epoch": 1, **nothing, "seconds": seconds}]
 
 
 def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
@@ -212,18 +231,24 @@ def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch
     if spec.model == "maiafa":
         names = ("backbone", "mai", "afa", "readings", "width", "dropout")
         options = {name: getattr(spec, name) for name in names}
+    elif spec.model in SYSTEMS:
+        options = {"backbone": spec.backbone}
+        if spec.model in FITTED:
+            options["image_size"] = spec.image_size
+        if spec.model == "rao2016":
+            options["seed"] = spec.seed
     pretrained = before is None and spec.init == "imagenet"
-    model = create_model(
+    model = models.create_model(
         spec.model, pretrained=pretrained, weights=weights if pretrained else "", **options
     )
     if before:
-        model.load_state_dict(load_file(before))
+        getattr(model, "start_from", model.load_state_dict)(load_file(before))
     return model
 
 
 def weights_file(spec: RunSpec, weights: str) -> str:
     """The file of this run's ImageNet weights: `weights`, or in the folder `weights`."""
-    if weights and Path(weights).is_dir():
+    if weights and Path(weights).is_dir() and spec.backbone:
         return str(Path(weights) / f"{spec.backbone}.safetensors")
     return str(weights)
 

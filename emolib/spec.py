@@ -10,6 +10,19 @@ from dataclasses import asdict, dataclass, field, fields, replace
 DATASETS = ("fi", "twitter1", "emotionroi", "own")
 STARTS = ("imagenet", "scratch")
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
+CLIP = "vit_base_patch16_clip_224.openai"
+# Each system's own backbone; None: it has none. A timm model used whole is its own.
+BACKBONES = {
+    "maiafa": "hrnet_w48", "rao2016": None, "pcnn": None, "ar": "vgg16", "wscnet": "resnet101",
+    "wu2019": "resnet101", "yao2019": "resnet50", "rao2020": "resnet101",
+    "priya2020": "resnet101", "mcpnet": "resnet101", "frozen_probe": "hrnet_w48",
+    "clip_probe": CLIP, "clip_finetune": CLIP,
+}  # fmt: skip
+FITTED = ("rao2016", "frozen_probe", "clip_probe")  # without gradients: nothing of Table 6 applies
+TRAINING = (
+    "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer",
+    "weight_decay", "dropout", "freeze_bn", "precision",
+)  # fmt: skip
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
 
@@ -62,7 +75,7 @@ class RunSpec:
 
     dataset: str
     model: str = "maiafa"
-    backbone: str | None = None  # None: hrnet_w48; a timm model used whole is its own backbone
+    backbone: str | None = None  # None: the system's own, BACKBONES
     fold: int = 0
     init: str | None = None  # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
     seed: int = 0
@@ -82,13 +95,14 @@ class RunSpec:
     lr: float | None = None  # None: 0.001 on FI, 0.0001 on the small sets
     lr_step: int | None = None  # None: a third of the epochs; then the rate is divided by 10
     head_lr: float = 1.0  # the rate of everything but the backbone, as a multiple of lr
+    optimizer: typing.Literal["sgd", "adam", "adamw"] = "sgd"
     momentum: float = 0.9
     weight_decay: float = 1e-3
     dropout: float = 0.5
     precision: typing.Literal["float32", "bf16"] = (
         "float32"  # of the backbone; the head's is float32
     )
-    freeze_bn: bool = False  # running statistics frozen, affine weights still trained
+    freeze_bn: bool = False  # the backbone's running statistics frozen, affine weights trained
     pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
 
     def __post_init__(self):
@@ -105,14 +119,13 @@ class RunSpec:
         check_init(self.init)
         if self.dataset in self.stages:
             raise ValueError(f"init={self.init!r}: {self.dataset} cannot be pre-trained on itself")
+        own = BACKBONES.get(self.model, self.model)
+        if own in (None, self.model) and self.backbone not in (None, self.model):
+            what = "is its own backbone" if own else "has no backbone"
+            raise ValueError(f"backbone={self.backbone!r}: model {self.model!r} {what}")
+        put("backbone", self.backbone or own)
         if self.model != "maiafa":
-            if self.backbone not in (None, self.model):
-                raise ValueError(
-                    f"backbone={self.backbone!r}: model {self.model!r} is its own backbone"
-                )
-            put("backbone", self.model)
-        elif self.backbone is None:
-            put("backbone", "hrnet_w48")
+            self._forget_what_does_not_apply(put)
         if self.dataset != "twitter1":  # nothing to choose: equal runs have equal names
             put("agree", 3)
         if self.dataset != "emotionroi":
@@ -133,6 +146,24 @@ class RunSpec:
                 raise ValueError(f"{key}: init={self.init!r} has no training on that set")
         self.predecessor()  # raises for a wrong name or value in pretrain
 
+    def _forget_what_does_not_apply(self, put) -> None:
+        """Settings that a rival does not have are the defaults: equal runs have equal names."""
+        names = ("mai", "afa", "readings", "width", "dropout")
+        if self.model in FITTED:
+            names += TRAINING
+        for f in fields(self):
+            if f.name in names:
+                put(f.name, Readings() if f.name == "readings" else f.default)
+        if self.model in FITTED:
+            put("epochs", 1)
+        *stages, start = self.init.split(":")
+        if self.model in ("rao2016", "clip_probe"):  # no training before the fit
+            put("pretrain", ())
+            stages = []
+        if self.backbone is None:
+            start = "scratch"
+        put("init", ":".join([*stages, start]))
+
     @property
     def data_options(self) -> dict:
         """What `open_dataset` is told besides name and folder."""
@@ -144,7 +175,8 @@ class RunSpec:
         return self.init.split(":")[:-1]
 
     def predecessor(self) -> "RunSpec | None":
-        """The training this one starts from: the same network on the chain's next set.
+        """The training this one starts from: the same network on the chain's next set. A frozen
+        probe has none of its own; it freezes its backbone's.
 
         It inherits every setting but the learning rate (Table 6's for that set), its step, the
         fold (0) and `grouped` (a matter of the test alone), and then takes what `pretrain` says.
@@ -159,6 +191,8 @@ class RunSpec:
                 raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
         changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
         changes["grouped"] = False
+        if self.model == "frozen_probe":
+            changes |= {"model": self.backbone, "epochs": 90}
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
         return replace(self, **changes | {"pretrain": rest} | mine)
 
@@ -204,7 +238,8 @@ class RunSpec:
         changed = {k: v for k, v in self.to_dict().items() if v != default[k]}
         text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        name = self.model if self.method == self.model else f"{self.model}-{self.backbone}"
+        plain = self.backbone in (None, self.model)
+        name = self.model if plain else f"{self.model}-{self.backbone}"
         variant = "" if self.method in (self.model, "normal") else "-" + self.method
         stem = f"{self.dataset}-{name}{variant}-{'-'.join(self.stages) or self.init}"
         return f"{stem}-fold{self.fold}-seed{self.seed}-{digest}".translate(PLAIN_NAMES)

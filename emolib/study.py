@@ -12,18 +12,24 @@ from .datasets import Dataset, held, open_dataset
 from .files import write_csv
 from .manifest import manifest
 from .profiles import (
+    COMPARED,
+    COMPARISONS,
     LABELLING,
+    OWN_TOWER,
     PROFILES,
     PROTOCOL,
-    RIVALS,
+    PUBLISHED,
+    RECIPES,
+    UNPUBLISHED,
     VARIANTS,
     make_spec,
     parse_overrides,
     with_changes,
 )
 from .run_folder import RunResult
-from .spec import DATASETS, RunSpec, check_init
+from .spec import BACKBONES, CLIP, DATASETS, RunSpec, check_init
 
+SMALL = ("twitter1", "emotionroi")
 DEMO_NOTE = (
     "> **Demo data.** The pictures are drawn by `emolib.make_demo_data` and stand in for FI, "
     "Twitter I and EmotionROI; the network is small and its training short. Numbers show that "
@@ -164,26 +170,31 @@ class Study:
         write_csv(self.folder / "audit.csv", found)
         return found
 
-    def spec(self, dataset: str, fold: int = 0, variant: str = "normal", **changes) -> RunSpec:
-        """The run of one variant of Table 7 on one fold: the profile's settings, then overrides.
+    def spec(
+        self, dataset: str, fold: int = 0, variant: str = "normal", model: str = "maiafa",
+        backbone: str | None = "", **changes,
+    ) -> RunSpec:  # fmt: skip
+        """The run of one variant of Table 7, or of a rival, on one fold: the profile's settings,
+        then overrides. backbone: of a rival, "" for the study's, None for its own.
 
         A set that others are pre-trained on keeps the profile's protocol here too, so that its
         run is the very one they start from; overrides that begin with its name change it.
         """
         own = {k: v for k, v in self.overrides.items() if k.partition(".")[0] not in DATASETS}
         network = {k: v for k, v in own.items() if k not in PROTOCOL}
-        settings = self._profile(dataset) | network
+        settings = self._profile(dataset, model) | network
         if not self._pretrains_others(dataset):
             settings = with_changes(settings, own)
         settings = with_changes(settings, self._of(dataset))
         if self._pretrains_others(dataset):
             settings.pop("grouped", None)
-        settings |= VARIANTS[variant] | {"init": self._init(dataset)} | changes
+        system = {"model": model, "backbone": self._backbone_of(model, backbone)}
+        settings |= VARIANTS[variant] | system | {"init": self._init(dataset, model)} | changes
         spec = make_spec(dataset, fold, settings)
         before, pretrain = spec, {}
         for stage in spec.stages:
-            target = with_changes(self._profile(stage), self._of(stage)) | {"init": "scratch"}
-            target |= {k: own[k] for k in LABELLING if k in own}
+            target = with_changes(self._profile(stage, model), self._of(stage))
+            target |= {k: own[k] for k in LABELLING if k in own} | {"init": "scratch"}
             target = make_spec(stage, 0, target)
             inherited = before.predecessor()
             changed = {
@@ -208,14 +219,56 @@ class Study:
         small = self.specs(datasets=[d for d in self.datasets if d != "fi"])
         return [replace(s, init=s.init.rpartition(":")[2], pretrain=()) for s in small]
 
-    def rivals(self) -> list[RunSpec]:
-        """The runs of Table 9's rivals that are built so far."""
-        return [
-            replace(spec, model=model, backbone=model)
-            for dataset in self.datasets
-            for model in RIVALS.get(dataset, ())
-            for spec in self.specs(datasets=[dataset], **PROFILES[self.profile]["rivals"])
+    def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
+        """The runs of Table 9's other systems and of the matched table.
+
+        systems: comma-separated names of `create_model`, trained on every set of the study; "":
+        the profile's. comparisons: "published" (each on its own backbone), "matched" (all on the
+        study's, and that backbone alone), or both with a comma; "": the profile's. Raises
+        ValueError for another.
+        """
+        chosen = tuple(s.strip() for s in systems.split(",") if s.strip())
+        kinds = tuple(c.strip() for c in comparisons.split(",") if c.strip())
+        for kind in kinds:
+            if kind not in COMPARISONS:
+                raise ValueError(
+                    f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
+                )
+        most, specs = PROFILES[self.profile]["rival_folds"], []
+        for dataset in self.datasets:
+            folds = range(len(self.open(dataset).folds()))[:most]
+            for kind in kinds or PROFILES[self.profile]["comparisons"]:
+                own = None if kind == "published" else ""
+                for model in chosen or self._compared(dataset, kind):
+                    specs += [self.spec(dataset, f, model=model, backbone=own) for f in folds]
+        return list(dict.fromkeys(specs))
+
+    def recipes(self, systems: str = "") -> tuple["Study", list[RunSpec]]:
+        """The systems whose authors' settings are known, with those, from ImageNet weights: a
+        study of its own, <study>/recipes, with a Table 9 of its own, and its runs."""
+        chosen = [s.strip() for s in systems.split(",") if s.strip()] or list(RECIPES)
+        for name in chosen:
+            if name not in RECIPES:
+                raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(RECIPES)}")
+        specs = [
+            self.spec(d, fold, model=name, backbone=None, **RECIPES[name], init="imagenet")
+            for d in self.datasets
+            for name in chosen
+            for fold in range(len(self.open(d).folds()))
         ]
+        return replace(self, name=f"{self.name}/recipes"), specs
+
+    def _compared(self, dataset: str, comparison: str) -> list[str]:
+        """The systems that stand beside maiafa in one table on one set."""
+        matched = comparison == "matched"
+        if PROFILES[self.profile]["everywhere"]:
+            names = [self.backbone, *COMPARED] if matched else list(COMPARED)
+            return [n for n in names if not (matched and n in (*OWN_TOWER, "resnet101"))]
+        names = [*PUBLISHED.get(dataset, ()), *(UNPUBLISHED if dataset == "emotionroi" else ())]
+        return [n for n in names if n not in OWN_TOWER or self._has_weights(BACKBONES[n])]
+
+    def _has_weights(self, backbone: str) -> bool:
+        return (Path(self.weights or "?") / f"{backbone}.safetensors").is_file()
 
     def ablations(self) -> list[RunSpec]:
         """Table 7's runs."""
@@ -265,16 +318,29 @@ class Study:
         spec = self.spec(dataset)
         return apart.run([replace(spec, seed=seed) for seed in range(1, int(networks) + 1)])
 
-    def build_tables(self) -> dict:
-        """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}."""
-        wanted = [*self.ablations(), *self.without_transfer(), *self.rivals()]
+    def build_tables(self, specs=()) -> dict:
+        """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}, and the matched one
+        under "matched". specs: runs that count besides the profile's."""
+        rivals = [*self.rivals(), *specs]
+        before = [s.predecessor() for s in rivals if s.stages and s.model != "maiafa"]
+        wanted = [*self.ablations(), *self.without_transfer(), *rivals, *before]
         built = tables.build(self.results_root, self.name, wanted)
         return built[self.name]
 
-    def _profile(self, dataset: str) -> dict:
+    def _profile(self, dataset: str, model: str = "maiafa") -> dict:
         profile = PROFILES[self.profile]
         kind = "fi" if dataset == "fi" else "small"
-        return profile["all"] | profile[kind] | {"backbone": self.backbone}
+        settings = profile["all"] | profile[kind] | {"backbone": self.backbone}
+        if model != "maiafa":
+            settings = with_changes(settings, profile["rivals"].get(kind, {}))
+        return settings
+
+    def _backbone_of(self, model: str, chosen: str | None) -> str | None:
+        """A system's backbone: its own, or the study's where it takes another."""
+        own = BACKBONES.get(model, model)
+        if model == "maiafa" or (chosen == "" and own not in (None, model, CLIP)):
+            return self.backbone
+        return chosen or None
 
     def _of(self, dataset: str) -> dict:
         """The overrides that begin with the set's name."""
@@ -284,12 +350,15 @@ class Study:
             if key.partition(".")[0] == dataset
         }
 
-    def _init(self, dataset: str) -> str:
-        """The set's chain: the override or the profile's, from behind the set's own name."""
+    def _init(self, dataset: str, model: str = "maiafa") -> str:
+        """The set's chain: the override or the profile's, from behind the set's own name. pcnn
+        needs a weak set: without FI the other small one."""
         init = str(self.overrides.get("init", self._profile(dataset)["init"]))
         stages = init.split(":")
         if dataset in stages:
             stages = stages[stages.index(dataset) + 1 :] or ["imagenet"]
+        if model == "pcnn" and dataset in SMALL and not set(stages) & set(DATASETS):
+            stages = [d for d in SMALL if d != dataset and d in held(self.data_root)] + stages
         return ":".join(stages)
 
     def _pretrains_others(self, dataset: str) -> bool:

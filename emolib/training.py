@@ -16,6 +16,7 @@ from . import compiling
 from .metrics import scores
 from .parallel import Ranks
 from .pipeline import Batches, Pictures, derived_seed, loader, normalise
+from .rivals import SYSTEMS, pcnn
 from .spec import RunSpec
 
 
@@ -44,15 +45,16 @@ def train(
     ranks = Ranks.here()
     optimizer = make_optimizer(model, spec)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
-    history, best = [], None
+    history, best, kept = [], None, None
     fresh = fresh and not state
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        history, best = state["history"], state["best"]
+        history, best, kept = state["history"], state["best"], state["kept"]
 
-    batches = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
+    indices = train_indices if kept is None else kept
+    batches = Batches(indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
     train_loader = loader(pictures, batches, device)
     if fresh and hasattr(model, "calibrate"):
         training_mode(model, spec.freeze_bn)
@@ -61,7 +63,8 @@ def train(
         first = next(iter(loader(pictures, all_of_it, device)))[0]
         model.calibrate(normalise(first, model.pretrained_cfg, device))
     network = ranks.wrap(model, device)
-    if ranks.size == 1 and compiling.wanted(device) and len(history) < spec.epochs:
+    ahead = len(history) < spec.epochs and not hasattr(model, "takes")  # rivals: as they are
+    if ranks.size == 1 and ahead and compiling.wanted(device):
         network = _quickest(model, spec, batches, device, len(history))
     for epoch in range(len(history), spec.epochs):
         started = time.perf_counter()
@@ -80,6 +83,11 @@ def train(
             row |= validate(model, pictures, validation_indices, device, spec.precision)
             if best is None or row["val_accuracy"] > best["accuracy"]:
                 best = {"accuracy": row["val_accuracy"], "model": snapshot(model)}
+        if spec.model == "pcnn" and not spec.stages and epoch + 1 == spec.epochs // 2:
+            p_positive = predict(model, pictures, train_indices, device, spec.precision)
+            rng = np.random.default_rng(derived_seed(spec.seed, epoch, 2))
+            kept = train_indices[pcnn.kept(p_positive, rng)].tolist()
+            batches.indices = np.array(kept)
         row["seconds"] = time.perf_counter() - started
         history.append(row)
         after_epoch(
@@ -89,6 +97,7 @@ def train(
                 "schedule": schedule.state_dict(),
                 "history": history,
                 "best": best,
+                "kept": kept,
             }
         )
     if best:
@@ -114,23 +123,25 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
 
 
 def of_spec(spec: RunSpec, data) -> Pictures:
-    """The pictures as the spec sees them."""
-    return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache)
+    """The pictures as the spec's system sees them."""
+    system = SYSTEMS.get(spec.model)
+    finder, emotions = getattr(system, "finder", ""), getattr(system, "uses_emotions", False)
+    return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache, finder, emotions)
 
 
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:
     """One pass over the training pictures: mean loss and accuracy (percent) as it went."""
     training_mode(network, spec.freeze_bn)
-    cfg = getattr(network, "module", network).pretrained_cfg  # module: of several processes' model
-    ranks = batches.ranks
+    cfg, ranks = unwrapped(network).pretrained_cfg, batches.ranks
     loss_sum, correct, seen = torch.zeros(3, device=device).unbind()
-    for (images, labels), size in zip(train_loader, batches.sizes, strict=True):
+    for (images, labels, extras), size in zip(train_loader, batches.sizes, strict=True):
         labels = labels.to(device, non_blocking=True)
         images, weight = normalise(images, cfg, device), ranks.weight(len(labels), size)
         # a batch of another size would be compiled anew
         usual = size == spec.batch_size
         its = network if usual else getattr(network, "_orig_mod", network)
-        loss, logits = step(its, images, labels, optimizer, spec.precision, weight)
+        extras = on(device, extras)
+        loss, logits = step(its, images, labels, optimizer, spec.precision, weight, extras)
         share = len(labels) / (ranks.size if size < ranks.size else 1)
         loss_sum += loss * share
         correct += (logits.argmax(1) == labels).float().mean() * share
@@ -139,35 +150,57 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
     return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
 
 
-def step(network, images, labels, optimizer, precision: str, weight: float = 1.0) -> tuple:
+def step(
+    network, images, labels, optimizer, precision: str, weight: float = 1.0, extras=None
+) -> tuple:
     """One step of SGD: (loss, logits), detached, and nothing that makes the host wait.
 
-    weight: what this loss counts among several processes' (`Ranks.weight`).
+    weight: what this loss counts among several processes' (`Ranks.weight`). extras: what else the
+    system is given (`Pictures.extras`).
     """
-    with autocast(precision, images.device):
-        logits = network(images).float()
-    loss = F.cross_entropy(logits, labels)  # Eq. 10
+    loss, logits = loss_of(network, images, labels, precision, extras or {})
     optimizer.zero_grad(set_to_none=True)
     (loss * weight).backward()
     optimizer.step()
     return loss.detach(), logits.detach()
 
 
-def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.SGD:
-    """Table 6's; fused, one pass over each parameter."""
-    return torch.optim.SGD(
-        parameter_groups(model, spec),
-        momentum=spec.momentum,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
+def loss_of(network, images, labels, precision: str, extras: dict) -> tuple:
+    """The system's own loss or Eq. 10's cross-entropy, and the logits."""
+    with autocast(precision, images.device):
+        if getattr(unwrapped(network), "own_loss", False):
+            loss, logits = network(images, labels=labels, **extras)
+            return loss, logits.float()
+        logits = network(images, **extras).float()
+    return F.cross_entropy(logits, labels), logits
+
+
+def unwrapped(network: nn.Module) -> nn.Module:
+    """The model itself behind several processes' or the compiler's wrapper."""
+    return getattr(network, "module", getattr(network, "_orig_mod", network))
+
+
+def on(device, extras: dict) -> dict:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in extras.items()}
+
+
+def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
+    """Table 6's SGD, or what a rival was published with; fused, one pass over each parameter."""
+    options = {"weight_decay": spec.weight_decay, "fused": True}
+    groups = parameter_groups(model, spec)
+    if spec.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=spec.momentum, **options)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
+    return kind(groups, **options)
 
 
 def training_mode(model: nn.Module, freeze_bn: bool) -> None:
-    """model.train(), with batch norm's running statistics left alone where freeze_bn says so."""
+    """model.train(), with the running statistics of the backbone's batch norm left alone where
+    freeze_bn says so (a fresh head's have nothing in them worth keeping)."""
     model.train()
     if freeze_bn:
-        for module in model.modules():
+        inner = unwrapped(model)
+        for module in getattr(inner, "backbone", inner).modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
 
@@ -184,9 +217,9 @@ def predict(
     ranks = Ranks.here()
     mine = ranks.part(list(indices))
     parts = []
-    for images, _ in loader(pictures, Batches(mine, batch_size), device):
+    for images, _, extras in loader(pictures, Batches(mine, batch_size), device):
         with autocast(precision, device):
-            logits = model(normalise(images, model.pretrained_cfg, device))
+            logits = model(normalise(images, model.pretrained_cfg, device), **on(device, extras))
         parts.append(logits.cpu().double().softmax(1)[:, 1])  # Apple's GPUs have no float64
     return np.array(ranks.join(torch.cat(parts).tolist(), len(indices)))
 

@@ -1,0 +1,195 @@
+"""timm backbones: made, given their ImageNet weights, and read, as levels or as one map."""
+
+import logging
+from pathlib import Path
+
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from timm.layers import Format
+from timm.models import load_state_dict, model_entrypoint
+from timm.models.hrnet import HighResolutionNetFeatures
+from torch import Tensor, nn
+
+STRIDES = (32, 16, 8, 4)
+
+
+def with_levels(
+    name: str, pretrained: bool = False, weights: str | Path = "", increased: bool = False
+) -> nn.Module:
+    """A backbone that gives its feature maps, strides 4 to 32 among them.
+
+    increased: an HRNet's levels after its ImageNet head's channel-increase blocks. Raises
+    ValueError for an unknown name or a model without feature maps.
+    """
+    _check_name(name)
+    options = {"features_only": True}
+    if name.startswith("hrnet"):
+        options["feature_location"] = "incre" if increased else ""
+    try:
+        return make(name, pretrained, weights, **options)
+    except (AttributeError, NotImplementedError, AssertionError) as error:
+        raise ValueError(f"backbone {name!r} has no feature maps in timm: {error}") from error
+
+
+def whole(name: str, pretrained: bool = False, weights: str | Path = "") -> nn.Module:
+    """A timm model without its classifier; an HRNet without its ImageNet head, which is as large
+    as the rest of a small one: its four branches. Raises ValueError for an unknown name."""
+    _check_name(name)
+    if name.startswith("hrnet"):
+        return with_levels(name, pretrained, weights)
+    return make(name, pretrained, weights, num_classes=0)
+
+
+def four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
+    """Places of B1..B4 (strides 32, 16, 8, 4) among the backbone's features, and their channels.
+
+    Raises ValueError for a backbone that lacks one of the strides.
+    """
+    info = backbone.feature_info
+    strides = info.reduction()
+    missing = [s for s in STRIDES if s not in strides]
+    if missing:
+        name = backbone.pretrained_cfg.get("architecture", "?")
+        raise ValueError(
+            f"backbone {name!r} has features at strides {strides} and none at {missing}; "
+            "the network needs 4, 8, 16 and 32"
+        )
+    indices = [strides.index(s) for s in STRIDES]
+    return indices, [info.channels()[i] for i in indices]
+
+
+def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tensor]:
+    """B1..B4, N×c_i×h_i×w_i float32. Raises ValueError for sides that an HRNet refuses."""
+    check_sides(backbone, images)
+    features = backbone(images)
+    return [_plain(backbone, features[i]) for i in indices]
+
+
+def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
+    """The last map of a `whole` backbone, N×channels(backbone)×h×w float32; of an HRNet its four
+    branches, averaged down to stride 32 and joined.
+
+    Raises ValueError for a backbone without one, such as a ViT.
+    """
+    if _has_branches(backbone):
+        B = levels(backbone, four_levels(backbone)[0], images)
+        return torch.cat([F.adaptive_avg_pool2d(b, B[0].shape[2:]) for b in B], 1)
+    found = backbone.forward_features(images)
+    if found.dim() != 4:
+        name = backbone.pretrained_cfg.get("architecture", "?")
+        raise ValueError(f"backbone {name!r} has no last feature map; take a convolutional one")
+    return _plain(backbone, found)
+
+
+def channels(backbone: nn.Module) -> int:
+    """Of `feature_map`."""
+    if _has_branches(backbone):
+        return sum(four_levels(backbone)[1])
+    return backbone.num_features
+
+
+def pooled(backbone: nn.Module, images: Tensor) -> Tensor:
+    """What a `whole` backbone's own classifier would see, N×width(backbone) float32; of an HRNet
+    `feature_map`'s global average."""
+    if _has_branches(backbone):
+        return feature_map(backbone, images).mean((2, 3))
+    return backbone(images).float()
+
+
+def width(backbone: nn.Module) -> int:
+    """Length of `pooled`'s vectors."""
+    if _has_branches(backbone):
+        return channels(backbone)
+    return getattr(backbone, "head_hidden_size", None) or backbone.num_features
+
+
+def _has_branches(backbone: nn.Module) -> bool:
+    return isinstance(backbone, HighResolutionNetFeatures)
+
+
+@torch.no_grad()
+def standardise(conv: nn.Conv2d, found: Tensor) -> None:
+    """Scales a convolution so that what it gave, `found` (N×c×h×w), would have had mean 0 and
+    variance 1 in each channel (Krähenbühl et al. 2016)."""
+    std, mean = torch.std_mean(found, dim=(0, 2, 3), correction=0)
+    std = std.clamp(min=1e-6)
+    conv.weight /= std[:, None, None, None]
+    conv.bias.copy_((conv.bias - mean) / std)
+
+
+def check_sides(backbone: nn.Module, images: Tensor) -> None:
+    H, W = images.shape[-2:]
+    if (H % 32 or W % 32) and "hrnet" in backbone.pretrained_cfg.get("architecture", ""):
+        raise ValueError(
+            f"pictures of {H}×{W}: timm's HRNet takes heights and widths that are multiples "
+            "of 32 only (crop or resize them, or take a ResNet, which takes any size)"
+        )
+
+
+def _plain(backbone: nn.Module, B: Tensor) -> Tensor:
+    """N×c×h×w float32: Swin and its kin put the channels last, autocast leaves 16 bits."""
+    if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:
+        B = B.permute(0, 3, 1, 2)
+    return B.float()
+
+
+def _check_name(name: str) -> None:
+    if not timm.is_model(name):
+        raise ValueError(f"unknown backbone {name!r}: not a model of timm {timm.__version__}")
+
+
+def make(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Module:
+    """A timm model; `weights` goes through timm's own loader once its tensors are seen to fit."""
+    if model_entrypoint(name).__module__.endswith("vision_transformer"):
+        options.setdefault("dynamic_img_size", True)  # its position embedding fits any crop
+    if not pretrained:
+        return timm.create_model(name, pretrained=False, **options)
+    if weights:
+        _check_weights(name, Path(weights))
+        options["pretrained_cfg_overlay"] = {"file": str(weights)}
+    # timm's loader logs the tensors that a feature network leaves aside, hundreds for an HRNet
+    logger = logging.getLogger("timm.models._builder")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except (OSError, RuntimeError) as error:
+        if weights:
+            raise ValueError(f"weights {weights}: {error}") from error
+        raise RuntimeError(
+            f"timm could not download the ImageNet weights of {name!r} ({type(error).__name__}). "
+            f'On a machine with a network: python -c "import timm; from safetensors.torch import '
+            f"save_file; save_file(timm.create_model('{name}', pretrained=True).state_dict(), "
+            f"'{name}.safetensors')\"; then pass that file, or a folder that holds it, as weights. "
+            "Or start from random weights with init='scratch' (':scratch' at the end of a chain)."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _check_weights(name: str, file: Path) -> None:
+    """timm's loader takes a file of another network in silence where the classifier differs too."""
+    if not file.is_file():
+        raise ValueError(f"weights: there is no file {str(file)!r}")
+    try:
+        if file.suffix == ".safetensors":
+            with safe_open(file, "pt") as tensors:
+                found = {k: tuple(tensors.get_slice(k).get_shape()) for k in tensors.keys()}
+        else:
+            found = {k: tuple(t.shape) for k, t in load_state_dict(str(file)).items()}
+    except Exception as error:  # whatever the file's format makes the readers raise
+        raise ValueError(f"weights {file}: not a readable weights file ({error})") from error
+    plain = timm.create_model(name, pretrained=False)
+    classifier = plain.pretrained_cfg.get("classifier") or ()
+    classifier = (classifier,) if isinstance(classifier, str) else classifier
+    for key, tensor in plain.state_dict().items():
+        if key.endswith("num_batches_tracked") or key.rpartition(".")[0] in classifier:
+            continue
+        if found.get(key) != tuple(tensor.shape):
+            has = f"has it as {found[key]}" if key in found else "lacks it"
+            raise ValueError(
+                f"weights {file}: not the weights of {name!r}, which has {key} as "
+                f"{tuple(tensor.shape)}; the file {has}"
+            )

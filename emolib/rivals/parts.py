@@ -1,0 +1,41 @@
+"""What several rivals need: the pixels behind normalised images, boxes in them, crops of boxes."""
+
+import torch
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from .. import proposals
+
+
+def pixels(images: Tensor, cfg: dict) -> Tensor:
+    """Normalised images N×3×H×W → their pixels in 0…1."""
+    mean = torch.tensor(cfg["mean"], device=images.device)[:, None, None]
+    std = torch.tensor(cfg["std"], device=images.device)[:, None, None]
+    return (images.detach().float() * std + mean).clamp(0, 1)
+
+
+def boxes_in(images: Tensor, finder: str, cfg: dict) -> Tensor:
+    """N×COUNT×5, px: what `finder` finds in the images themselves."""
+    views = (255 * pixels(images, cfg)).round().byte().permute(0, 2, 3, 1).cpu()
+    size = torch.tensor([images.shape[3], images.shape[2]] * 2 + [1])
+    found = torch.stack([proposals.find(finder, view) for view in views]) * size
+    return found.to(images.device)
+
+
+def crops(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """The boxes N×K×5 (px) of the images at a common size: N·K×3×size. A row of zeros gives the
+    whole picture, so that the number of crops never changes."""
+    N, K = boxes.shape[:2]
+    H, W = images.shape[-2:]
+    picture = torch.tensor([0, 0, W, H], dtype=boxes.dtype, device=boxes.device)
+    sides = torch.where(boxes[..., 4:] > 0, boxes[..., :4], picture).flatten(0, 1)
+    number = torch.arange(N, device=boxes.device, dtype=boxes.dtype).repeat_interleave(K)
+    rois = torch.cat([number[:, None], sides], 1).to(images.dtype)
+    found = roi_align(images.contiguous(), rois, size, sampling_ratio=2, aligned=True)
+    return found.contiguous(memory_format=torch.channels_last)
+
+
+def log_mix(first: Tensor, second: Tensor, share: Tensor | float) -> Tensor:
+    """Logits of (1−share)·softmax(first) + share·softmax(second)."""
+    mixed = (1 - share) * first.softmax(-1) + share * second.softmax(-1)
+    return mixed.clamp(min=1e-12).log()

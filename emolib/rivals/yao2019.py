@@ -1,0 +1,110 @@
+"""yao2019: Yao, She, Zhao, Liang, Lai, Yang, “Attention-aware polarity sensitive embedding for
+affective image retrieval”, ICCV 2019 (Table 1's “Yao et al. [17]”; no number in the paper).
+
+Known, from the authors' code (Xingxu1996/AIR_iccv2019): ResNet-50; polarity attention on its level at
+stride 8, emotion attention on that at stride 32: features weighted by their own channel sum, 1×1
+convolution to class maps, their ReLU'd and scaled sum weighted by the pooled softmax as attention;
+both levels to 512×49, cross-level bilinear product, signed root, 512 numbers, unit length. Loss
+½ classification of the emotion maps + ½ emotion-pair loss: a softmax inside the polarity (intra) and
+between the mean likeness to the same and the other polarity (inter), opposite ones weighted by how
+probable each finds the other's polarity. The learning rate is not in the code.
+Chosen: class maps for the classes that are predicted, so that emotions enter by the pair loss alone
+(off where a set has only polarity); all pairs of a batch in place of two of each emotion; a quarter
+of the highest level's channels, at most 512; 4×4 positions where 7×7 do not fit; attention with its
+gradient; a linear classifier on the 512 numbers predicts, its cross-entropy is added.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones import four_levels, levels
+
+LENGTH = 512  # of the embedding
+
+
+class Attention(nn.Module):
+    """Features N×c×h×w → the same, attended, and the pooled class maps, N×classes."""
+
+    def __init__(self, channels: int, num_classes: int):
+        super().__init__()
+        self.maps = nn.Sequential(nn.Conv2d(channels, num_classes, 1), nn.BatchNorm2d(num_classes))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        own = x.sum(1, keepdim=True)
+        own = own / own.abs().sum((2, 3), keepdim=True).clamp(min=1e-6)
+        x = x * own * own[0, 0].numel()  # on average 1, whatever the map's size
+        maps = self.maps(x)
+        logits = maps.mean((2, 3))
+        shown = maps.relu()
+        low, high = shown.amin((2, 3), keepdim=True), shown.amax((2, 3), keepdim=True)
+        shown = (shown - low) / (high - low).clamp(min=1e-6)
+        return x * (logits.softmax(1)[:, :, None, None] * shown).sum(1, keepdim=True), logits
+
+
+class Yao2019(nn.Module):
+    takes = "levels"
+    own_loss = True
+    uses_emotions = True
+
+    def __init__(self, backbone: nn.Module, num_classes: int = 2):
+        super().__init__()
+        self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
+        self.indices, channels = four_levels(backbone)
+        c = min(512, channels[0] // 4)
+        self.polarity = Attention(channels[2], num_classes)  # stride 8
+        self.emotion = Attention(channels[0], num_classes)  # stride 32
+        self.low, self.high = _block(channels[2], c), _block(channels[0], c)
+        self.embed = nn.Linear(c * c, LENGTH)
+        self.classifier = nn.Linear(LENGTH, num_classes)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None, emotions: Tensor | None = None):
+        B = levels(self.backbone, self.indices, images)
+        low, polarity = self.polarity(B[2])
+        high, maps = self.emotion(B[0])
+        size = min(7, max(B[0].shape[-1], 4))
+        X = F.adaptive_avg_pool2d(self.low(low), size).flatten(2)
+        Y = F.adaptive_avg_pool2d(self.high(high), size).flatten(2)
+        Z = (X @ Y.transpose(1, 2) / size**2).flatten(1)
+        embedding = self.embed(Z.sign() * (Z.abs() + 1e-5).sqrt())
+        logits = self.classifier(embedding)
+        if labels is None:
+            return logits
+        loss = F.cross_entropy(logits, labels) + 0.5 * F.cross_entropy(maps, labels)
+        if emotions is not None:
+            unit = F.normalize(embedding, dim=1)
+            loss = loss + 0.5 * pair_loss(unit, labels, emotions, polarity.softmax(1))
+        return loss, logits
+
+
+def pair_loss(unit: Tensor, labels: Tensor, emotions: Tensor, polarity: Tensor) -> Tensor:
+    """½ intra-polarity + ½ inter-polarity emotion-pair loss over all pairs of a batch.
+
+    unit: N×d; labels, emotions: N ints, an emotion of −1 is unknown and its picture left out;
+    polarity: N×C probabilities. 0 where no picture has another of its emotion (of its polarity).
+    """
+    known = emotions >= 0
+    unit, labels, emotions, polarity = (t[known] for t in (unit, labels, emotions, polarity))
+    other = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    same_polarity = (labels[:, None] == labels) & other
+    same_emotion = (emotions[:, None] == emotions) & same_polarity
+    opposite = labels[:, None] != labels
+    towards = polarity[:, labels]  # [i, j]: how probable picture i makes the polarity of j
+    s = unit @ unit.T
+    s = torch.where(opposite, s * towards.exp() * towards.T.exp(), s)
+    log_p = s - s.masked_fill(~same_polarity, -1e9).logsumexp(1, keepdim=True)
+    intra = -_mean(log_p, same_emotion)[same_emotion.any(1)]
+    between = _mean(s, opposite) - _mean(s, same_polarity)
+    inter = F.softplus(between)[opposite.any(1) & same_polarity.any(1)]
+    return 0.5 * (intra.sum() / max(len(intra), 1) + inter.sum() / max(len(inter), 1))
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Of each row, over the places where `where` is true; 0 where there is none."""
+    return (values * where).sum(1) / where.sum(1).clamp(min=1)
+
+
+def _block(channels: int, width: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+    )
