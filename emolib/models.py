@@ -51,7 +51,11 @@ def create_model(
         )
     if kwargs:
         raise ValueError(f"model {name!r} takes no {sorted(kwargs)}")
-    return backbones.make(name, pretrained, weights, num_classes=num_classes)
+    net = backbones.make(name, pretrained, weights, num_classes=num_classes)
+    if isinstance(net.get_classifier(), nn.Linear):
+        # some of timm's start with logits of ±10 for few classes; every system starts as torch does
+        net.get_classifier().reset_parameters()
+    return net
 
 
 @torch.no_grad()

@@ -185,9 +185,10 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             write_json(folder / "spec.json", spec.to_dict())
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
         started = time.perf_counter()
+        clock = devices.clock(device)
         if spec.model in FITTED:
             history = _fit(model, data, training_part)
-            tested = time.perf_counter()
+            tested = clock()
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
             state = run_folder.load_checkpoint(folder, spec, identity)
@@ -197,14 +198,14 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
                 model, spec, pictures, training_part, validation if len(validation) else None,
                 device, not before, state, keep if ranks.first else lambda state: None,
             )  # fmt: skip
-            tested = time.perf_counter()
+            tested = clock()
             p_positive = training.predict(model, pictures, test, device, spec.precision)
-        ended = time.perf_counter()
+        tested = clock() - tested
         if ranks.first:
             facts = identity | models.size(model, spec.image_size) | {
-                "pictures_per_second": len(test) / (ended - tested),
+                "pictures_per_second": len(test) / tested,
                 "compiled": compiling.was_kept((spec.step, device)),
-                "seconds": ended - started,
+                "seconds": time.perf_counter() - started,
             }  # fmt: skip
             run_folder.write(folder, data, test, p_positive, history, model, facts, device)
     ranks.wait()

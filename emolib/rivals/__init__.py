@@ -4,10 +4,11 @@
 
 - trained by the loop: `net(images)` gives logits, N×num_classes. `takes` says which form of the
   backbone it is given: "levels" (feature maps at strides 4 to 32) or "whole" (a timm model without
-  its classifier), `backbones` how many where it is more than one. `finder` names the boxes (`proposals.FINDERS`) it looks at: `net(images, boxes=…)`
-  with N×COUNT×5 in px of the view, found in the images where they are not given. Where
-  `own_loss` is true, `net(images, labels=…, …)` gives (loss, logits), with `emotions=` for the
-  finer classes (N ints, −1 for none) where `uses_emotions` is true.
+  its classifier), `backbones` how many where it is more than one. `finder` names the boxes
+  (`proposals.FINDERS`) it looks at: `net(images, boxes=…)` with N×COUNT×5 in px of the view, found
+  in the images where they are not given. Where `own_loss` is true, `net(images, labels=…, …)`
+  gives (loss, logits), with `emotions=` for the finer classes (N ints, −1 for none) where
+  `uses_emotions` is true.
 - fitted without gradients: `fit(paths, labels)` and `predict_proba(paths)`, N×2. Their arrays are
   buffers, so that state_dict and safetensors hold them.
 """

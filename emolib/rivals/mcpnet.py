@@ -1,13 +1,13 @@
-"""mcpnet: Ou, Qing, Huang, Jin, “Multi-level context pyramid network for visual sentiment analysis”,
-Sensors 21, 2021 (Table 9's and Table 1's “[19]”, which the paper ascribes to Qu et al.).
+"""mcpnet: Ou, Qing, Huang, Jin, “Multi-level context pyramid network for visual sentiment
+analysis”, Sensors 21, 2021 (Table 9's and Table 1's “[19]”, which the paper ascribes to Qu et al.).
 
 Known, from the abstract and introduction: ResNet-101; on each level a multi-scale adaptive context
 module, which learns how regions of several scales belong together; cross-layer and multi-layer
 fusion. Scales, channels, the fusions' form, picture size and rates are not known; no code found.
 Chosen: the adaptive context module of APCNet (He et al. 2019; mmsegmentation's apc_head), whose
-line it is in, at scales 1, 2, 3, 6, with 256 channels (fewer where the backbone's highest level has
-fewer); cross-layer fusion as in a feature pyramid, each level plus the one above it up-sampled;
-multi-layer fusion as the concatenation of the four global averages → dropout 0.5 → one linear layer.
+line it is in, at scales 1, 2, 3, 6, with half of the highest level's channels, at most 256;
+cross-layer fusion as in a feature pyramid, each level plus the one above it up-sampled;
+multi-layer fusion as the concatenation of the four global averages; dropout 0.5; one linear layer.
 """
 
 import torch
@@ -32,12 +32,15 @@ class AdaptiveContext(nn.Module):
         self.out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.regions(F.adaptive_avg_pool2d(x, self.scale)).flatten(2)  # N×c×s²
+        y = self.regions(F.adaptive_avg_pool2d(x, self.scale))  # N×c×s×s
         whole = self.whole(x.mean((2, 3), keepdim=True))
         # the affinity is linear in x + whole: its two parts, apart, need no second large map
         a = self.affinity(x) + F.conv2d(whole, self.affinity.weight)  # N×s²×h×w
-        z = (y @ a.sigmoid().flatten(2)).unflatten(2, x.shape[2:])
-        return F.relu(self.out(z) + x)
+        # out(y·a) = (W y)·a + b: the last convolution on s² regions in place of every position
+        y = F.conv2d(y, self.out.weight).flatten(2)
+        z = a.sigmoid().flatten(2).transpose(1, 2) @ y.transpose(1, 2)  # N×hw×c: channels last
+        z = z.transpose(1, 2).unflatten(2, x.shape[2:])
+        return F.relu(z + self.out.bias[:, None, None] + x)
 
 
 class MCPNet(nn.Module):
@@ -47,7 +50,7 @@ class MCPNet(nn.Module):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.indices, channels = four_levels(backbone)
-        c = min(256, channels[0])
+        c = min(256, channels[0] // 2)
         self.reduce = nn.ModuleList(_block(k, c) for k in channels)
         self.context = nn.ModuleList(
             nn.ModuleList(AdaptiveContext(c, s) for s in SCALES) for _ in channels

@@ -1,11 +1,11 @@
-"""pcnn: You, Luo, Jin, Yang, “Robust image sentiment analysis using progressively trained and domain
-transferred deep networks”, AAAI 2015 (Table 9's “PCNN [32]”).
+"""pcnn: You, Luo, Jin, Yang, “Robust image sentiment analysis using progressively trained and
+domain transferred deep networks”, AAAI 2015 (Table 9's “PCNN [32]”).
 
 Known: two convolutions (96 of 11×11 at stride 4, 256 of 5×5), each normalised and pooled, and fully
 connected layers of 512, 512 and 24 (Plutchik's) before the classes, on 227 px. Trained on half a
 million weakly labelled Flickr pictures; then each is dropped with probability
-max(0, 2 − exp|p₊ − p₋|), which is 1 at a tie and 0 from a difference of ln 2 on, and the training goes
-on with the others (progressive); then fine-tuned on the target (transfer).
+max(0, 2 − exp|p₊ − p₋|), which is 1 at a tie and 0 from a difference of ln 2 on, and the training
+goes on with the others (progressive); then fine-tuned on the target (transfer).
 Not to be had: the Flickr pictures. **The weak set here is FI's training part or, without FI, the
 other small set**, whose labels are much better than Flickr's: the filter has little to do.
 Chosen: the filter once, after half of the epochs of a training that starts from nothing; dropout
@@ -44,7 +44,7 @@ class PCNN(nn.Module):
 
 
 def kept(p_positive: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Which pictures stay, a bool each, by their probability of "positive"; all where none would."""
+    """Which pictures stay, a bool each, by their probability of "positive"; all if none would."""
     drop = np.maximum(0, 2 - np.exp(np.abs(2 * p_positive - 1)))
     stay = rng.random(len(drop)) >= drop
     return stay if stay.any() else ~stay

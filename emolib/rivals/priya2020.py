@@ -1,10 +1,10 @@
 """priya2020: Priya, Udayan, “Affective emotion classification using feature vector of image based
-on visual concepts”, Int. J. Electrical Engineering & Education, 2020 (Table 1's “Priya et al. [18]”;
-no number in the paper, nor an evaluation on its sets).
+on visual concepts”, Int. J. Electrical Engineering & Education, 2020 (Table 1's “Priya et al.
+[18]”; no number in the paper, nor an evaluation on its sets).
 
-Known, from the abstract and Table 1: high-level features of a CNN and low-level ones of the picture,
-combined with the same weight. The descriptors are not named; a companion paper has a dominant
-colour, an edge and a texture descriptor (MPEG-7). CNN, lengths and fusion are not known; no code.
+Known, from the abstract and Table 1: high-level features of a CNN and low-level ones of the
+picture, combined with the same weight. The descriptors are not named; a companion paper has a
+dominant colour, an edge and a texture descriptor (MPEG-7). CNN, lengths, fusion unknown; no code.
 Chosen: ResNet-101's pooled features; a colour histogram (4×4×4 RGB) and MPEG-7's edge histogram
 (4×4 blocks × 5 kinds of edges, threshold 11 of 255), square-rooted, of the very view the CNN sees;
 a classifier on each (256 hidden units on the low-level side); their logits' mean.

@@ -1,16 +1,17 @@
-"""rao2016: Rao, Xu, Liu, Wang, Burnett, “Multi-scale blocks based image emotion classification using
-multiple instance learning”, ICIP 2016 (Table 9's “Rao et al. [34]”).
+"""rao2016: Rao, Xu, Liu, Wang, Burnett, “Multi-scale blocks based image emotion classification
+using multiple instance learning”, ICIP 2016 (Table 9's “Rao et al. [34]”).
 
 Known: blocks of a picture at several scales by pyramid and SLIC segmentation; each a bag of visual
 words over SIFT descriptors, then its topics by pLSA; a multiple-instance classifier that gives the
 picture its label from its blocks. Scales, vocabulary, topics and solver are not known; no code.
-Chosen: pyramid of 1 + 4 + 16 blocks, SLIC superpixels of a quarter and an eighth of the side (OpenCV);
-dense upright SIFT of 16 and 32 px (halved below 128 px) every 8 (4) px, RootSIFT; 200 words by k-means,
-50 topics by NMF with the Kullback–Leibler divergence, which maximises pLSA's likelihood (Ding et al.
-2008); mi-SVM (Andrews et al. 2003): every block of a negative picture is negative, of a positive one
-those that the last round called positive, at least one; at most five rounds of a linear SVM with
-balanced classes; a logistic regression turns the best block's value into a probability.
-A training list of one class predicts that class. Everything is fitted on training pictures alone.
+Chosen: pyramid of 1 + 4 + 16 blocks, SLIC superpixels of a quarter and an eighth of the side
+(OpenCV); dense upright SIFT over 16 and 32 px every 8 px (8, 16 and 4 for pictures under 128 px),
+RootSIFT; 200 words by k-means, 50 topics by NMF with the Kullback–Leibler divergence, which
+maximises pLSA's likelihood (Ding et al. 2008); mi-SVM (Andrews et al. 2003): every block of a
+negative picture is negative, of a positive one those that the last round called positive, at least
+one; at most five rounds of a linear SVM with balanced classes; a logistic regression turns the best
+block's value into a probability. A training list of one class predicts that class. Everything is
+fitted on training pictures alone.
 """
 
 import warnings

@@ -1,16 +1,17 @@
 """rao2020: Rao, Li, Zhang, Xu, “Multi-level region-based convolutional neural network for image
-emotion classification”, Neurocomputing 333, 2019 (described in §2.1 and Tables 1 and 9 as “Rao et al.
-[10]”; the list of references has MldrNet at that number).
+emotion classification”, Neurocomputing 333, 2019 (described in §2.1 and Tables 1 and 9 as “Rao et
+al. [10]”; the list of references has MldrNet, another system, at that number).
 
 Known, from the abstract and what looks like the authors' first-stage script: feature pyramid on
 ResNet-101 (256 channels), emotional region proposals as in Faster R-CNN, global and local features
 joined, a multi-task loss with label probabilities in place of hard labels. Numbers of regions,
-weights of the tasks, and boxes the proposals were trained with are not known; no code of that part.
-Chosen: torchvision's FPN and RPN. The RPN learns the boxes of `proposals.objects`, because no set but
-EmotionROI has regions; its five best regions are averaged and joined
-with the four levels' global averages. Half the highest level's channels, at most 256; anchors of 4
-strides on strides 8–32. Loss: classification + proposals' two terms, equal weights; label
-probabilities, with two classes, are 0.95 and 0.05. The script's recipe: `profiles.RECIPES`.
+weights of the tasks and boxes that the proposals learn are not known; no code of that part.
+Chosen: torchvision's FPN, with batch norm, and RPN. The RPN learns the five best boxes of
+`proposals.objects`, because no set but EmotionROI has regions; its five best regions are averaged
+and joined with the four levels' global averages. Half the highest level's channels, at most 256;
+anchors of 4 and 8 strides on strides 8–32. Loss: classification + the proposals' two terms, equal
+weights; label probabilities, by the distance on Mikels' wheel in the paper, are 0.95 and 0.05 for
+two classes. The script's recipe: `profiles.RECIPES`.
 """
 
 from collections import OrderedDict
@@ -42,14 +43,16 @@ class Rao2020(nn.Module):
         self.indices, channels = four_levels(backbone)
         c = min(256, channels[0] // 2)
         self.fpn = FeaturePyramidNetwork(channels[::-1], c, norm_layer=nn.BatchNorm2d)
-        sizes, shapes = ((32,), (64,), (128,)), ((0.5, 1.0, 2.0),) * 3
+        sizes, shapes = ((32, 64), (64, 128), (128, 256)), ((0.5, 1.0, 2.0),) * 3
         top = {"training": 8 * REGIONS, "testing": 8 * REGIONS}
         self.rpn = RegionProposalNetwork(
-            AnchorGenerator(sizes, shapes), RPNHead(c, 3),
+            AnchorGenerator(sizes, shapes), RPNHead(c, 6),
             fg_iou_thresh=0.6, bg_iou_thresh=0.3, batch_size_per_image=64, positive_fraction=0.5,
             pre_nms_top_n=top, post_nms_top_n={k: REGIONS for k in top}, nms_thresh=0.7,
         )  # fmt: skip
-        self.pool = MultiScaleRoIAlign(list(WITH_REGIONS), output_size=3, sampling_ratio=2)
+        self.pool = MultiScaleRoIAlign(
+            list(WITH_REGIONS), output_size=3, sampling_ratio=2, canonical_scale=64
+        )  # 64 px at stride 16, as the anchors
         self.local = nn.Sequential(nn.Linear(9 * c, 4 * c), nn.ReLU(), nn.Dropout(0.5))
         self.classifier = nn.Linear(8 * c, num_classes)
 

@@ -1,16 +1,16 @@
 """yao2019: Yao, She, Zhao, Liang, Lai, Yang, “Attention-aware polarity sensitive embedding for
 affective image retrieval”, ICCV 2019 (Table 1's “Yao et al. [17]”; no number in the paper).
 
-Known, from the authors' code (Xingxu1996/AIR_iccv2019): ResNet-50; polarity attention on its level at
-stride 8, emotion attention on that at stride 32: features weighted by their own channel sum, 1×1
-convolution to class maps, their ReLU'd and scaled sum weighted by the pooled softmax as attention;
-both levels to 512×49, cross-level bilinear product, signed root, 512 numbers, unit length. Loss
-½ classification of the emotion maps + ½ emotion-pair loss: a softmax inside the polarity (intra) and
-between the mean likeness to the same and the other polarity (inter), opposite ones weighted by how
-probable each finds the other's polarity. The learning rate is not in the code.
+Known, from the authors' code (Xingxu1996/AIR_iccv2019): ResNet-50; polarity attention on its level
+at stride 8, emotion attention on that at stride 32: features weighted by their own channel sum,
+1×1 convolution to class maps, their ReLU'd and scaled sum weighted by the pooled softmax as
+attention; both levels to 512×49, cross-level bilinear product, signed root, 512 numbers, unit
+length. Loss ½ classification of the emotion maps + ½ emotion-pair loss: a softmax inside the
+polarity (intra) and between the mean likeness to the same and the other polarity (inter), opposite
+ones weighted by how probable each finds the other's polarity. The rate is not in the code.
 Chosen: class maps for the classes that are predicted, so that emotions enter by the pair loss alone
 (off where a set has only polarity); all pairs of a batch in place of two of each emotion; a quarter
-of the highest level's channels, at most 512; 4×4 positions where 7×7 do not fit; attention with its
+of the highest level's channels, at most 512; 4×4 to 7×7 positions; attention with its
 gradient; a linear classifier on the 512 numbers predicts, its cross-entropy is added.
 """
 
