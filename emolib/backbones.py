@@ -61,14 +61,14 @@ def four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
 
 
 def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tensor]:
-    """B1..B4, N×c_i×h_i×w_i float32. Raises ValueError for sides that an HRNet refuses."""
+    """B1..B4, N×c_i×h_i×w_i. Raises ValueError for sides that an HRNet refuses."""
     check_sides(backbone, images)
     features = backbone(images)
     return [_plain(backbone, features[i]) for i in indices]
 
 
 def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
-    """The last map of a `whole` backbone, N×channels(backbone)×h×w float32; of an HRNet its four
+    """The last map of a `whole` backbone, N×channels(backbone)×h×w; of an HRNet its four
     branches, averaged down to stride 32 and joined.
 
     Raises ValueError for a backbone without one, such as a ViT.
@@ -91,7 +91,7 @@ def channels(backbone: nn.Module) -> int:
 
 
 def pooled(backbone: nn.Module, images: Tensor) -> Tensor:
-    """What a `whole` backbone's own classifier would see, N×width(backbone) float32; of an HRNet
+    """What a `whole` backbone's own classifier would see, N×width(backbone); of an HRNet
     `feature_map`'s global average."""
     if _has_branches(backbone):
         return feature_map(backbone, images).mean((2, 3))
@@ -129,10 +129,11 @@ def check_sides(backbone: nn.Module, images: Tensor) -> None:
 
 
 def _plain(backbone: nn.Module, B: Tensor) -> Tensor:
-    """N×c×h×w float32: Swin and its kin put the channels last, autocast leaves 16 bits."""
+    """N×c×h×w, no less than float32: Swin and its kin put the channels last, autocast leaves 16
+    bits."""
     if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:
         B = B.permute(0, 3, 1, 2)
-    return B.float()
+    return B.float() if B.dtype in (torch.bfloat16, torch.float16) else B
 
 
 def _check_name(name: str) -> None:

@@ -197,3 +197,35 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
     axes[0, 0].legend(fontsize=8, loc="lower left")
     figure.suptitle(title)
     return figure
+
+
+def matched(frame: pd.DataFrame, title: str) -> Figure:
+    """Accuracy of each system, the best on top, and its difference to maiafa, with intervals."""
+    rows = frame[frame["metric"] == "accuracy"]
+    sets = list(dict.fromkeys(rows["dataset"]))
+    heights = [rows["dataset"].eq(name).sum() for name in sets]
+    figure, axes = _grid(
+        len(sets), 2, 9, 0.9 + 0.32 * sum(heights) + 0.5 * len(sets), height_ratios=heights
+    )
+    for line, name in zip(axes, sets, strict=True):
+        part = rows[rows["dataset"] == name].sort_values("mean", kind="stable")
+        places = np.arange(len(part))
+        for axis, middle, low, high in zip(
+            line, ("mean", "minus_maiafa"), ("ci_low", "minus_low"), ("ci_high", "minus_high"),
+            strict=True,
+        ):  # fmt: skip
+            spread = np.vstack([part[middle] - part[low], part[high] - part[middle]])
+            axis.errorbar(part[middle], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS,
+                          capsize=3)  # fmt: skip
+            axis.set(ylim=(-0.6, len(part) - 0.4))
+            axis.grid(axis="x", alpha=0.3)
+        line[0].set_yticks(places, part["method"])
+        line[1].set_yticks(places, [""] * len(part))
+        line[1].axvline(0, color="black", lw=1)
+        line[0].set_title(f"{NAMES[name]}: accuracy")
+        line[1].set_title(f"{NAMES[name]}: minus maiafa")
+        line[1].set_ylabel("")
+    axes[-1, 0].set_xlabel("percent, 95% interval over folds")
+    axes[-1, 1].set_xlabel("points, 95% interval over common folds")
+    figure.suptitle(title)
+    return figure

@@ -192,6 +192,29 @@ def _centre(size: int) -> np.ndarray:
     return np.exp(-(axis[:, None] ** 2 + axis[None] ** 2))
 
 
+def cost(table: pd.DataFrame):
+    """What each system of Table 9 costs, for reading; those that have run."""
+    rows = table[(table["metric"] == "accuracy") & (table["runs"] > 0)]
+    frame = rows[["dataset", "method"]].assign(
+        **{
+            "parameters (M)": rows["parameters"] / 1e6,
+            "multiply-adds (M)": rows["macs"] / 1e6,
+            "pictures a second": rows["pictures_per_second"],
+        }
+    )
+    return frame.style.hide(axis="index").format(precision=1, na_rep="", thousands=",")
+
+
+def matched(table: pd.DataFrame):
+    """The matched table for reading, the best accuracy of each set first."""
+    rows = table[table["metric"] == "accuracy"]
+    rows = rows.sort_values(["dataset", "mean"], ascending=[True, False], kind="stable")
+    columns = ["dataset", "method", "mean", "ci_low", "ci_high", "minus_maiafa", "minus_low",
+               "minus_high", "p_value", "runs"]  # fmt: skip
+    digits = {"p_value": "{:.3f}"}
+    return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
+
+
 def show(table: pd.DataFrame):
     """A table of results for reading: percent to two digits, nothing where there is no number."""
     columns = ["dataset", "method", "metric", "mean", "ci_low", "ci_high", "runs", "published"]

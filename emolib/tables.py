@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import plots
-from .files import read_csv, read_json, whole, write_csv, write_text
+from . import matched, pages
+from .files import read_csv, read_json, write_csv
 from .metrics import interval
+from .pages import title
 from .profiles import UNPUBLISHED
 from .run_folder import is_complete
 from .spec import BACKBONES, DATASETS, RunSpec
@@ -21,12 +22,8 @@ COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
     "published", "difference", "run_ids",
 ]  # fmt: skip
-TITLES = {
-    7: "Table 7: what MAI and AFA contribute",
-    8: "Table 8: with and without transfer learning",
-    9: "Table 9: comparison with other methods",
-}
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
+__all__ = ["build", "published", "title"]
 COST = ["parameters", "macs", "pictures_per_second"]  # of a row of Table 9
 
 
@@ -38,10 +35,13 @@ def published(number: int) -> pd.DataFrame:
 
 
 def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
-    """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`.
+    """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`;
+    table9_costs.csv, what the systems of Table 9 cost; and matched (.csv, .md, .png) where systems
+    share maiafa's backbone and training.
 
     study: only this one. specs: only these runs of it; without, all that are complete. Copies the
-    paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table}}.
+    paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table,
+    "costs": …, "matched": …}}.
 
     Raises ValueError where a study holds runs on different data under one set's name, drawn and
     real data together, or one method with different settings; FileNotFoundError where there is
@@ -55,9 +55,17 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
         if runs.empty:
             raise FileNotFoundError(f"{folder}: no complete run to build tables from")
         demo = _check_one_source(folder, runs)
-        tables = {number: _table(number, runs, folder) for number in TITLES}
+        tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
+        ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
+        ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
+        comparison = matched.table(runs, ours, _statistics, folder)
+        if len(comparison):
+            tables["matched"] = comparison
+        tables["costs"] = _costs(tables[9], runs)
         for number, table in tables.items():
-            _write(folder, number, table, demo, runs)
+            write_csv(folder / f"{pages.stem(number)}.csv", table)
+            if number != "costs":
+                pages.write(folder, number, table, demo, runs, tables["costs"])
         built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
     for number in (1, 5, 6, 7, 8, 9):
         write_csv(root / "published" / f"table{number}.csv", published(number))
@@ -148,11 +156,19 @@ def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
                     {"table": number, "dataset": dataset, "method": method, "metric": metric}
                     | _statistics(group, metric)
                     | {"published": value}
-                    | ({name: group[name].median() for name in COST} if number == 9 else {})
                 )
     table = pd.DataFrame(rows)
     table["difference"] = table["mean"] - table["published"]
-    return table[COLUMNS + COST * (number == 9)]
+    return table[COLUMNS]
+
+
+def _costs(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """What each row of Table 9 that has run costs: medians over its runs."""
+    rows = table9[(table9["metric"] == "accuracy") & (table9["runs"] > 0)]
+    by_id = runs.set_index("id")[COST]
+    found = [by_id.loc[ids.split(";")].median().to_dict() for ids in rows["run_ids"]]
+    costs = pd.DataFrame(found, index=rows.index, columns=COST)
+    return pd.concat([rows[["dataset", "method"]], costs, rows["run_ids"]], axis=1)
 
 
 def _methods(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -218,44 +234,3 @@ def _statistics(group: pd.DataFrame, metric: str) -> dict:
         "runs": len(values),
         "run_ids": ";".join(group["id"]),
     }
-
-
-def title(number: int, demo: bool) -> str:
-    stand_in = " — DEMO DATA: drawn pictures stand in for the real sets" if demo else ""
-    return TITLES[number] + stand_in
-
-
-def _write(folder: Path, number: int, table: pd.DataFrame, demo: bool, runs) -> None:
-    write_csv(folder / f"table{number}.csv", table)
-    write_text(folder / f"table{number}.md", to_markdown(number, table, demo, runs))
-    figure = plots.table(table, title(number, demo))
-    with whole(folder / f"table{number}.png") as part:
-        figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
-
-
-def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs: pd.DataFrame) -> str:
-    """The table for people: one line a set and method, ours beside the paper's."""
-    lines = [f"# {title(number, demo)}", ""]
-    if demo:
-        lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
-    metrics = METRICS[number]
-    head = ["data set", "method"] + [
-        text for m in metrics for text in (f"{m} (95% interval)", f"paper's {m}")
-    ]
-    lines += ["| " + " | ".join([*head, "runs"]) + " |", "|" + " --- |" * (len(head) + 1)]
-    for (dataset, method), rows in table.groupby(["dataset", "method"], sort=False):
-        cells = []
-        for row in rows.itertuples():
-            ours = f"{row.mean:.2f} ({row.ci_low:.1f}–{row.ci_high:.1f})" if row.runs else ""
-            cells += [ours, "" if pd.isna(row.published) else f"{row.published:.2f}"]
-        lines.append(f"| {dataset} | {method} | {' | '.join(cells)} | {rows['runs'].iloc[0]} |")
-    lines += ["", "Percent. Several runs: mean and Student's t interval over folds. One run: "
-              "Wilson's interval over its test pictures. Empty: no run."]  # fmt: skip
-    if number == 8:
-        both = runs.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
-        plain = [d for d in both.index if d != "fi" and not both[d]]
-        if plain:
-            lines += ["", f"`normal` is empty on {', '.join(plain)}: these runs have no "
-                      "set-to-set stage, so that `normal` and `without_transfer` are the same "
-                      "spec."]  # fmt: skip
-    return "\n".join(lines) + "\n"

@@ -58,7 +58,9 @@ def test_batches_do_not_depend_on_workers_cache_or_batch_size(data):
         batches.epoch = 2
         pictures = pipeline.Pictures(data, 32, seed=1, cache=cache)
         read = torch.utils.data.DataLoader(pictures, batch_sampler=batches, num_workers=workers)
-        return [torch.cat(part) for part in zip(*read, strict=True)]
+        images, labels, extras = zip(*read, strict=True)
+        assert not any(extras)
+        return torch.cat(images), torch.cat(labels)
 
     images, labels = pixels("packed", 0, 6)
     for others in (pixels("off", 2, 6), pixels("packed", 2, 4), pixels("off", 0, 20)):
@@ -78,7 +80,7 @@ def test_batches_cut_on_the_device_are_the_hosts(tmp_path, own_cache, crop, off)
         batches.epoch = epoch
         host = list(pipeline.loader(pictures, batches))
         device = list(on_device.OnDevice(pictures, batches, pictures.pack.pixels))
-        for (images, labels), (others, other_labels) in zip(host, device, strict=True):
+        for (images, labels, _), (others, other_labels, _) in zip(host, device, strict=True):
             assert images.dtype == others.dtype == torch.uint8
             assert (images.int() - others.int()).abs().max() <= off * (epoch >= 0)
             assert torch.equal(labels, other_labels)

@@ -311,7 +311,11 @@ def test_networks_without_D_say_so():
     ({"backbone": "resnet10t", "readings": emolib.Readings(levels="increased")}, "HRNet"),
     ({"backbone": "resnet10t", "head": "fast"}, "'folded' or 'reference'"),
     ({"name": "maiafb"}, "unknown model 'maiafb'"),
-    ({"name": "wscnet"}, "not built yet"),
+    ({"name": "wscnet", "backbone": "no_such_net"}, "unknown backbone 'no_such_net'"),
+    ({"name": "mcpnet", "backbone": "vit_tiny_patch16_224"}, "strides.*none at"),
+    ({"name": "wscnet", "width": 5}, "wscnet.*'width'"),
+    ({"name": "pcnn", "backbone": "resnet10t"}, "'pcnn' has no backbone"),
+    ({"name": "frozen_probe", "backbone": "resnet10t", "num_classes": 3}, "num_classes=3"),
 ])  # fmt: skip
 def test_wrong_models_are_named(options, message):
     with pytest.raises(ValueError, match=message):

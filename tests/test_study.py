@@ -13,7 +13,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
-from emolib import demo, plots, runs, summaries
+from emolib import demo, plots, runs, spec, summaries
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {
@@ -39,9 +39,17 @@ def test_the_paper_profile_is_table_6(root, tmp_path):
 def test_a_study_holds_every_run_of_the_tables(root, tmp_path):
     experiment = study(root, tmp_path)
     runs = [*experiment.ablations(), *experiment.without_transfer(), *experiment.rivals()]
-    assert len(runs) == len({r.id for r in runs}) == 55
+    assert len(runs) == len({r.id for r in runs}) == 54 + 5 + 2 * (4 + 8)
     fi = [r for r in runs if r.dataset == "fi" and r.model == "maiafa"]
-    assert {r.predecessor() for r in runs if r.stages} == set(fi)
+    assert {r.predecessor() for r in runs if r.stages and r.model == "maiafa"} == set(fi)
+    rivals = {(r.dataset, r.model) for r in runs if r.model != "maiafa"}
+    paper = emolib.tables.published(9)[["dataset", "method"]].itertuples(index=False, name=None)
+    assert {pair for pair in paper if pair[1] != "maiafa"} <= rivals
+    clip = {("emotionroi", "clip_probe"), ("emotionroi", "clip_finetune")}
+    assert not clip & rivals
+    (tmp_path / f"{spec.CLIP}.safetensors").touch()
+    with_clip = study(root, tmp_path, weights=str(tmp_path)).rivals()
+    assert {(r.dataset, r.model) for r in with_clip} == rivals | clip
 
 
 def test_overrides_act_on_the_own_runs_and_fi_dot_on_the_pretraining(root, tmp_path):
@@ -102,6 +110,7 @@ def test_notebooks_are_stripped_short_and_have_the_parameters(file):
     values = {}
     exec(cell.source, values)
     own = {"leakage_free": False, "networks": ""} if "03" in file.stem else {}
+    own |= {"systems": "", "comparisons": ""} if "05" in file.stem else {}
     assert {k: v for k, v in values.items() if k != "__builtins__"} == PARAMETERS | own
 
 

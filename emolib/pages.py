@@ -1,0 +1,151 @@
+"""The tables for people: Markdown and figures beside each CSV."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from . import plots
+from .files import whole, write_text
+from .spec import CLIP, FITTED, RunSpec
+
+TITLES = {
+    7: "Table 7: what MAI and AFA contribute",
+    8: "Table 8: with and without transfer learning",
+    9: "Table 9: comparison with other methods",
+    "matched": "Matched: every system with the same backbone, pictures, folds and budget",
+}
+HOW = (
+    "Percent. Several runs: mean and Student's t interval over folds. One run: Wilson's interval "
+    "over its test pictures."
+)
+
+
+def title(number: int | str, demo: bool) -> str:
+    stand_in = " — DEMO DATA: drawn pictures stand in for the real sets" if demo else ""
+    return TITLES[number] + stand_in
+
+
+def stem(number: int | str) -> str:
+    """A table's file name without its suffix."""
+    return {"matched": "matched", "costs": "table9_costs"}.get(number, f"table{number}")
+
+
+def write(folder: Path, number: int | str, table: pd.DataFrame, demo: bool, runs, costs) -> None:
+    """`table7.md`, `table7.png` and so on, `matched.md`, `matched.png`, into the study's folder."""
+    if number == "matched":
+        text, figure = _matched(table, demo), plots.matched(table, title(number, demo))
+    else:
+        text, figure = (
+            to_markdown(number, table, demo, runs),
+            plots.table(table, title(number, demo)),
+        )
+    write_text(folder / f"{stem(number)}.md", text)
+    with whole(folder / f"{stem(number)}.png") as part:
+        figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
+
+
+def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs, costs) -> str:
+    """One line a set and method, ours beside the paper's."""
+    lines = [f"# {title(number, demo)}", ""]
+    if demo:
+        lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
+    head = ["data set", "method"]
+    for metric in dict.fromkeys(table["metric"]):
+        head += [f"{metric} (95% interval)", f"paper's {metric}"]
+    specs = dict(zip(runs["id"], runs["spec"], strict=True))
+    costs = costs.set_index(["dataset", "method"])
+    head += ["runs"] + ["trained", *_COST] * (number == 9)
+    lines += _row(head) + _row(["---"] * len(head))
+    for (dataset, method), rows in table.groupby(["dataset", "method"], sort=False):
+        cells = [dataset, method]
+        for _, row in rows.iterrows():
+            paper = row["published"]
+            cells += [_number(row), "" if pd.isna(paper) else f"{paper:.2f}"]
+        first = rows.iloc[0]
+        cells.append(str(first["runs"]))
+        if number == 9:
+            ids = first["run_ids"].split(";") if first["runs"] else []
+            there = [_trained(specs[ids[0]]), *_cost(costs.loc[(dataset, method)])] if ids else []
+            cells += there or [""] * (1 + len(_COST))
+        lines += _row(cells)
+    lines += ["", HOW + " Empty: no run."]
+    if number == 8:
+        lines += _same_spec(runs)
+    if number == 9:
+        lines += ["", _COST_NOTE]
+        without = [m for m in ("clip_probe", "clip_finetune") if m in set(table["method"])]
+        without = [m for m in without if not table.loc[table["method"] == m, "runs"].any()]
+        if without:
+            lines += ["", f"{' and '.join(f'`{m}`' for m in without)}: empty, because CLIP's tower "
+                      f"is not there; put `{CLIP}.safetensors` into the folder that `weights` "
+                      "names."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+_COST = ("parameters", "MACs", "pictures a second")
+_COST_NOTE = (
+    "Trained: backbone; epochs on this set, and before it. Parameters and multiply-adds a picture "
+    "(torch's count) in millions; pictures a second of the run's own test, decoding included; on "
+    "a CPU for each thread, by the process's own clock. Each system's model card is the docstring "
+    "of its file in `emolib/rivals/`."
+)
+
+
+def _trained(spec: RunSpec) -> str:
+    backbone = spec.backbone or "no backbone"
+    if spec.model in FITTED and not spec.stages:
+        return f"{backbone}; fitted"
+    stages, chain = [], spec
+    while chain.stages:
+        chain = chain.predecessor()
+        stages.append(f"{chain.epochs} on {chain.dataset}")
+    own = "fitted" if spec.model in FITTED else f"{spec.epochs} epochs"
+    return f"{backbone}; {own}" + (f" after {', '.join(stages)}" if stages else "")
+
+
+def _cost(row) -> list[str]:
+    cells = [f"{row[name] / 1e6:,.1f}" if row[name] > 0 else "" for name in ("parameters", "macs")]
+    speed = row["pictures_per_second"]
+    return [*cells, f"{speed:.0f}" if speed > 0 else ""]
+
+
+def _same_spec(runs: pd.DataFrame) -> list[str]:
+    both = runs.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
+    plain = [d for d in both.index if d != "fi" and not both[d]]
+    if not plain:
+        return []
+    return ["", f"`normal` is empty on {', '.join(plain)}: these runs have no set-to-set stage, "
+            "so that `normal` and `without_transfer` are the same spec."]  # fmt: skip
+
+
+def _matched(table: pd.DataFrame, demo: bool) -> str:
+    """One line a set and method, the best accuracy first."""
+    head = ["data set", "method", "accuracy (95% interval)", "minus maiafa (95% interval)",
+            "p (McNemar)", "recall", "runs", *_COST]  # fmt: skip
+    lines = [f"# {title('matched', demo)}", "", *_row(head), *_row(["---"] * len(head))]
+    for dataset, rows in table.groupby("dataset", sort=False):
+        recall = rows[rows["metric"] == "recall"].set_index("method")["mean"]
+        accuracy = rows[rows["metric"] == "accuracy"]
+        for _, row in accuracy.sort_values("mean", ascending=False, kind="stable").iterrows():
+            difference = p = ""
+            if row["method"] != "maiafa" and pd.notna(row["minus_maiafa"]):
+                difference = f"{row['minus_maiafa']:+.2f}"
+                if pd.notna(row["minus_low"]):
+                    difference += f" ({row['minus_low']:+.1f} to {row['minus_high']:+.1f})"
+                p = f"{row['p_value']:.3f}"
+            lines += _row([dataset, row["method"], _number(row), difference, p,
+                           f"{recall[row['method']]:.2f}", str(row["runs"]),
+                           *_cost(row)])  # fmt: skip
+    lines += ["", HOW + " Minus maiafa: over the folds that both have, Student's t; p: McNemar's "
+              "exact test on their pooled test pictures, not corrected for the number of systems "
+              "compared. Folds share training pictures, so that intervals are somewhat too narrow.",
+              "", _COST_NOTE]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _number(row) -> str:
+    return f"{row['mean']:.2f} ({row['ci_low']:.1f}–{row['ci_high']:.1f})" if row["runs"] else ""
+
+
+def _row(cells) -> list[str]:
+    return ["| " + " | ".join(cells) + " |"]
