@@ -35,10 +35,8 @@ def write(folder: Path, number: int | str, table: pd.DataFrame, demo: bool, runs
     if number == "matched":
         text, figure = _matched(table, demo), plots.matched(table, title(number, demo))
     else:
-        text, figure = (
-            to_markdown(number, table, demo, runs),
-            plots.table(table, title(number, demo)),
-        )
+        text = to_markdown(number, table, demo, runs, costs)
+        figure = plots.table(table, title(number, demo))
     write_text(folder / f"{stem(number)}.md", text)
     with whole(folder / f"{stem(number)}.png") as part:
         figure.savefig(part, format="png", dpi=120, bbox_inches="tight")

@@ -24,7 +24,7 @@ from . import cache
 from .files import whole
 from .pictures import shrink
 
-VERSION = 1  # of what the finders below give
+VERSION = 2  # of what the finders below give
 COUNT = 20  # boxes a picture, at most: the m of affective regions' code
 SIDE = 96  # px; short side at which boxes are looked for
 MOST = 100  # boxes before the choice
@@ -42,7 +42,8 @@ def objects(image: np.ndarray) -> np.ndarray:
     h, w = image.shape[:2]
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (3, 3), 0)
     dx, dy = cv2.Sobel(grey, cv2.CV_16S, 1, 0), cv2.Sobel(grey, cv2.CV_16S, 0, 1)
-    strength = cv2.magnitude(dx.astype(np.float32), dy.astype(np.float32))
+    # not cv2.magnitude, whose last bits follow from where the arrays lie in memory
+    strength = np.hypot(dx, dy, dtype=np.float32)
     strong = max(float(np.quantile(strength, 0.8)), 1.0)
     edges = np.where(cv2.Canny(dx, dy, strong / 2, strong) > 0, strength, 0) / strength.max(
         initial=1
@@ -114,7 +115,19 @@ FINDERS = {"objects": objects, "salient": salient}
 def find(finder: str, image: Tensor) -> Tensor:
     """A finder's boxes of an image h×w×3 uint8 (a tensor), looked for at SIDE px."""
     small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
-    return torch.from_numpy(FINDERS[finder](np.ascontiguousarray(small.numpy())))
+    with _one_thread():
+        return torch.from_numpy(FINDERS[finder](np.ascontiguousarray(small.numpy())))
+
+
+@contextlib.contextmanager
+def _one_thread():
+    """OpenCV's threads add up in any order, and a last bit decides between two boxes."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def of_set(finder: str, pictures) -> Tensor:
@@ -134,8 +147,7 @@ def of_set(finder: str, pictures) -> Tensor:
 
 
 def _all(finder: str, pictures) -> Tensor:
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+    with _one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         found = pool.map(lambda i: find(finder, pictures.image(i)), range(len(pictures)))
         return torch.stack(list(found))
 

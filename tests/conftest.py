@@ -1,9 +1,11 @@
 import os
 import tempfile
 
-import pytest
-import torch
-from trees import make_fi, make_roi, make_twitter
+os.environ["HF_HUB_OFFLINE"] = "1"  # read at import; no test waits for a download
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from trees import make_fi, make_roi, make_twitter  # noqa: E402
 
 # Tiny networks: threads cost more than they give, and results stay the same on any machine.
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ module, which learns how regions of several scales belong together; cross-layer 
 fusion. Scales, channels, the fusions' form, picture size and rates are not known; no code found.
 Chosen: the adaptive context module of APCNet (He et al. 2019; mmsegmentation's apc_head), whose
 line it is in, at scales 1, 2, 3, 6, with half of the highest level's channels, at most 256;
-cross-layer fusion as in a feature pyramid, each level plus the one above it up-sampled;
+cross-layer fusion top-down, each level's mean with what came from above, up-sampled;
 multi-layer fusion as the concatenation of the four global averages; dropout 0.5; one linear layer.
 """
 
@@ -29,18 +29,19 @@ class AdaptiveContext(nn.Module):
         self.regions = nn.Conv2d(channels, channels, 1)
         self.whole = nn.Conv2d(channels, channels, 1)
         self.affinity = nn.Conv2d(channels, scale**2, 1)
-        self.out = nn.Conv2d(channels, channels, 1)
+        self.out = nn.Conv2d(channels, channels, 1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)  # a sum over s² regions grows with their number
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.regions(F.adaptive_avg_pool2d(x, self.scale))  # N×c×s×s
         whole = self.whole(x.mean((2, 3), keepdim=True))
         # the affinity is linear in x + whole: its two parts, apart, need no second large map
         a = self.affinity(x) + F.conv2d(whole, self.affinity.weight)  # N×s²×h×w
-        # out(y·a) = (W y)·a + b: the last convolution on s² regions in place of every position
-        y = F.conv2d(y, self.out.weight).flatten(2)
+        # out(y·a) = (W y)·a: the last convolution on s² regions in place of every position
+        y = self.out(y).flatten(2)
         z = a.sigmoid().flatten(2).transpose(1, 2) @ y.transpose(1, 2)  # N×hw×c: channels last
         z = z.transpose(1, 2).unflatten(2, x.shape[2:])
-        return F.relu(z + self.out.bias[:, None, None] + x)
+        return F.relu(self.norm(z) + x)
 
 
 class MCPNet(nn.Module):
@@ -64,7 +65,7 @@ class MCPNet(nn.Module):
         for b, reduce, context, join in zip(B, self.reduce, self.context, self.join, strict=True):
             x = reduce(b)
             x = join(torch.cat([x, *(scale(x) for scale in context)], 1))
-            above = x if above is None else x + up(above, x)  # cross-layer fusion
+            above = x if above is None else (x + up(above, x)) / 2  # cross-layer fusion
             pooled.append(above.mean((2, 3)))
         return self.classifier(torch.cat(pooled, 1))
 

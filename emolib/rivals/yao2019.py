@@ -38,7 +38,8 @@ class Attention(nn.Module):
         logits = maps.mean((2, 3))
         shown = maps.relu()
         low, high = shown.amin((2, 3), keepdim=True), shown.amax((2, 3), keepdim=True)
-        shown = (shown - low) / (high - low).clamp(min=1e-6)
+        # a map that is alike everywhere, as one of 1×1 is, shows everything
+        shown = torch.where(high > low, (shown - low) / (high - low).clamp(min=1e-6), 1.0)
         return x * (logits.softmax(1)[:, :, None, None] * shown).sum(1, keepdim=True), logits
 
 
