@@ -19,7 +19,17 @@ COLUMNS = [
     "minus_maiafa", "minus_low", "minus_high", "p_value", "parameters", "macs",
     "pictures_per_second", "run_ids",
 ]  # fmt: skip
-SYSTEM = {"model", "mai", "afa", "readings", "width", "dropout", "fold", "seed"}  # may differ
+SYSTEM = {
+    "model",
+    "mai",
+    "afa",
+    "readings",
+    "width",
+    "dropout",
+    "detector",
+    "fold",
+    "seed",
+}  # may differ
 
 
 def same_protocol(spec: RunSpec, ours: RunSpec) -> bool:

@@ -26,6 +26,7 @@ class Predictor:
     spec: RunSpec
     model: torch.nn.Module
     device: torch.device
+    weights: str = ""  # the folder with the weights of the run's detector, if it had one
 
     @torch.inference_mode()
     def predict(self, paths, batch_size: int = 32) -> pd.DataFrame:
@@ -70,13 +71,14 @@ class Predictor:
         box = centre_box(*shape, size)
         extras = {}
         if hasattr(self.model, "finder"):
-            found = proposals.find(self.model.finder, image)
+            found = proposals.find(self.model.finder, image, self.spec.detector, self.weights)
             extras["boxes"] = proposals.in_view(found, shape, box, size)
         return cut(image, box, size), extras
 
 
-def load(run_folder, device: str = "auto") -> Predictor:
-    """The predictor of a complete run. Raises FileNotFoundError where the folder holds none."""
+def load(run_folder, device: str = "auto", weights="") -> Predictor:
+    """The predictor of a complete run. weights: the folder with its detector's weights, for a
+    system whose boxes come from one. Raises FileNotFoundError where the folder holds no run."""
     folder = Path(run_folder)
     for name in ("spec.json", "model.safetensors"):
         if not (folder / name).exists():
@@ -88,7 +90,8 @@ def load(run_folder, device: str = "auto") -> Predictor:
     device = pick_device(device)
     # its weights come from the file below, so the start they were trained from is not needed
     model = build(spec, before=folder / "model.safetensors")
-    return Predictor(spec, model.to(device, memory_format=torch.channels_last).eval(), device)
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    return Predictor(spec, model, device, str(weights))
 
 
 def _frame(paths, p: np.ndarray) -> pd.DataFrame:

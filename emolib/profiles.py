@@ -49,33 +49,6 @@ VARIANTS = {
     "without_afa": {"afa": False},
     "without_both": {"mai": False, "afa": False},
 }
-# Table 9's rows on each set, and those systems that the paper has no number for.
-PUBLISHED = {
-    "fi": ("rao2016", "resnet101", "ar", "rao2020", "mcpnet"),
-    "twitter1": ("pcnn", "ar", "wu2019", "mcpnet"),
-    "emotionroi": ("pcnn", "ar", "wu2019", "mcpnet"),
-}
-UNPUBLISHED = (
-    "wscnet", "yao2019", "priya2020", "frozen_probe", "clip_probe", "clip_finetune",
-)  # fmt: skip
-COMPARED = tuple(dict.fromkeys([*(m for row in PUBLISHED.values() for m in row), *UNPUBLISHED]))
-COMPARISONS = ("published", "matched")
-OWN_TOWER = ("clip_probe", "clip_finetune")  # a backbone of their own, in no matched table
-# What is known of how a system was trained by its authors; the model cards say where from.
-RECIPES = {
-    "ar": {"epochs": 35, "lr": 1e-4, "lr_step": 7, "head_lr": 10.0, "weight_decay": 5e-4},
-    "wscnet": {
-        "image_size": 448, "crop": "resized", "epochs": 25, "batch_size": 10, "lr": 1e-4,
-        "lr_step": 7, "weight_decay": 0.0,
-    },
-    "rao2020": {  # its first stage's; the step of the rate had no effect there
-        "crop": "resized", "epochs": 150, "batch_size": 16, "lr": 1e-4, "lr_step": 150,
-        "head_lr": 10.0, "optimizer": "adam", "weight_decay": 1e-4,
-    },
-    "clip_finetune": {
-        "epochs": 25, "lr": 1e-6, "head_lr": 1000.0, "optimizer": "adamw", "weight_decay": 1e-5,
-    },
-}  # fmt: skip
 
 
 def with_changes(settings: dict, changes: dict) -> dict:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
-from . import cache
+from . import cache, detector
 from .files import whole
 from .pictures import shrink
 
@@ -110,10 +110,16 @@ def _rows(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 FINDERS = {"objects": objects, "salient": salient}
+OPENCV = "opencv"
 
 
-def find(finder: str, image: Tensor) -> Tensor:
-    """A finder's boxes of an image h×w×3 uint8 (a tensor), looked for at SIDE px."""
+def find(finder: str, image: Tensor, by: str = OPENCV, weights: str = "") -> Tensor:
+    """A finder's boxes of an image h×w×3 uint8 (a tensor), by OpenCV, which looks for them at SIDE
+    px, or by a detector of torchvision's (`detector`), whose weights are in the folder `weights`.
+    """
+    if by != OPENCV:
+        model = detector.load(by, str(weights))
+        return torch.from_numpy(_rows(*detector.detect(model, image, finder == "salient")))
     small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
     with _one_thread():
         return torch.from_numpy(FINDERS[finder](np.ascontiguousarray(small.numpy())))
@@ -130,9 +136,11 @@ def _one_thread():
         cv2.setNumThreads(before)
 
 
-def of_set(finder: str, pictures) -> Tensor:
+def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor:
     """n×COUNT×5: the boxes of all of `pictures` (a `pipeline.Pictures`), found once."""
     made_by = [finder, VERSION, cv2.__version__, version("scikit-learn"), version("torchvision")]
+    if by != OPENCV:
+        made_by += [detector.identity(by, weights), pictures.image_size]
     digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
     name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{finder}-{digest}.boxes"
     file = cache.folder() / name
@@ -141,12 +149,16 @@ def of_set(finder: str, pictures) -> Tensor:
         with filelock.FileLock(f"{file}.lock"):
             if not file.exists():
                 with whole(file) as part:
-                    save_file({"boxes": _all(finder, pictures)}, part)
+                    save_file({"boxes": _all(finder, pictures, by, weights)}, part)
             return load_file(file)["boxes"]
-    return _all(finder, pictures)  # no folder to keep them in
+    return _all(finder, pictures, by, weights)  # no folder to keep them in
 
 
-def _all(finder: str, pictures) -> Tensor:
+def _all(finder: str, pictures, by: str, weights: str) -> Tensor:
+    if by != OPENCV:  # torch's own threads
+        return torch.stack(
+            [find(finder, pictures.image(i), by, weights) for i in range(len(pictures))]
+        )
     with _one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         found = pool.map(lambda i: find(finder, pictures.image(i)), range(len(pictures)))
         return torch.stack(list(found))

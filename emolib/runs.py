@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
-from . import audit, compiling, devices, models, run_folder, training
+from . import audit, compiling, detector, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
 from .files import sha256, write_json
 from .manifest import manifest
 from .parallel import Ranks
 from .pipeline import decode_all, derived_seed
+from .proposals import OPENCV
 from .rivals import SYSTEMS
 from .run_folder import RunResult, is_complete
 from .spec import FITTED, RunSpec
@@ -84,7 +85,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
     if is_complete(places.folder(spec)):
         return
     split(spec, data, places)
-    if spec.model in FITTED or training.of_spec(spec, data).pack is None:
+    if spec.model in FITTED or training.of_spec(spec, data, places.weights).pack is None:
         decode_all(data)  # else packing has decoded every picture
     if spec.stages:
         _prepare(spec.predecessor(), places, needed_by=spec)
@@ -192,7 +193,7 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
             state = run_folder.load_checkpoint(folder, spec, identity)
-            pictures = training.of_spec(spec, data)
+            pictures = training.of_spec(spec, data, places.weights)
             keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
             history = training.train(
                 model, spec, pictures, training_part, validation if len(validation) else None,
@@ -256,7 +257,9 @@ def weights_file(spec: RunSpec, weights: str) -> str:
 
 def weights_hash(spec: RunSpec, weights: str) -> str:
     """What the chain starts from: "scratch", a local file's hash, or "timm:" and the model name."""
-    if spec.init.endswith("scratch"):
-        return "scratch"
-    file = weights_file(spec, weights)
-    return f"sha256:{sha256(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
+    file = "" if spec.init.endswith("scratch") else weights_file(spec, weights)
+    found = f"sha256:{sha256(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
+    found = "scratch" if spec.init.endswith("scratch") else found
+    if spec.detector != OPENCV:
+        found += f"; {detector.identity(spec.detector, weights)}"
+    return found

@@ -18,6 +18,7 @@ BACKBONES = {
     "priya2020": "resnet101", "mcpnet": "resnet101", "frozen_probe": "hrnet_w48",
     "clip_probe": CLIP, "clip_finetune": CLIP,
 }  # fmt: skip
+WITH_BOXES = ("ar", "wu2019", "rao2020")  # systems that look at boxes
 FITTED = ("rao2016", "frozen_probe", "clip_probe")  # without gradients: nothing of Table 6 applies
 TRAINING = (
     "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer",
@@ -87,6 +88,9 @@ class RunSpec:
     afa: bool = True
     readings: Readings = field(default_factory=Readings)
     width: int = 512  # channels of C1..C4 (4 × 512 = §3.4's 2048)
+    detector: typing.Literal[
+        "opencv", "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn_v2"
+    ] = "opencv"  # who finds the boxes that some rivals look at
     image_size: int = 224  # px; not stated in the paper
     crop: typing.Literal["random", "resized"] = "random"
     cache: typing.Literal["packed", "off"] = "packed"  # decoded once, or anew in each epoch
@@ -124,7 +128,9 @@ class RunSpec:
             what = "is its own backbone" if own else "has no backbone"
             raise ValueError(f"backbone={self.backbone!r}: model {self.model!r} {what}")
         put("backbone", self.backbone or own)
-        if self.model != "maiafa":
+        if self.model == "maiafa":
+            put("detector", "opencv")
+        else:
             self._forget_what_does_not_apply(put)
         if self.dataset != "twitter1":  # nothing to choose: equal runs have equal names
             put("agree", 3)
@@ -151,6 +157,8 @@ class RunSpec:
         names = ("mai", "afa", "readings", "width", "dropout")
         if self.model in FITTED:
             names += TRAINING
+        if self.model not in WITH_BOXES:
+            names += ("detector",)
         for f in fields(self):
             if f.name in names:
                 put(f.name, Readings() if f.name == "readings" else f.default)

@@ -7,20 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import audit, demo, plan, runs, sweep, tables
+from . import audit, compared, demo, plan, runs, sweep, tables
 from .datasets import Dataset, held, open_dataset
 from .files import write_csv
 from .manifest import manifest
 from .profiles import (
-    COMPARED,
-    COMPARISONS,
     LABELLING,
-    OWN_TOWER,
     PROFILES,
     PROTOCOL,
-    PUBLISHED,
-    RECIPES,
-    UNPUBLISHED,
     VARIANTS,
     make_spec,
     parse_overrides,
@@ -220,55 +214,13 @@ class Study:
         return [replace(s, init=s.init.rpartition(":")[2], pretrain=()) for s in small]
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
-        """The runs of Table 9's other systems and of the matched table.
-
-        systems: comma-separated names of `create_model`, trained on every set of the study; "":
-        the profile's. comparisons: "published" (each on its own backbone), "matched" (all on the
-        study's, and that backbone alone), or both with a comma; "": the profile's. Raises
-        ValueError for another.
-        """
-        chosen = tuple(s.strip() for s in systems.split(",") if s.strip())
-        kinds = tuple(c.strip() for c in comparisons.split(",") if c.strip())
-        for kind in kinds:
-            if kind not in COMPARISONS:
-                raise ValueError(
-                    f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
-                )
-        most, specs = PROFILES[self.profile]["rival_folds"], []
-        for dataset in self.datasets:
-            folds = range(len(self.open(dataset).folds()))[:most]
-            for kind in kinds or PROFILES[self.profile]["comparisons"]:
-                own = None if kind == "published" else ""
-                for model in chosen or self._compared(dataset, kind):
-                    specs += [self.spec(dataset, f, model=model, backbone=own) for f in folds]
-        return list(dict.fromkeys(specs))
+        """The runs of Table 9's other systems and of the matched table (`compared.rivals`)."""
+        return compared.rivals(self, systems, comparisons)
 
     def recipes(self, systems: str = "") -> tuple["Study", list[RunSpec]]:
         """The systems whose authors' settings are known, with those, from ImageNet weights: a
         study of its own, <study>/recipes, with a Table 9 of its own, and its runs."""
-        chosen = [s.strip() for s in systems.split(",") if s.strip()] or list(RECIPES)
-        for name in chosen:
-            if name not in RECIPES:
-                raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(RECIPES)}")
-        specs = [
-            self.spec(d, fold, model=name, backbone=None, **RECIPES[name], init="imagenet")
-            for d in self.datasets
-            for name in chosen
-            for fold in range(len(self.open(d).folds()))
-        ]
-        return replace(self, name=f"{self.name}/recipes"), specs
-
-    def _compared(self, dataset: str, comparison: str) -> list[str]:
-        """The systems that stand beside maiafa in one table on one set."""
-        matched = comparison == "matched"
-        if PROFILES[self.profile]["everywhere"]:
-            names = [self.backbone, *COMPARED] if matched else list(COMPARED)
-            return [n for n in names if not (matched and n in (*OWN_TOWER, "resnet101"))]
-        names = [*PUBLISHED.get(dataset, ()), *(UNPUBLISHED if dataset == "emotionroi" else ())]
-        return [n for n in names if n not in OWN_TOWER or self._has_weights(BACKBONES[n])]
-
-    def _has_weights(self, backbone: str) -> bool:
-        return (Path(self.weights or "?") / f"{backbone}.safetensors").is_file()
+        return replace(self, name=f"{self.name}/recipes"), compared.recipes(self, systems)
 
     def ablations(self) -> list[RunSpec]:
         """Table 7's runs."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 
 from . import matched, pages
+from .compared import UNPUBLISHED
 from .files import read_csv, read_json, write_csv
 from .metrics import interval
 from .pages import title
-from .profiles import UNPUBLISHED
 from .run_folder import is_complete
 from .spec import BACKBONES, DATASETS, RunSpec
 

@@ -122,11 +122,14 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
     return compiling.quickest(model, images, one_step, ahead, (spec.step, device))
 
 
-def of_spec(spec: RunSpec, data) -> Pictures:
-    """The pictures as the spec's system sees them."""
+def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
+    """The pictures as the spec's system sees them; weights: the folder with a detector's."""
     system = SYSTEMS.get(spec.model)
     finder, emotions = getattr(system, "finder", ""), getattr(system, "uses_emotions", False)
-    return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache, finder, emotions)
+    return Pictures(
+        data, spec.image_size, spec.crop, spec.seed, spec.cache, finder, spec.detector, weights,
+        emotions,
+    )  # fmt: skip
 
 
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:

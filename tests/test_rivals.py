@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
@@ -15,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 import emolib
 from emolib import models, pipeline, proposals, runs, spec, training
+from emolib.files import read_json
 from emolib.rivals import SYSTEMS, affective_regions, mcpnet, pcnn, priya2020, rao2016, yao2019
 
 TRAINED = [name for name, system in SYSTEMS.items() if not hasattr(system, "fit")]
@@ -360,3 +362,43 @@ def test_sizes_are_the_known_ones():
     probe = emolib.create_model("frozen_probe", "resnet18", image_size=224)
     assert models.size(probe, 224)["parameters"] == 11_689_512 - 513 * 1000 + 513
     assert models.size(emolib.create_model("rao2016"), 224)["macs"] is None
+
+
+def test_a_detector_comes_from_its_file_or_is_an_error(root, tmp_path, monkeypatch):
+    name = "fasterrcnn_mobilenet_v3_large_320_fpn"
+
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    small = {k: v for k, v in PROTOCOL.items() if k != "epochs"}
+    one = emolib.RunSpec(
+        "own", model="wu2019", backbone="resnet10t", epochs=1, detector=name, **small
+    )
+    where = dict(data_root=root, results_root=tmp_path / "r")
+    with pytest.raises(RuntimeError, match=f"{name}.*put that file into the folder"):
+        emolib.run(one, **where)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / f"{name}.pth").write_bytes(b"no weights")
+    with pytest.raises(ValueError, match=f"{name}.pth: not torchvision's weights"):
+        emolib.run(one, weights=folder, **where)
+    (folder / f"{name}.pth").unlink()
+    torch.manual_seed(0)
+    net = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    save_file(net.state_dict(), folder / f"{name}.safetensors")
+    result = emolib.run(one, weights=folder, **where)
+    assert name in read_json(result.folder / "environment.json")["weights"]
+    data = emolib.open_dataset("own", root)
+    test = [data.root / path for path in result.predictions["path"]]
+    again = emolib.load(result.folder, weights=folder).predict(test)
+    assert np.allclose(again["p_positive"], result.predictions["p_positive"], atol=1e-5)
+    boxes = proposals.find("objects", pipeline.shrunk(data.paths[0], 64), name, str(folder))
+    with torch.no_grad():
+        found = net.eval()([pipeline.shrunk(data.paths[0], 64).permute(2, 0, 1).float() / 255])[0]
+    count = int((boxes[:, 4] > 0).sum())
+    assert count == min(len(found["scores"]), proposals.COUNT)
+    sides = torch.tensor([71.0, 64, 71, 64])
+    assert torch.allclose(boxes[:count, :4] * sides, found["boxes"][:count], atol=0.1)
+    assert emolib.RunSpec("own", detector=name, init="scratch").detector == "opencv"

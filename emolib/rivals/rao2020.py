@@ -11,7 +11,7 @@ Chosen: torchvision's FPN, with batch norm, and RPN. The RPN learns the five bes
 and joined with the four levels' global averages. Half the highest level's channels, at most 256;
 anchors of 4 and 8 strides on strides 8–32. Loss: classification + the proposals' two terms, equal
 weights; label probabilities, by the distance on Mikels' wheel in the paper, are 0.95 and 0.05 for
-two classes. The script's recipe: `profiles.RECIPES`.
+two classes. The script's recipe: `compared.RECIPES`.
 """
 
 from collections import OrderedDict
