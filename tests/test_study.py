@@ -256,3 +256,71 @@ def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(r
     (row,) = table[(table["method"] == "maiafa") & (table["runs"] > 0)
                    & (table["metric"] == "accuracy")].itertuples()  # fmt: skip
     assert set(row.run_ids.split(";")) == {r.spec.id for r in papers}
+
+
+def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, tmp_path):
+    experiment = study(root, tmp_path, profile="paper", datasets="twitter1,emotionroi",
+                       overrides="init=imagenet,emotionroi.epochs=7")  # fmt: skip
+    runs = experiment.rivals()
+    backbones = {}
+    for one in runs:
+        assert one.image_size == 224 and one.id.startswith(f"{one.dataset}-{one.model}")
+        backbones.setdefault(one.model, set()).add(one.backbone)
+    assert backbones["wscnet"] == {"resnet101", "hrnet_w48"}
+    assert backbones["ar"] == {"vgg16", "hrnet_w48"}
+    assert backbones["rao2016"] == backbones["pcnn"] == {None}
+    assert backbones["clip_probe"] == {spec.CLIP}
+    assert backbones["hrnet_w48"] == {"hrnet_w48"}  # the study's backbone alone
+    (weak,) = {r.init for r in runs if r.model == "pcnn" and r.dataset == "twitter1"}
+    assert weak == "emotionroi:scratch"  # without FI the other small set
+    one = next(r for r in runs if r.model == "pcnn" and r.dataset == "twitter1")
+    assert (one.epochs, one.predecessor().epochs) == (90, 7)
+    few = experiment.rivals("wscnet, maiafa", "matched")
+    assert {(r.model, r.backbone) for r in few} == {
+        ("wscnet", "hrnet_w48"),
+        ("maiafa", "hrnet_w48"),
+    }
+    with pytest.raises(ValueError, match="'best' is none of published, matched"):
+        experiment.rivals(comparisons="best")
+
+
+def test_recipes_are_the_authors_settings_in_a_study_of_their_own(root, tmp_path):
+    experiment = study(root, tmp_path, profile="paper", datasets="twitter1")
+    apart, runs = experiment.recipes("wscnet")
+    assert apart.folder == experiment.folder / "recipes" and len(runs) == 5
+    one = runs[0]
+    assert (one.backbone, one.image_size, one.batch_size, one.crop) == (
+        "resnet101",
+        448,
+        10,
+        "resized",
+    )
+    assert (one.lr, one.weight_decay, one.epochs, one.lr_step) == (1e-4, 0, 25, 7)
+    assert one.init == "imagenet" and one.optimizer == "sgd"
+    assert {r.optimizer for r in experiment.recipes("rao2020,clip_finetune")[1]} == {
+        "adam",
+        "adamw",
+    }
+    with pytest.raises(ValueError, match="recipes are known of ar, wscnet"):
+        experiment.recipes("mcpnet")
+
+
+def test_each_optimizer_trains(root, tmp_path):
+    for optimizer in ("adam", "adamw"):
+        one = emolib.RunSpec("twitter1", model="resnet10t", init="scratch", epochs=1, image_size=32,
+                             optimizer=optimizer, batch_size=16)  # fmt: skip
+        emolib.run(one, root, tmp_path)
+
+
+def test_the_notebook_of_tables_trains_the_systems_it_is_given(root, tmp_path):
+    done = papermill(
+        "05", tmp_path / "out.ipynb", tmp_path, data_root=root, results_root=tmp_path / "r",
+        study="s", datasets="twitter1", backbone="resnet10t", systems="maiafa,wscnet",
+        overrides="init=scratch,epochs=1,image_size=32,batch_size=16,width=64",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = pd.read_csv(tmp_path / "r/s/matched.csv")
+    assert table.groupby("method")["runs"].first().to_dict() == {"maiafa": 5, "wscnet": 2}
+    cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
+    figures = [o for c in cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})]
+    assert len(figures) == 4

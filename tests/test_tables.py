@@ -158,3 +158,78 @@ def test_results_hold_the_papers_tables_as_packaged():
     assert row(t9, "fi", "rao2020", "recall")["published"] == 92.85
     assert emolib.tables.published(5).set_index("dataset").loc["fi"].tolist() == [15036, 6158]
     assert len(t9) == 32
+
+
+def rival(model, fold, **changes):
+    return emolib.RunSpec("twitter1", model=model, fold=fold, init="fi:scratch", **BASE | changes)
+
+
+def test_the_matched_table_compares_on_common_folds_with_the_same_training(tmp_path):
+    ours, theirs = (16, 15, 17, 14, 18), (13, 15, 14, 12, 17)
+    for fold in range(5):
+        fabricate(tmp_path / "s", spec(fold=fold), ours[fold])
+        fabricate(tmp_path / "s", rival("wscnet", fold), theirs[fold])
+        fabricate(tmp_path / "s", rival("frozen_probe", fold), 10)
+        fabricate(tmp_path / "s", rival("mcpnet", fold, epochs=2), 20)  # trained for longer
+    for fold in range(2):
+        fabricate(tmp_path / "s", rival("ar", fold), 18)
+    built = emolib.tables.build(tmp_path)["s"]
+    table = built["matched"]
+    assert set(table["method"]) == {"maiafa", "wscnet", "ar", "frozen_probe"}
+    wscnet = row(table, "twitter1", "wscnet")
+    differences = 5 * (np.array(theirs) - np.array(ours))
+    assert wscnet["minus_maiafa"] == pytest.approx(differences.mean())
+    half = 2.776445 * np.std(differences, ddof=1) / math.sqrt(5)
+    assert wscnet["minus_high"] == pytest.approx(differences.mean() + half, abs=1e-4)
+    # `fabricate` gets the first pictures right: maiafa has 9 that wscnet has not, the reverse none
+    assert wscnet["p_value"] == pytest.approx(2 * 0.5**9)
+    ar = row(table, "twitter1", "ar")
+    assert (ar["runs"], ar["minus_maiafa"]) == (2, pytest.approx(90 - 77.5))
+    assert ar["p_value"] == pytest.approx(2 * 0.5**5)
+    assert row(built[9], "twitter1", "mcpnet")["mean"] == 100  # Table 9 takes it all the same
+    ours = row(table, "twitter1", "maiafa")
+    assert ours["mean"] == 80 and math.isnan(ours["minus_maiafa"])
+    saved = pd.read_csv(tmp_path / "s/matched.csv")
+    assert len(saved) == len(table) and (tmp_path / "s/matched.png").stat().st_size > 5000
+    text = (tmp_path / "s/matched.md").read_text(encoding="utf-8").splitlines()
+    order = [line.split(" | ")[1] for line in text if line.startswith("| twitter1")]
+    assert order == ["ar", "maiafa", "wscnet", "frozen_probe"]
+
+
+def test_without_a_trained_rival_in_the_same_training_there_is_no_matched_table(tmp_path):
+    fabricate(tmp_path / "s", spec(), 16)
+    fabricate(tmp_path / "s", rival("frozen_probe", 0), 10)
+    fabricate(tmp_path / "s", rival("wscnet", 0, lr=0.5), 10)
+    assert "matched" not in emolib.tables.build(tmp_path)["s"]
+    assert not (tmp_path / "s/matched.csv").exists()
+
+
+def test_table_9_takes_a_rivals_own_backbone_and_says_what_it_costs(tmp_path):
+    own = {k: v for k, v in BASE.items() if k != "backbone"}
+    fabricate(tmp_path / "s", spec(), 16)
+    matched = fabricate(tmp_path / "s", rival("mcpnet", 0), 12)
+    published = emolib.RunSpec("twitter1", model="mcpnet", init="fi:scratch", **own)
+    folder = fabricate(tmp_path / "s", published, 14)
+    facts = json.loads((folder / "environment.json").read_text())
+    cost = {"parameters": 45_000_000, "macs": 8_000_000_000, "pictures_per_second": 12.5}
+    (folder / "environment.json").write_text(json.dumps(facts | cost))
+    fabricate(tmp_path / "s", published.predecessor(), 3)  # what it starts from: FI's row
+    built = emolib.tables.build(tmp_path)["s"]
+    line = row(built[9], "twitter1", "mcpnet")
+    assert (line["mean"], line["run_ids"]) == (70, published.id)
+    assert row(built[9], "fi", "mcpnet")["mean"] == 15
+    assert row(built["matched"], "twitter1", "mcpnet")["run_ids"] == matched.name
+    costs = pd.read_csv(tmp_path / "s/table9_costs.csv").set_index(["dataset", "method"])
+    assert costs.loc[("twitter1", "mcpnet"), list(cost)].to_dict() == cost
+    text = (tmp_path / "s/table9.md").read_text(encoding="utf-8")
+    assert "| resnet101; 1 epochs after 1 on fi | 45.0 | 8,000.0 | 12 |" in text
+
+
+def test_rows_of_clip_say_why_they_are_empty(tmp_path):
+    roi = emolib.RunSpec("emotionroi", init="fi:scratch", **BASE)
+    fabricate(tmp_path / "s", roi, 16)
+    table = emolib.tables.build(tmp_path)["s"][9]
+    for method in ("wscnet", "yao2019", "priya2020", "frozen_probe", "clip_probe", "clip_finetune"):
+        assert math.isnan(row(table, "emotionroi", method)["mean"])
+    text = (tmp_path / "s/table9.md").read_text(encoding="utf-8")
+    assert "vit_base_patch16_clip_224.openai.safetensors" in text
