@@ -5,9 +5,9 @@ from .datasets import Dataset, open_dataset
 from .demo import make_demo_data
 from .models import create_model
 from .plan import estimate
-from .predict import Predictor, load
+from .predict import Predictor
 from .run_folder import RunResult
-from .runs import run
+from .runs import load, run
 from .spec import Readings, RunSpec
 from .study import Study
 from .sweep import run_all

@@ -95,7 +95,8 @@ def pooled(backbone: nn.Module, images: Tensor) -> Tensor:
     `feature_map`'s global average."""
     if _has_branches(backbone):
         return feature_map(backbone, images).mean((2, 3))
-    return backbone(images).float()
+    found = backbone(images)
+    return found.float() if found.dtype in (torch.bfloat16, torch.float16) else found
 
 
 def width(backbone: nn.Module) -> int:

@@ -38,9 +38,10 @@ def rivals(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
     """The runs of Table 9's other systems and of the matched table in a `study.Study`.
 
     systems: comma-separated names of `create_model`, trained on every set of the study; "": the
-    profile's. comparisons: "published" (each on its own backbone), "matched" (all on the study's,
-    and that backbone alone), or both with a comma; "": the profile's. Raises ValueError for
-    another.
+    profile's, less those whose backbone has no file where `weights` is a folder. comparisons:
+    "published" (each on its own backbone), "matched" (all on the study's, and that backbone
+    alone), or both with a comma; "": the profile's, only "matched" where `weights` is a file.
+    Raises ValueError for another.
     """
     profile, specs = PROFILES[study.profile], []
     kinds = _names(comparisons)
@@ -51,7 +52,7 @@ def rivals(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
             )
     for dataset in study.datasets:
         folds = range(len(study.open(dataset).folds()))[: profile["rival_folds"]]
-        for kind in kinds or profile["comparisons"]:
+        for kind in kinds or _comparisons(study):
             backbone = None if kind == "published" else ""
             for model in _names(systems) or _rows(study, dataset, kind):
                 specs += [study.spec(dataset, f, model=model, backbone=backbone) for f in folds]
@@ -75,15 +76,30 @@ def recipes(study, systems: str = "") -> list[RunSpec]:
 def _rows(study, dataset: str, kind: str) -> list[str]:
     """The profile's systems on one set; in the matched table also the study's backbone alone."""
     matched = kind == "matched"
-    if PROFILES[study.profile]["everywhere"]:
-        names = [study.backbone, *COMPARED] if matched else list(COMPARED)
-        return [n for n in names if not (matched and n in (*OWN_TOWER, "resnet101"))]
-    names = [*PUBLISHED.get(dataset, ()), *(UNPUBLISHED if dataset == "emotionroi" else ())]
-    return [n for n in names if n not in OWN_TOWER or _has_weights(study, BACKBONES[n])]
+    if not PROFILES[study.profile]["everywhere"]:
+        names = [*PUBLISHED.get(dataset, ()), *(UNPUBLISHED if dataset == "emotionroi" else ())]
+        return [n for n in names if n not in OWN_TOWER or _has_weights(study, n)]
+    if matched:
+        names = [study.backbone, *COMPARED]
+        return [n for n in names if n not in (*OWN_TOWER, "resnet101")]
+    if study.weights:
+        return [n for n in COMPARED if _has_weights(study, n)]
+    return list(COMPARED)
 
 
-def _has_weights(study, backbone: str) -> bool:
-    return (Path(study.weights or "?") / f"{backbone}.safetensors").is_file()
+def _comparisons(study) -> tuple[str, ...]:
+    """The profile's; one file of weights is the study's backbone's, so that there is no other."""
+    if study.weights and not Path(study.weights).is_dir():
+        return ("matched",)
+    return PROFILES[study.profile]["comparisons"]
+
+
+def _has_weights(study, model: str) -> bool:
+    """Whether the folder `weights` has the file of a system's own backbone, if it has one."""
+    backbone = BACKBONES.get(model, model)
+    if model == "frozen_probe":
+        backbone = study.backbone
+    return backbone is None or (Path(study.weights or "?") / f"{backbone}.safetensors").is_file()
 
 
 def _names(text: str) -> list[str]:

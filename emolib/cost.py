@@ -15,6 +15,7 @@ from .pipeline import normalise, short_side
 from .proposals import COUNT
 from .runs import build
 from .spec import FITTED, RunSpec
+from .training import TESTED_AT_ONCE
 
 SECONDS = 2.0  # where a batch takes longer, a step of fewer pictures is timed
 CONTEXT = 600e6  # bytes of GPU memory that a process takes before it has any tensor
@@ -73,6 +74,7 @@ def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
             seconds(spec.batch_size, train)  # the memory of a whole batch
+            seconds(TESTED_AT_ONCE, test)
             memory = torch.cuda.max_memory_allocated(device) - before + CONTEXT
         else:
             memory = _kept(spec, model, device)

@@ -5,7 +5,6 @@ import ctypes
 import gc
 import os
 import platform
-import time
 from pathlib import Path
 
 import joblib
@@ -82,14 +81,6 @@ def machine(device: torch.device) -> str:
         models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = models[0].partition(":")[2].strip() if models else cpu
     return f"{cpu}, {torch.get_num_threads()} threads"
-
-
-def clock(device: torch.device):
-    """A function that gives seconds: on a CPU the process's own, by its threads, so that what runs
-    beside it does not count."""
-    if device.type != "cpu":
-        return time.perf_counter
-    return lambda: time.process_time() / torch.get_num_threads()
 
 
 def wait(device: torch.device) -> None:

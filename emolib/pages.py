@@ -83,9 +83,9 @@ def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs, costs) -> st
 _COST = ("parameters", "MACs", "pictures a second")
 _COST_NOTE = (
     "Trained: backbone; epochs on this set, and before it. Parameters and multiply-adds a picture "
-    "(torch's count) in millions; pictures a second of the run's own test, decoding included; on "
-    "a CPU for each thread, by the process's own clock. Each system's model card is the docstring "
-    "of its file in `emolib/rivals/`."
+    "(torch's count) in millions; pictures a second from file to probability, decoding and boxes "
+    "included, on a GPU or on one core of a CPU. Each system's model card is the docstring of its "
+    "file in `emolib/rivals/`."
 )
 
 
@@ -108,7 +108,8 @@ def _cost(row) -> list[str]:
 
 
 def _same_spec(runs: pd.DataFrame) -> list[str]:
-    both = runs.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
+    ours = runs[[s.model == "maiafa" for s in runs["spec"]]]
+    both = ours.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
     plain = [d for d in both.index if d != "fi" and not both[d]]
     if not plain:
         return []

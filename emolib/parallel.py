@@ -1,5 +1,7 @@
 """One training in several processes (torchrun), equal to one process: the same batch of the paper's
-size shared out, its batch norm over the whole of it, each test picture counted once.
+size shared out, its batch norm over the whole of it, each test picture counted once. Three rivals
+are only nearly equal: wu2019's mean over salient pictures, yao2019's pairs and rao2020's sampled
+anchors are taken within each process's share.
 
 Every process runs the same code; the first one alone writes files.
 """

@@ -24,11 +24,11 @@ from . import cache, detector
 from .files import whole
 from .pictures import shrink
 
-VERSION = 2  # of what the finders below give
+VERSION = 3  # of what the finders below give
 COUNT = 20  # boxes a picture, at most: the m of affective regions' code
 SIDE = 96  # px; short side at which boxes are looked for
 MOST = 100  # boxes before the choice
-SMALLEST = 0.125  # of the short side: the code's 28 px of 224
+SMALLEST = 0.125  # of the short side; the code asks for 28 px, whatever the picture's size
 SLIMMEST = 6.0  # ratio of the sides, the code's
 
 
@@ -121,12 +121,12 @@ def find(finder: str, image: Tensor, by: str = OPENCV, weights: str = "") -> Ten
         model = detector.load(by, str(weights))
         return torch.from_numpy(_rows(*detector.detect(model, image, finder == "salient")))
     small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
-    with _one_thread():
+    with one_thread():
         return torch.from_numpy(FINDERS[finder](np.ascontiguousarray(small.numpy())))
 
 
 @contextlib.contextmanager
-def _one_thread():
+def one_thread():
     """OpenCV's threads add up in any order, and a last bit decides between two boxes."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
@@ -138,9 +138,10 @@ def _one_thread():
 
 def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor:
     """n×COUNT×5: the boxes of all of `pictures` (a `pipeline.Pictures`), found once."""
-    made_by = [finder, VERSION, cv2.__version__, version("scikit-learn"), version("torchvision")]
+    made_by = [finder, VERSION, pictures.image_size, cv2.__version__, version("scikit-learn")]
+    made_by += [version("torchvision"), version("pillow")]
     if by != OPENCV:
-        made_by += [detector.identity(by, weights), pictures.image_size]
+        made_by.append(detector.identity(by, weights))
     digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
     name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{finder}-{digest}.boxes"
     file = cache.folder() / name
@@ -159,7 +160,7 @@ def _all(finder: str, pictures, by: str, weights: str) -> Tensor:
         return torch.stack(
             [find(finder, pictures.image(i), by, weights) for i in range(len(pictures))]
         )
-    with _one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
+    with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
         found = pool.map(lambda i: find(finder, pictures.image(i)), range(len(pictures)))
         return torch.stack(list(found))
 

@@ -19,10 +19,11 @@ from threadpoolctl import threadpool_limits
 from . import audit, compiling, detector, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
-from .files import sha256, write_json
+from .files import read_json, sha256, write_json
 from .manifest import manifest
 from .parallel import Ranks
 from .pipeline import decode_all, derived_seed
+from .predict import Predictor, speed
 from .proposals import OPENCV
 from .rivals import SYSTEMS
 from .run_folder import RunResult, is_complete
@@ -186,10 +187,8 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             write_json(folder / "spec.json", spec.to_dict())
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
         started = time.perf_counter()
-        clock = devices.clock(device)
         if spec.model in FITTED:
             history = _fit(model, data, training_part)
-            tested = clock()
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
             state = run_folder.load_checkpoint(folder, spec, identity)
@@ -199,14 +198,14 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
                 model, spec, pictures, training_part, validation if len(validation) else None,
                 device, not before, state, keep if ranks.first else lambda state: None,
             )  # fmt: skip
-            tested = clock()
             p_positive = training.predict(model, pictures, test, device, spec.precision)
-        tested = clock() - tested
+        seconds = time.perf_counter() - started
         if ranks.first:
+            predictor = Predictor(spec, model.eval(), device, places.weights)
             facts = identity | models.size(model, spec.image_size) | {
-                "pictures_per_second": len(test) / tested,
+                "pictures_per_second": speed(predictor, [data.paths[i] for i in test]),
                 "compiled": compiling.was_kept((spec.step, device)),
-                "seconds": time.perf_counter() - started,
+                "seconds": seconds,
             }  # fmt: skip
             run_folder.write(folder, data, test, p_positive, history, model, facts, device)
     ranks.wait()
@@ -246,6 +245,24 @@ def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch
     if before:
         getattr(model, "start_from", model.load_state_dict)(load_file(before))
     return model
+
+
+def load(run_folder, device: str = "auto", weights="") -> Predictor:
+    """The predictor of a complete run. weights: the folder with its detector's weights, for a
+    system whose boxes come from one. Raises FileNotFoundError where the folder holds no run."""
+    folder = Path(run_folder)
+    for name in ("spec.json", "model.safetensors"):
+        if not (folder / name).exists():
+            raise FileNotFoundError(
+                f"{folder} has no {name}: not a complete run folder, or one whose weights were "
+                "not kept; run its spec again"
+            )
+    spec = RunSpec.from_dict(read_json(folder / "spec.json"))
+    device = pick_device(device)
+    # its weights come from the file below, so the start they were trained from is not needed
+    model = build(spec, before=folder / "model.safetensors")
+    model = model.to(device, memory_format=torch.channels_last).eval()
+    return Predictor(spec, model, device, str(weights))
 
 
 def weights_file(spec: RunSpec, weights: str) -> str:

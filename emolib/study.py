@@ -188,6 +188,10 @@ class Study:
         before, pretrain = spec, {}
         for stage in spec.stages:
             target = with_changes(self._profile(stage, model), self._of(stage))
+            if model == "pcnn" and stage in SMALL:  # its weak set: trained as the set itself is
+                mine = {k: v for k, v in own.items() if k in PROTOCOL}
+                target = with_changes(with_changes(self._profile(stage, model), mine),
+                                      self._of(stage))  # fmt: skip
             target |= {k: own[k] for k in LABELLING if k in own} | {"init": "scratch"}
             target = make_spec(stage, 0, target)
             inherited = before.predecessor()
@@ -290,7 +294,9 @@ class Study:
     def _backbone_of(self, model: str, chosen: str | None) -> str | None:
         """A system's backbone: its own, or the study's where it takes another."""
         own = BACKBONES.get(model, model)
-        if model == "maiafa" or (chosen == "" and own not in (None, model, CLIP)):
+        if model in ("maiafa", "frozen_probe"):
+            return self.backbone
+        if chosen == "" and own not in (None, model, CLIP):
             return self.backbone
         return chosen or None
 
@@ -309,6 +315,8 @@ class Study:
         stages = init.split(":")
         if dataset in stages:
             stages = stages[stages.index(dataset) + 1 :] or ["imagenet"]
+        if BACKBONES.get(model) == CLIP:  # its tower is not there to be trained from scratch
+            stages = [*stages[:-1], "imagenet"]
         if model == "pcnn" and dataset in SMALL and not set(stages) & set(DATASETS):
             stages = [d for d in SMALL if d != dataset and d in held(self.data_root)] + stages
         return ":".join(stages)

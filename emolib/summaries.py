@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from .metrics import region_auc
 from .pipeline import centre
 from .plan import total_seconds
-from .predict import load
-from .runs import build
+from .runs import build, load
 from .spec import Readings, RunSpec
 from .tables import published
 

@@ -6,6 +6,7 @@ exists. Studies are never mixed, and a study with two contents of one set is ref
 
 import importlib.resources
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -58,7 +59,7 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
         tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
         ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
         ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
-        comparison = matched.table(runs, ours, _statistics, folder)
+        comparison = matched.table(runs, ours, partial(_one_row, folder), _statistics, folder)
         if len(comparison):
             tables["matched"] = comparison
         tables["costs"] = _costs(tables[9], runs)
@@ -179,8 +180,8 @@ def _methods(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     papers = ~runs["spec"].map(lambda s: s.grouped)  # leakage-free folds are another question
     runs = runs[papers] if papers.any() else runs
     network = runs["spec"].map(lambda s: s.model == "maiafa")
-    transfer = runs["spec"].map(lambda s: bool(s.stages))
-    own = runs[transfer] if transfer.any() else runs
+    transfer = network & runs["spec"].map(lambda s: bool(s.stages))
+    own = runs[transfer if transfer.any() else network]
     if number == 8:
         normal = runs[network & (runs["method"] == "normal")]
         return {
@@ -188,10 +189,7 @@ def _methods(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
             "without_transfer": normal[normal["spec"].map(lambda s: not s.stages)],
         }
     if number == 7:
-        return {
-            m: g
-            for m, g in own[own["method"] != own["spec"].map(lambda s: s.model)].groupby("method")
-        }
+        return dict(list(own.groupby("method")))
     groups = {m: _one_kind(g) for m, g in runs[~network].groupby("method")}
     normal = own[own["method"] == "normal"]
     return groups | ({"maiafa": normal} if len(normal) else {})
@@ -204,6 +202,13 @@ def _one_kind(group: pd.DataFrame) -> pd.DataFrame:
     group = group[own] if own.any() else group
     transfer = group["spec"].map(lambda s: bool(s.stages))
     return group[transfer] if transfer.any() else group
+
+
+def _one_row(folder: Path, group: pd.DataFrame) -> pd.DataFrame:
+    """A method's runs that are one row, with one setting, each fold and seed once."""
+    group = _one_kind(group)
+    _check_one_setting(folder, group)
+    return group
 
 
 def _check_one_setting(folder: Path, group: pd.DataFrame) -> None:

@@ -19,6 +19,8 @@ from .pipeline import Batches, Pictures, derived_seed, loader, normalise
 from .rivals import SYSTEMS, pcnn
 from .spec import RunSpec
 
+TESTED_AT_ONCE = 64
+
 
 def train(
     model: nn.Module,
@@ -51,7 +53,7 @@ def train(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        history, best, kept = state["history"], state["best"], state["kept"]
+        history, best, kept = state["history"], state["best"], state.get("kept")
 
     indices = train_indices if kept is None else kept
     batches = Batches(indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
@@ -63,7 +65,7 @@ def train(
         first = next(iter(loader(pictures, all_of_it, device)))[0]
         model.calibrate(normalise(first, model.pretrained_cfg, device))
     network = ranks.wrap(model, device)
-    ahead = len(history) < spec.epochs and not hasattr(model, "takes")  # rivals: as they are
+    ahead = len(history) < spec.epochs and spec.model not in SYSTEMS  # rivals: as they are
     if ranks.size == 1 and ahead and compiling.wanted(device):
         network = _quickest(model, spec, batches, device, len(history))
     for epoch in range(len(history), spec.epochs):
@@ -210,7 +212,12 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 
 @torch.inference_mode()
 def predict(
-    model, pictures: Pictures, indices, device, precision: str = "float32", batch_size: int = 64
+    model,
+    pictures: Pictures,
+    indices,
+    device,
+    precision: str = "float32",
+    batch_size: int = TESTED_AT_ONCE,
 ) -> np.ndarray:
     """The probability of "positive" for each index, float64, from evaluation's centre crop.
 

@@ -1,5 +1,6 @@
 """The rivals: each system's equations the long way; each is trained, kept and loaded."""
 
+import copy
 import dataclasses
 
 import cv2
@@ -185,7 +186,8 @@ def test_the_pair_loss_is_a_sum_over_pairs():
         alike = [-(s[j].exp() / all_).log() for j in same if emotions[j] == emotions[i]]
         if alike:
             intra.append(sum(alike) / len(alike))
-        a, b = (sum(s[j] for j in group) / len(group) for group in (same, other))
+        cousins = [j for j in same if emotions[j] != emotions[i]]
+        a, b = (sum(s[j] for j in group) / len(group) for group in (cousins, other))
         inter.append(-(a.exp() / (a.exp() + b.exp())).log())
     expected = sum(intra) / len(intra) / 2 + sum(inter) / len(inter) / 2
     assert torch.allclose(yao2019.pair_loss(e, labels, emotions, P), expected)
@@ -226,20 +228,29 @@ def test_pcnns_filter_acts_once_and_a_resumed_run_keeps_it(root, monkeypatch):
     calls, states = [], []
     monkeypatch.setattr(pcnn, "kept", lambda p, rng: calls.append(len(p)) or np.arange(len(p)) < 9)
 
-    def trained(state=None):
+    def trained(state=None, after_epoch=lambda state: None):
         net = runs.build(one)
-        training.train(net, one, training.of_spec(one, data), train, None, torch.device("cpu"),
-                       state=state, after_epoch=lambda s: states.append(s | {"model": {
-                           k: v.clone() for k, v in s["model"].items()}}))  # fmt: skip
-        return net.state_dict()
+        history = training.train(
+            net,
+            one,
+            training.of_spec(one, data),
+            train,
+            None,
+            torch.device("cpu"),
+            state=state,
+            after_epoch=after_epoch,
+        )
+        return net.state_dict(), [row["train_loss"] for row in history]  # fmt: skip
 
-    whole = trained()
+    whole, losses = trained(after_epoch=lambda s: states.append(copy.deepcopy(s)))
     assert calls == [16] and [s["kept"] is None for s in states] == [True, False, False, False]
     assert states[1]["kept"] == train[:9].tolist()
+    for killed_after in (0, 2):  # before and after the filter
+        again, other_losses = trained(states[killed_after])
+        assert other_losses == losses and all(torch.equal(v, again[k]) for k, v in whole.items())
+    assert calls == [16, 16]
     tuned = dataclasses.replace(one, dataset="twitter1", init="emotionroi:scratch")
-    assert tuned.predecessor().model == "pcnn" and tuned.stages  # tuned: no filter
-    assert calls == [16]
-    assert all(v.isfinite().all() for v in whole.values())
+    assert tuned.predecessor().model == "pcnn" and tuned.stages
 
 
 def test_boxes_follow_the_view_of_their_picture():
@@ -286,12 +297,13 @@ def test_one_box_of_each_cluster_is_chosen():
 def test_rao2016_reads_shapes_not_colours_and_knows_one_class():
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[16:48, 16:48] = 200
-    descriptors, members = rao2016.describe(picture)
-    assert descriptors.shape == (512, 128) and members.shape[1] == 512
-    assert (
-        members[:1].all() and (members[1:5].sum(0) == 1).all() and (members[5:21].sum(0) == 1).all()
-    )
-    assert (members[21:].sum(0) == 2).all()  # two segmentations, each covers the picture
+    descriptors, blocks = rao2016.describe(picture)
+    assert descriptors.shape == (512, 128) and blocks.shape == (5, 512)
+    assert [len(set(own)) for own in blocks[:3]] == [1, 4, 16]
+    assert [own.min() for own in blocks[:4]] == [0, 1, 5, 21]
+    assert len(np.unique(blocks)) == blocks.max() + 1  # numbers without gaps
+    corner = blocks[2].reshape(2, 16, 16)[0]  # the grid of 16×16 in blocks of 4×4
+    assert (corner[:4, :4] == corner[0, 0]).all() and corner[0, 4] != corner[0, 0]
     assert np.allclose((descriptors**2).sum(1)[descriptors.any(1)], 1, atol=1e-5)
 
 
@@ -402,3 +414,32 @@ def test_a_detector_comes_from_its_file_or_is_an_error(root, tmp_path, monkeypat
     sides = torch.tensor([71.0, 64, 71, 64])
     assert torch.allclose(boxes[:count, :4] * sides, found["boxes"][:count], atol=0.1)
     assert emolib.RunSpec("own", detector=name, init="scratch").detector == "opencv"
+
+
+def test_the_spec_knows_which_systems_look_at_boxes_and_which_are_fitted():
+    assert set(spec.WITH_BOXES) == {n for n, s in SYSTEMS.items() if hasattr(s, "finder")}
+    assert set(spec.FITTED) == {n for n, s in SYSTEMS.items() if hasattr(s, "fit")}
+    assert set(spec.BACKBONES) == {"maiafa", *SYSTEMS}
+
+
+def test_boxes_are_kept_by_set_and_size_and_the_predictor_finds_the_same(root):
+    data = emolib.open_dataset("own", root)
+    for size in (32, 64):
+        pictures = pipeline.Pictures(data, size, finder="objects")
+        for i in (0, 7):
+            image = pipeline.shrunk(data.paths[i], pipeline.short_side(size))
+            assert torch.equal(pictures.boxes[i], proposals.find("objects", image))
+    again = pipeline.Pictures(data, 64, finder="objects", cache="off")
+    assert torch.equal(again.boxes, pictures.boxes)
+
+
+@pytest.mark.parametrize("name", ["wscnet", "mcpnet", "yao2019", "priya2020", "ar", "wu2019"])
+def test_in_bf16_the_backbone_alone_loses_bits(name):
+    net = make(name).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        exact = net(images)
+        with training.autocast("bf16", images.device):
+            logits = net(images)
+    assert logits.dtype == torch.float32 and not torch.equal(logits, exact)
+    assert torch.allclose(logits, exact, atol=0.15)

@@ -50,6 +50,8 @@ def test_a_study_holds_every_run_of_the_tables(root, tmp_path):
     (tmp_path / f"{spec.CLIP}.safetensors").touch()
     with_clip = study(root, tmp_path, weights=str(tmp_path)).rivals()
     assert {(r.dataset, r.model) for r in with_clip} == rivals | clip
+    assert all(r.init.endswith("imagenet") for r in with_clip if r.model.startswith("clip"))
+    assert "scratch" not in {r.init for r in with_clip if r.model == "clip_finetune"}
 
 
 def test_overrides_act_on_the_own_runs_and_fi_dot_on_the_pretraining(root, tmp_path):
@@ -260,7 +262,7 @@ def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(r
 
 def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, tmp_path):
     experiment = study(root, tmp_path, profile="paper", datasets="twitter1,emotionroi",
-                       overrides="init=imagenet,emotionroi.epochs=7")  # fmt: skip
+                       overrides="init=imagenet,epochs=5,emotionroi.epochs=7")  # fmt: skip
     runs = experiment.rivals()
     backbones = {}
     for one in runs:
@@ -274,7 +276,18 @@ def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, 
     (weak,) = {r.init for r in runs if r.model == "pcnn" and r.dataset == "twitter1"}
     assert weak == "emotionroi:scratch"  # without FI the other small set
     one = next(r for r in runs if r.model == "pcnn" and r.dataset == "twitter1")
-    assert (one.epochs, one.predecessor().epochs) == (90, 7)
+    assert (one.epochs, one.predecessor().epochs) == (5, 7)
+    plain = study(root, tmp_path, profile="paper", datasets="twitter1,emotionroi",
+                  overrides="init=imagenet,epochs=5,image_size=64")  # fmt: skip
+    before = plain.spec("twitter1", model="pcnn").predecessor()
+    assert (before.epochs, before.image_size) == (5, 64)  # the weak set as the set itself
+    assert {r.backbone for r in runs if r.model == "frozen_probe"} == {"hrnet_w48"}
+    file = tmp_path / "hrnet_w48.safetensors"
+    file.touch()
+    one_file = study(root, tmp_path, profile="paper", datasets="twitter1", weights=str(file))
+    assert {r.backbone for r in one_file.rivals()} == {"hrnet_w48", None}
+    folder = study(root, tmp_path, profile="paper", datasets="twitter1", weights=str(tmp_path))
+    assert {r.backbone for r in folder.rivals(comparisons="published")} == {"hrnet_w48", None}
     few = experiment.rivals("wscnet, maiafa", "matched")
     assert {(r.model, r.backbone) for r in few} == {
         ("wscnet", "hrnet_w48"),

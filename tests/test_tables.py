@@ -196,6 +196,34 @@ def test_the_matched_table_compares_on_common_folds_with_the_same_training(tmp_p
     assert order == ["ar", "maiafa", "wscnet", "frozen_probe"]
 
 
+def test_without_fi_a_pcnn_with_a_weak_set_takes_no_row_from_the_others(tmp_path):
+    def plain(model, fold):
+        return emolib.RunSpec("twitter1", model=model, fold=fold, init="imagenet", **BASE)
+
+    own = {k: v for k, v in BASE.items() if k != "backbone"}
+    for fold in range(2):
+        fabricate(tmp_path / "s", plain("maiafa", fold), 16)
+        fabricate(tmp_path / "s", plain("wscnet", fold), 14)
+        weak = emolib.RunSpec("twitter1", model="pcnn", fold=fold, init="emotionroi:scratch", **own)
+        fabricate(tmp_path / "s", weak, 12)
+    fabricate(tmp_path / "s", emolib.RunSpec("twitter1", model="pcnn", init="scratch", **own), 20)
+    built = emolib.tables.build(tmp_path)["s"]
+    assert row(built[7], "twitter1", "normal")["runs"] == 2
+    assert row(built[9], "twitter1", "maiafa")["mean"] == 80
+    pcnn = row(built["matched"], "twitter1", "pcnn")
+    assert (pcnn["runs"], pcnn["mean"], pcnn["minus_maiafa"]) == (2, 60, -20)
+    assert "`normal` is empty on twitter1" in (tmp_path / "s/table8.md").read_text(encoding="utf-8")
+
+
+def test_several_seeds_count_each_test_picture_once(tmp_path):
+    for seed in range(3):
+        fabricate(tmp_path / "s", spec(seed=seed), 16)
+        fabricate(tmp_path / "s", rival("wscnet", 0, seed=seed), 12 + seed)
+    line = row(emolib.tables.build(tmp_path)["s"]["matched"], "twitter1", "wscnet")
+    assert (line["runs"], line["minus_maiafa"]) == (3, -15)
+    assert line["p_value"] == pytest.approx(2 * 0.5**4) and math.isnan(line["minus_low"])
+
+
 def test_without_a_trained_rival_in_the_same_training_there_is_no_matched_table(tmp_path):
     fabricate(tmp_path / "s", spec(), 16)
     fabricate(tmp_path / "s", rival("frozen_probe", 0), 10)

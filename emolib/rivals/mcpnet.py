@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..backbones import four_levels, levels
 from ..resample import up
+from .parts import full_precision
 
 SCALES = (1, 2, 3, 6)
 
@@ -60,8 +61,12 @@ class MCPNet(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(4 * c, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        above, pooled = None, []
         B = levels(self.backbone, self.indices, images)
+        with full_precision(images):
+            return self._head(B)
+
+    def _head(self, B: list[Tensor]) -> Tensor:
+        above, pooled = None, []
         for b, reduce, context, join in zip(B, self.reduce, self.context, self.join, strict=True):
             x = reduce(b)
             x = join(torch.cat([x, *(scale(x) for scale in context)], 1))

@@ -14,6 +14,11 @@ def pixels(images: Tensor, cfg: dict) -> Tensor:
     return (images.detach().float() * std + mean).clamp(0, 1)
 
 
+def full_precision(images: Tensor):
+    """Under autocast the backbone alone runs in 16 bits, as in our own network."""
+    return torch.autocast(images.device.type, enabled=False)
+
+
 def boxes_in(images: Tensor, finder: str, cfg: dict) -> Tensor:
     """N×COUNT×5, px: what `finder` finds in the images themselves."""
     views = (255 * pixels(images, cfg)).round().byte().permute(0, 2, 3, 1).cpu()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import pooled, width
-from .parts import pixels
+from .parts import full_precision, pixels
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
 ROOT2 = 2**0.5
@@ -58,6 +58,8 @@ class Priya2020(nn.Module):
         self.high = nn.Linear(width(backbone), num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        view = pixels(images, self.pretrained_cfg)
-        low = torch.cat([colours(view), edges(view)], 1).sqrt()
-        return (self.high(pooled(self.backbone, images)) + self.low(low)) / 2
+        high = pooled(self.backbone, images)
+        with full_precision(images):
+            view = pixels(images, self.pretrained_cfg)
+            low = torch.cat([colours(view), edges(view)], 1).sqrt()
+            return (self.high(high) + self.low(low)) / 2

@@ -42,8 +42,8 @@ class Probe(nn.Module):
             raise ValueError(f"num_classes={num_classes}: a probe knows two")
         self.pretrained_cfg, self.image_size = backbone.pretrained_cfg, image_size
         self.backbone = backbone.requires_grad_(False).eval()
-        self.register_buffer("weights", torch.zeros(width(backbone), dtype=torch.float64))
-        self.register_buffer("intercept", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("weights", torch.zeros(width(backbone)))
+        self.register_buffer("intercept", torch.zeros(()))
 
     def train(self, mode: bool = True):
         return super().train(False)  # frozen
@@ -58,8 +58,8 @@ class Probe(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits N×2: 0 and the regression's."""
-        z = pooled(self.backbone, images).double() @ self.weights + self.intercept
-        return torch.stack([torch.zeros_like(z), z], 1).float()
+        z = pooled(self.backbone, images) @ self.weights + self.intercept
+        return torch.stack([torch.zeros_like(z), z], 1)
 
     @torch.inference_mode()
     def features(self, paths, batch_size: int = 64) -> np.ndarray:
@@ -68,7 +68,7 @@ class Probe(nn.Module):
         for start in range(0, len(paths), batch_size):
             views = [centre(path, self.image_size) for path in paths[start:][:batch_size]]
             images = normalise(torch.stack(views), self.pretrained_cfg, device)
-            found.append(pooled(self.backbone, images).double().cpu())
+            found.append(pooled(self.backbone, images).cpu().double())
         return torch.cat(found).numpy()
 
     def fit(self, paths, labels) -> "Probe":
@@ -80,6 +80,7 @@ class Probe(nn.Module):
 
     def predict_proba(self, paths) -> np.ndarray:
         """n×2: the probabilities of "negative" and "positive"."""
-        z = self.features(paths) @ self.weights.cpu().numpy() + self.intercept.item()
+        weights = self.weights.cpu().double().numpy()
+        z = self.features(paths) @ weights + self.intercept.item()
         p = 1 / (1 + np.exp(-z))
         return np.stack([1 - p, p], 1)

@@ -28,10 +28,12 @@ from sklearn.svm import LinearSVC
 from torch import nn
 
 from ..pipeline import centre
+from ..proposals import one_thread
 from .probe import fit_logistic
 
 WORDS, TOPICS, ROUNDS = 200, 50, 5
-SAMPLE = 60_000  # descriptors that the words are made of
+SAMPLE, LOOKED_AT = 60_000, 2000  # descriptors and pictures that the words are made of
+CHUNK, AHEAD = 20_000, 64  # blocks and pictures in memory at once
 PYRAMID = (1, 2, 4)
 
 
@@ -43,7 +45,7 @@ class Rao2016(nn.Module):
         self.image_size, self.seed = image_size, seed
         for name, shape in {"words": (WORDS, 128), "topics": (TOPICS, WORDS),
                             "svm": (TOPICS + 1,), "logistic": (2,)}.items():  # fmt: skip
-            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+            self.register_buffer(name, torch.zeros(shape))
 
     def fit(self, paths, labels) -> "Rao2016":
         """labels: 1 positive, 0 negative. Raises ValueError for fewer than WORDS descriptors."""
@@ -51,9 +53,8 @@ class Rao2016(nn.Module):
         if len(set(labels.tolist())) < 2:
             self.logistic[1] = fit_logistic(np.zeros((len(labels), 1)), labels, C=1.0)[1]
             return self
-        pictures = _described(paths, self.image_size)
-        self._put("words", self._vocabulary(pictures))
-        counts, bag = self._blocks(pictures)
+        self._put("words", self._vocabulary(paths))
+        counts, bag = self._blocks(paths)
         self._put("topics", self._plsa(counts))
         mixtures = self._mixtures(counts)
         value = self._mi_svm(mixtures, bag, labels)
@@ -66,36 +67,44 @@ class Rao2016(nn.Module):
         slope, intercept = self.logistic.tolist()
         z = np.full(len(paths), intercept)
         if slope and len(paths):
-            counts, bag = self._blocks(_described(paths, self.image_size))
-            svm = self.svm.numpy()
+            counts, bag = self._blocks(paths)
+            svm = self._get("svm")
             value = self._mixtures(counts) @ svm[:-1] + svm[-1]
             z = z + slope * _best(value, bag, len(paths))
         p = 1 / (1 + np.exp(-z))
         return np.stack([1 - p, p], 1)
 
     def _put(self, name: str, values: np.ndarray) -> None:
-        getattr(self, name).copy_(torch.from_numpy(np.asarray(values, np.float64)))
+        getattr(self, name).copy_(torch.from_numpy(np.asarray(values, np.float32)))
 
-    def _vocabulary(self, pictures) -> np.ndarray:
-        found = np.concatenate([descriptors for descriptors, _ in pictures])
+    def _get(self, name: str) -> np.ndarray:
+        return getattr(self, name).cpu().double().numpy()
+
+    def _vocabulary(self, paths) -> np.ndarray:
+        """Words from some descriptors of each of at most LOOKED_AT pictures."""
+        rng = np.random.default_rng(self.seed)
+        chosen = [paths[i] for i in np.sort(rng.permutation(len(paths))[:LOOKED_AT])]
+        each = -(-SAMPLE // len(chosen))
+        found = np.concatenate(
+            [rng.permutation(d)[:each] for d, _ in _described(chosen, self.image_size)]
+        )
         if len(found) < WORDS:
             raise ValueError(f"rao2016: {len(found)} descriptors do not make {WORDS} words")
-        rng = np.random.default_rng(self.seed)
-        found = found[np.sort(rng.permutation(len(found))[:SAMPLE])]
         words = MiniBatchKMeans(WORDS, n_init=1, batch_size=2048, random_state=self.seed)
         return words.fit(found).cluster_centers_
 
-    def _blocks(self, pictures) -> tuple[np.ndarray, np.ndarray]:
-        """Counts of the words, blocks×WORDS, and each block's picture."""
-        words = self.words.numpy().astype(np.float32)
+    def _blocks(self, paths) -> tuple[np.ndarray, np.ndarray]:
+        """Counts of the words, blocks×WORDS uint16, and each block's picture."""
+        words = self._get("words").astype(np.float32)
         length = (words**2).sum(1)
         counts, bag = [], []
-        for number, (descriptors, members) in enumerate(pictures):
+        for number, (descriptors, blocks) in enumerate(_described(paths, self.image_size)):
             word = (length - 2 * descriptors @ words.T).argmin(1)
-            one_hot = np.zeros((len(word), WORDS), np.float32)
-            one_hot[np.arange(len(word)), word] = 1
-            counts.append(members @ one_hot)
-            bag += [number] * len(members)
+            found = np.zeros((blocks.max() + 1, WORDS), np.uint16)
+            for own in blocks:
+                np.add.at(found, (own, word), 1)
+            counts.append(found)
+            bag += [number] * len(found)
         return np.concatenate(counts), np.array(bag)
 
     def _plsa(self, counts: np.ndarray) -> np.ndarray:
@@ -107,11 +116,12 @@ class Rao2016(nn.Module):
 
     def _mixtures(self, counts: np.ndarray) -> np.ndarray:
         """Each block's share of every topic."""
-        topics = self.topics.numpy()
-        mixtures, _, _ = self._factor(
-            counts.astype(np.float64), H=topics, update_H=False, max_iter=30
-        )
-        return mixtures / mixtures.sum(1, keepdims=True).clip(min=1e-12)
+        topics, found = self._get("topics"), []
+        for start in range(0, len(counts), CHUNK):
+            part = counts[start:][:CHUNK].astype(np.float64)
+            mixtures, _, _ = self._factor(part, H=topics, update_H=False, max_iter=30)
+            found.append(mixtures / mixtures.sum(1, keepdims=True).clip(min=1e-12))
+        return np.concatenate(found)
 
     def _factor(self, counts: np.ndarray, **options):
         with warnings.catch_warnings():
@@ -144,15 +154,17 @@ def _best(value: np.ndarray, bag: np.ndarray, count: int) -> np.ndarray:
     return best
 
 
-def _described(paths, image_size: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Of each picture its descriptors, n×128, and which of them lie in each block, blocks×n."""
-    cv2.setNumThreads(1)
-    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        return list(pool.map(lambda path: describe(centre(path, image_size).numpy()), paths))
+def _described(paths, image_size: int):
+    """Of each picture what `describe` gives, some of them ahead of their time."""
+    with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        for start in range(0, len(paths), AHEAD):
+            part = paths[start:][:AHEAD]
+            yield from pool.map(lambda path: describe(centre(path, image_size).numpy()), part)
 
 
 def describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RootSIFT descriptors n×128 on a grid and the blocks' members, blocks×n float32 0 or 1.
+    """RootSIFT descriptors n×128 float32 on a grid, and in each of five segmentations the number
+    of the block that each lies in, 5×n; numbers go on from one segmentation to the next.
 
     image: S×S×3 uint8 RGB.
     """
@@ -166,12 +178,11 @@ def describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     _, found = cv2.SIFT_create().compute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), points)
     found = np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1e-12))
     row, column = (np.tile(a.astype(int), len(sizes)) for a in (y, x))
-    members = [(row * n // S * n + column * n // S)[None] == np.arange(n * n)[:, None]
-               for n in PYRAMID]  # fmt: skip
+    blocks = [row * n // S * n + column * n // S for n in PYRAMID]
     for side in (S // 4, S // 8):
         lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
         slic = cv2.ximgproc.createSuperpixelSLIC(lab, cv2.ximgproc.SLIC, side)
         slic.iterate(5)
-        own = slic.getLabels()[row, column]
-        members.append(own[None] == np.unique(own)[:, None])
-    return found.astype(np.float32), np.concatenate(members).astype(np.float32)
+        blocks.append(np.unique(slic.getLabels()[row, column], return_inverse=True)[1])
+    first = np.cumsum([0] + [own.max() + 1 for own in blocks[:-1]])
+    return found.astype(np.float32), np.stack(blocks) + first[:, None]

@@ -25,7 +25,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from ..backbones import four_levels, levels
-from .parts import boxes_in
+from .parts import boxes_in, full_precision
 
 REGIONS = 5
 SMOOTHING = 0.1  # 0.95 and 0.05
@@ -58,7 +58,7 @@ class Rao2020(nn.Module):
 
     def forward(self, images: Tensor, boxes: Tensor | None = None, labels: Tensor | None = None):
         B = levels(self.backbone, self.indices, images)[::-1]
-        with torch.autocast(images.device.type, enabled=False):  # boxes need more than 8 bits
+        with full_precision(images):  # boxes need more than 8 bits
             return self._head(B, images, boxes, labels)
 
     def _head(self, B, images, boxes, labels):
@@ -81,7 +81,8 @@ class Rao2020(nn.Module):
         batch = ImageList(images, sizes)
         targets = None
         if learn:
-            best = boxes[:, :REGIONS]
+            best = torch.stack([rows[rows[:, 4].topk(min(REGIONS, len(rows))).indices]
+                                for rows in boxes])  # fmt: skip
             targets = [{"boxes": rows[rows[:, 4] > 0, :4]} for rows in best]
         self.rpn.train(learn)  # torchvision's asks for targets whenever it trains
         found, losses = self.rpn(batch, features, targets)

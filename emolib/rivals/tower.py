@@ -10,6 +10,7 @@ third here). Its text branch, which is built from the label itself, is left out.
 from torch import Tensor, nn
 
 from ..backbones import pooled, width
+from .parts import full_precision
 
 
 class Tower(nn.Module):
@@ -21,4 +22,6 @@ class Tower(nn.Module):
         self.classifier = nn.Linear(width(backbone), num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(pooled(self.backbone, images))
+        features = pooled(self.backbone, images)
+        with full_precision(images):
+            return self.classifier(features)

@@ -10,8 +10,8 @@ random resized crop (`compared.RECIPES`).
 Left behind: the code's own pooling, whose gradient is k times too large and which current torch
 refuses; the mean here has its true gradient.
 Chosen: any backbone by `backbone=`; 4096 is then twice its channels. A fresh detection branch is
-scaled to maps of variance 1 on the first batch, as our own network's reductions are: the raw
-product is quadratic in the features, and from random weights the loss overflows otherwise.
+scaled to maps of variance 1 on the first batch, as our own network's reductions are, whatever the
+start: the raw product is quadratic in the features and can overflow otherwise.
 """
 
 import torch
@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import channels, feature_map, standardise
+from .parts import full_precision
 
 
 class WSCNet(nn.Module):
@@ -34,12 +35,16 @@ class WSCNet(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
-        """Class maps of mean 0 and variance 1 on `images`, for a fresh detection branch."""
+        """The k maps of each class get mean 0 and variance 1 on `images`, in a fresh branch."""
         found = self.detect(feature_map(self.backbone, images))
         standardise(self.detect, found)
 
     def forward(self, images: Tensor, labels: Tensor | None = None):
         features = feature_map(self.backbone, images)
+        with full_precision(images):
+            return self._head(features, labels)
+
+    def _head(self, features: Tensor, labels: Tensor | None):
         class_maps = self.detect(features).unflatten(1, (self.num_classes, self.maps)).mean(2)
         detected = class_maps.mean((2, 3))  # N×classes
         sentiment = (class_maps * detected[:, :, None, None]).mean(1, keepdim=True)  # N×1×h×w

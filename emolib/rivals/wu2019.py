@@ -7,9 +7,9 @@ fused; else the whole alone. No code; detector, threshold, backbone, fusion weig
 are not known.
 Chosen: ResNet-101 twice. The test and the window are `proposals.salient` (spectral residual
 saliency: its largest part must hold half of what is salient, in 2–60% of the picture), which needs
-no file. Fusion is the mean of the two softmaxes. Both are trained at once, ½ CE each, the
-second on pictures with a salient object only; one is at least seen as the whole picture, so
-that a batch without any still has its size.
+no file. Fusion is the mean of the two softmaxes. Both are trained at once, ½ CE each, the second on
+pictures with a salient object only; the others pass through it as a whole, so that its batches keep
+their size, and count in its batch norm but not in its loss.
 """
 
 import torch
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import pooled, width
-from .parts import boxes_in, crops, log_mix
+from .parts import boxes_in, crops, full_precision, log_mix
 
 
 class Wu2019(nn.Module):
@@ -39,9 +39,10 @@ class Wu2019(nn.Module):
             boxes = boxes_in(images, self.finder, self.pretrained_cfg)
         window = boxes[:, :1]
         there = window[:, 0, 4] > 0  # N
-        whole = self.classifiers[0](pooled(self.backbone[0], images))
-        part = crops(images, window, images.shape[-2:])
-        local = self.classifiers[1](pooled(self.backbone[1], part))
+        views = images, crops(images, window, images.shape[-2:])
+        features = [pooled(net, view) for net, view in zip(self.backbone, views, strict=True)]
+        with full_precision(images):
+            whole, local = (c(f) for c, f in zip(self.classifiers, features, strict=True))
         logits = torch.where(there[:, None], log_mix(whole, local, 0.5), whole)
         if labels is None:
             return logits

@@ -6,12 +6,14 @@ at stride 8, emotion attention on that at stride 32: features weighted by their 
 1×1 convolution to class maps, their ReLU'd and scaled sum weighted by the pooled softmax as
 attention; both levels to 512×49, cross-level bilinear product, signed root, 512 numbers, unit
 length. Loss ½ classification of the emotion maps + ½ emotion-pair loss: a softmax inside the
-polarity (intra) and between the mean likeness to the same and the other polarity (inter), opposite
-ones weighted by how probable each finds the other's polarity. The rate is not in the code.
+polarity (intra) and between the mean likeness to other emotions of the same and of the other
+polarity (inter), opposite ones weighted by how probable each finds the other's polarity. The rate
+is not in the code.
 Chosen: class maps for the classes that are predicted, so that emotions enter by the pair loss alone
-(off where a set has only polarity); all pairs of a batch in place of two of each emotion; a quarter
-of the highest level's channels, at most 512; 4×4 to 7×7 positions; attention with its
-gradient; a linear classifier on the 512 numbers predicts, its cross-entropy is added.
+(off where a set has only polarity) and weigh no pair by their own probability; all pairs of a batch
+in place of two of each emotion; no penalty on the embedding's length, which is 1; a quarter of the
+highest level's channels, at most 512; 4×4 to 7×7 positions; attention with its gradient; a linear
+classifier on the 512 numbers predicts, and its cross-entropy is added to the two halves.
 """
 
 import torch
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import four_levels, levels
+from .parts import full_precision
 
 LENGTH = 512  # of the embedding
 
@@ -38,8 +41,9 @@ class Attention(nn.Module):
         logits = maps.mean((2, 3))
         shown = maps.relu()
         low, high = shown.amin((2, 3), keepdim=True), shown.amax((2, 3), keepdim=True)
-        # a map that is alike everywhere, as one of 1×1 is, shows everything
-        shown = torch.where(high > low, (shown - low) / (high - low).clamp(min=1e-6), 1.0)
+        # a positive map that is alike everywhere, as one of 1×1 is, shows everything
+        scaled = (shown - low) / (high - low).clamp(min=1e-6)
+        shown = torch.where((high > low) | (high <= 0), scaled, 1.0)
         return x * (logits.softmax(1)[:, :, None, None] * shown).sum(1, keepdim=True), logits
 
 
@@ -61,6 +65,10 @@ class Yao2019(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None, emotions: Tensor | None = None):
         B = levels(self.backbone, self.indices, images)
+        with full_precision(images):
+            return self._head(B, labels, emotions)
+
+    def _head(self, B, labels, emotions):
         low, polarity = self.polarity(B[2])
         high, maps = self.emotion(B[0])
         size = min(7, max(B[0].shape[-1], 4))
@@ -95,8 +103,9 @@ def pair_loss(unit: Tensor, labels: Tensor, emotions: Tensor, polarity: Tensor) 
     s = torch.where(opposite, s * towards.exp() * towards.T.exp(), s)
     log_p = s - s.masked_fill(~same_polarity, -1e9).logsumexp(1, keepdim=True)
     intra = -_mean(log_p, same_emotion)[same_emotion.any(1)]
-    between = _mean(s, opposite) - _mean(s, same_polarity)
-    inter = F.softplus(between)[opposite.any(1) & same_polarity.any(1)]
+    cousins = same_polarity & ~same_emotion
+    between = _mean(s, opposite) - _mean(s, cousins)
+    inter = F.softplus(between)[opposite.any(1) & cousins.any(1)]
     return 0.5 * (intra.sum() / max(len(intra), 1) + inter.sum() / max(len(inter), 1))
 
 
