@@ -3,20 +3,9 @@
 from pathlib import Path
 
 from .profiles import PROFILES
-from .spec import BACKBONES, RunSpec
+from .spec import RunSpec
+from .systems import BACKBONES, COMPARED, COMPARISONS, OWN_TOWER, PUBLISHED, UNPUBLISHED
 
-# Table 9's rows on each set, and those systems that the paper has no number for.
-PUBLISHED = {
-    "fi": ("rao2016", "resnet101", "ar", "rao2020", "mcpnet"),
-    "twitter1": ("pcnn", "ar", "wu2019", "mcpnet"),
-    "emotionroi": ("pcnn", "ar", "wu2019", "mcpnet"),
-}
-UNPUBLISHED = (
-    "wscnet", "yao2019", "priya2020", "frozen_probe", "clip_probe", "clip_finetune",
-)  # fmt: skip
-COMPARED = tuple(dict.fromkeys([*(m for row in PUBLISHED.values() for m in row), *UNPUBLISHED]))
-COMPARISONS = ("published", "matched")
-OWN_TOWER = ("clip_probe", "clip_finetune")  # a backbone of their own, in no matched table
 # What is known of how a system was trained by its authors; the model cards say where from.
 RECIPES = {
     "ar": {"epochs": 35, "lr": 1e-4, "lr_step": 7, "head_lr": 10.0, "weight_decay": 5e-4},

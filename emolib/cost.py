@@ -14,7 +14,8 @@ from . import devices, training
 from .pipeline import normalise, short_side
 from .proposals import COUNT
 from .runs import build
-from .spec import FITTED, RunSpec
+from .spec import RunSpec
+from .systems import FITTED
 from .training import TESTED_AT_ONCE
 
 SECONDS = 2.0  # where a batch takes longer, a step of fewer pictures is timed

@@ -12,7 +12,8 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from .files import read_csv
-from .spec import FITTED, TRAINING, RunSpec
+from .spec import TRAINING, RunSpec
+from .systems import FITTED
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",

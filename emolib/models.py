@@ -11,7 +11,8 @@ from . import backbones
 from .network import MaiAfa
 from .proposals import COUNT
 from .rivals import SYSTEMS
-from .spec import BACKBONES, Readings
+from .spec import Readings
+from .systems import BACKBONES
 
 
 def create_model(
@@ -24,7 +25,7 @@ def create_model(
 ) -> nn.Module:
     """The network (`"maiafa"`), a rival (`rivals.SYSTEMS`) or any timm model by its own name.
 
-    backbone: a timm model; default the system's own (`spec.BACKBONES`). maiafa, mcpnet, rao2020
+    backbone: a timm model; default the system's own (`systems.BACKBONES`). maiafa, mcpnet, rao2020
     and yao2019 need features at strides 4, 8, 16 and 32; pcnn and rao2016 have no backbone.
     pretrained: start from ImageNet weights, timm's download or the local file `weights`
     (safetensors or torch, timm's names). kwargs: mai, afa, head, readings, width, dropout of

@@ -6,7 +6,8 @@ import pandas as pd
 
 from . import plots
 from .files import whole, write_text
-from .spec import CLIP, FITTED, RunSpec
+from .spec import RunSpec
+from .systems import CLIP, FITTED
 
 TITLES = {
     7: "Table 7: what MAI and AFA contribute",

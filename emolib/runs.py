@@ -27,7 +27,8 @@ from .predict import Predictor, speed
 from .proposals import OPENCV
 from .rivals import SYSTEMS
 from .run_folder import RunResult, is_complete
-from .spec import FITTED, RunSpec
+from .spec import RunSpec
+from .systems import FITTED
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,9 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
         threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // ranks.size))
     devices.keep_freed_memory()
     with threads:
+        state = None
+        if spec.model not in FITTED:
+            state = run_folder.load_checkpoint(folder, spec, identity)
         if ranks.first:
             write_json(folder / "spec.json", spec.to_dict())
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
@@ -191,7 +195,6 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             history = _fit(model, data, training_part)
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
-            state = run_folder.load_checkpoint(folder, spec, identity)
             pictures = training.of_spec(spec, data, places.weights)
             keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
             history = training.train(

@@ -7,19 +7,11 @@ import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 
+from .systems import BACKBONES, FITTED, WITH_BOXES
+
 DATASETS = ("fi", "twitter1", "emotionroi", "own")
 STARTS = ("imagenet", "scratch")
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
-CLIP = "vit_base_patch16_clip_224.openai"
-# Each system's own backbone; None: it has none. A timm model used whole is its own.
-BACKBONES = {
-    "maiafa": "hrnet_w48", "rao2016": None, "pcnn": None, "ar": "vgg16", "wscnet": "resnet101",
-    "wu2019": "resnet101", "yao2019": "resnet50", "rao2020": "resnet101",
-    "priya2020": "resnet101", "mcpnet": "resnet101", "frozen_probe": "hrnet_w48",
-    "clip_probe": CLIP, "clip_finetune": CLIP,
-}  # fmt: skip
-WITH_BOXES = ("ar", "wu2019", "rao2020")  # systems that look at boxes
-FITTED = ("rao2016", "frozen_probe", "clip_probe")  # without gradients: nothing of Table 6 applies
 TRAINING = (
     "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer",
     "weight_decay", "dropout", "freeze_bn", "precision",

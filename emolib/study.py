@@ -21,7 +21,8 @@ from .profiles import (
     with_changes,
 )
 from .run_folder import RunResult
-from .spec import BACKBONES, CLIP, DATASETS, RunSpec, check_init
+from .spec import DATASETS, RunSpec, check_init
+from .systems import BACKBONES, CLIP
 
 SMALL = ("twitter1", "emotionroi")
 DEMO_NOTE = (

@@ -12,12 +12,12 @@ from pathlib import Path
 import pandas as pd
 
 from . import matched, pages
-from .compared import UNPUBLISHED
 from .files import read_csv, read_json, write_csv
 from .metrics import interval
 from .pages import title
 from .run_folder import is_complete
-from .spec import BACKBONES, DATASETS, RunSpec
+from .spec import DATASETS, RunSpec
+from .systems import BACKBONES, UNPUBLISHED
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",

@@ -13,7 +13,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
-from emolib import demo, plots, runs, spec, summaries
+from emolib import demo, plots, runs, summaries, systems
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {
@@ -47,7 +47,7 @@ def test_a_study_holds_every_run_of_the_tables(root, tmp_path):
     assert {pair for pair in paper if pair[1] != "maiafa"} <= rivals
     clip = {("emotionroi", "clip_probe"), ("emotionroi", "clip_finetune")}
     assert not clip & rivals
-    (tmp_path / f"{spec.CLIP}.safetensors").touch()
+    (tmp_path / f"{systems.CLIP}.safetensors").touch()
     with_clip = study(root, tmp_path, weights=str(tmp_path)).rivals()
     assert {(r.dataset, r.model) for r in with_clip} == rivals | clip
     assert all(r.init.endswith("imagenet") for r in with_clip if r.model.startswith("clip"))
@@ -271,7 +271,7 @@ def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, 
     assert backbones["wscnet"] == {"resnet101", "hrnet_w48"}
     assert backbones["ar"] == {"vgg16", "hrnet_w48"}
     assert backbones["rao2016"] == backbones["pcnn"] == {None}
-    assert backbones["clip_probe"] == {spec.CLIP}
+    assert backbones["clip_probe"] == {systems.CLIP}
     assert backbones["hrnet_w48"] == {"hrnet_w48"}  # the study's backbone alone
     (weak,) = {r.init for r in runs if r.model == "pcnn" and r.dataset == "twitter1"}
     assert weak == "emotionroi:scratch"  # without FI the other small set

@@ -3,7 +3,7 @@
 import json
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 FI = ("amusement", "awe", "contentment", "excitement", "anger", "disgust", "fear", "sadness")
 ROI = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
@@ -133,3 +133,21 @@ def make_own(root, *rows, header="path,label,fold,emotion"):
     emotions = ("calm", "angry")
     rows = rows or [f"sub/ü {i}.PNG,{(i + 1) % 2},{i // 2},{emotions[i % 2]}" for i in range(6)]
     write(root / "own/labels.csv", header, *rows, end="\r\n", encoding="utf-8-sig")
+
+
+def make_shapes(root):
+    """own/: twenty pictures of a disc (1) or a cross (0), four of them fold 0's test."""
+    rows, rng = ["path,label,fold"], np.random.default_rng(0)
+    (root / "own").mkdir()
+    for i in range(20):
+        image = Image.new("RGB", (80, 72), tuple(rng.integers(0, 120, 3).tolist()))
+        draw, colour = ImageDraw.Draw(image), tuple(rng.integers(150, 256, 3).tolist())
+        x, y = rng.integers(20, 32, 2).tolist()
+        if i % 2:
+            draw.ellipse((x, y, x + 26, y + 26), fill=colour)
+        else:
+            draw.line((x, y, x + 26, y + 26), fill=colour, width=6)
+            draw.line((x, y + 26, x + 26, y), fill=colour, width=6)
+        image.save(root / f"own/{i}.png")
+        rows.append(f"{i}.png,{i % 2},{int(i >= 4)}")
+    (root / "own/labels.csv").write_text("\n".join(rows) + "\n")
