@@ -69,6 +69,7 @@ test-full: $(VENV)/.ready  ## all tests
 
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
+	$(BIN)/python -m emolib.bench_systems
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)

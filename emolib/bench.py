@@ -203,7 +203,7 @@ def pictures_per_second(count: int = 200, size: int = 224, turns: int = 5) -> pd
                     persistent_workers=workers > 0,
                 )  # fmt: skip
             calls = {
-                name: lambda read=read: [images.shape for images, _ in read]
+                name: lambda read=read: [batch[0].shape for batch in read]
                 for name, read in competitors.items()
             }
             measured = ratios(alternate(calls, turns), to="emolib")

@@ -47,7 +47,7 @@ def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
 
     def seconds(count: int, step) -> float:
         """The quicker of two steps with `count` pictures."""
-        batch = _random(spec, count, model, device)
+        batch = random_batch(spec, count, model, device)
         found = []
         for _ in range(2):
             started = time.perf_counter()
@@ -88,7 +88,7 @@ def _allocated(device: torch.device) -> int:
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
-def _random(spec: RunSpec, count: int, model, device):
+def random_batch(spec: RunSpec, count: int, model, device):
     size = spec.image_size
     images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
     labels = torch.arange(count, device=device) % 2
@@ -120,7 +120,7 @@ def _fitted(spec: RunSpec, model) -> Cost:
 
 def _kept(spec: RunSpec, model, device) -> float:
     """Bytes of a training on a CPU: a batch's tensors kept for backward, four times the weights."""
-    batch = _random(spec, 2, model, device)
+    batch = random_batch(spec, 2, model, device)
     model.train()
     kept = kept_for_backward(model, *batch[:2], spec.precision, batch[2])
     weights = sum(p.nbytes for p in model.parameters())

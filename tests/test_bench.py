@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from emolib import bench, cost
+from emolib import bench, bench_systems, cost, systems
 
 
 def test_competitors_take_turns_and_the_order_moves_on(monkeypatch):
@@ -89,3 +89,12 @@ def test_whole_trainings_are_timed_beside_the_plain_script(root):
     table = bench.trainings(root, backbone="resnet10t", width=128, image_size=32)
     assert table["what"].tolist() == ["one epoch"] * 2 + ["five folds"] * 2
     assert (table["seconds"] > 0).all()
+
+
+def test_every_trained_system_is_timed_against_maiafa():
+    found = bench_systems.systems("resnet10t", 32, 2, torch.device("cpu"), turns=1)
+    trained = set(systems.BACKBONES) - set(systems.FITTED) - {"clip_finetune"} | {"plain"}
+    for kind in ("training", "test"):
+        rows = found[found["kind"] == kind].set_index("system")
+        assert set(rows.index) == trained and rows.loc["maiafa", "ratio"] == 1
+        assert (rows["ms"] > 0).all()
