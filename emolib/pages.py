@@ -71,7 +71,7 @@ def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs, costs) -> st
     if number == 8:
         lines += _same_spec(runs)
     if number == 9:
-        lines += ["", _COST_NOTE]
+        lines += ["", "Trained: backbone; epochs on this set, and before it. " + _COST_NOTE]
         without = [m for m in ("clip_probe", "clip_finetune") if m in set(table["method"])]
         without = [m for m in without if not table.loc[table["method"] == m, "runs"].any()]
         if without:
@@ -81,12 +81,11 @@ def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs, costs) -> st
     return "\n".join(lines) + "\n"
 
 
-_COST = ("parameters", "MACs", "pictures a second")
+_COST = ("parameters (M)", "MACs (M)", "pictures a second")
 _COST_NOTE = (
-    "Trained: backbone; epochs on this set, and before it. Parameters and multiply-adds a picture "
-    "(torch's count) in millions; pictures a second from file to probability, decoding and boxes "
-    "included, on a GPU or on one core of a CPU. Each system's model card is the docstring of its "
-    "file in `emolib/rivals/`."
+    "Parameters and multiply-adds a picture (torch's count) in millions; pictures a second from "
+    "file to probability, decoding and boxes included, on a GPU or on one core of a CPU. Each "
+    "system's model card is the docstring of its file in `emolib/rivals/`."
 )
 
 
@@ -132,13 +131,14 @@ def _matched(table: pd.DataFrame, demo: bool) -> str:
                 difference = f"{row['minus_maiafa']:+.2f}"
                 if pd.notna(row["minus_low"]):
                     difference += f" ({row['minus_low']:+.1f} to {row['minus_high']:+.1f})"
-                p = f"{row['p_value']:.3f}"
+                p = f"{row['p_value']:.3f}" if row["p_value"] >= 0.001 else "< 0.001"
             lines += _row([dataset, row["method"], _number(row), difference, p,
                            f"{recall[row['method']]:.2f}", str(row["runs"]),
                            *_cost(row)])  # fmt: skip
     lines += ["", HOW + " Minus maiafa: over the folds that both have, Student's t; p: McNemar's "
               "exact test on their pooled test pictures, not corrected for the number of systems "
-              "compared. Folds share training pictures, so that intervals are somewhat too narrow.",
+              "compared. Folds share training pictures, so that intervals are somewhat too narrow. "
+              "pcnn and rao2016 have no backbone to match.",
               "", _COST_NOTE]  # fmt: skip
     return "\n".join(lines) + "\n"
 
