@@ -67,7 +67,8 @@ def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs, costs) -> st
             there = [_trained(specs[ids[0]]), *_cost(costs.loc[(dataset, method)])] if ids else []
             cells += there or [""] * (1 + len(_COST))
         lines += _row(cells)
-    lines += ["", HOW + " Empty: no run."]
+    few = " Over two folds an interval means little: it can have no width, or be the whole scale."
+    lines += ["", HOW + " Empty: no run." + few * bool((table["runs"] == 2).any())]
     if number == 8:
         lines += _same_spec(runs)
     if number == 9:
