@@ -194,7 +194,8 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
             axis.grid(axis="x", alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("percent")
-    axes[0, 0].legend(fontsize=8, loc="lower left")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=2)  # over no row
     figure.suptitle(title)
     return figure
 

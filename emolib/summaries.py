@@ -214,6 +214,14 @@ def matched(table: pd.DataFrame):
 
 
 def show(table: pd.DataFrame):
-    """A table of results for reading: percent to two digits, nothing where there is no number."""
-    columns = ["dataset", "method", "metric", "mean", "ci_low", "ci_high", "runs", "published"]
-    return table[columns].style.hide(axis="index").format(precision=2, na_rep="")
+    """A table of results for reading, a line a set and method: percent to two digits, nothing
+    where there is no number."""
+    lines = []
+    for (dataset, method), rows in table.groupby(["dataset", "method"], sort=False):
+        line = {"dataset": dataset, "method": method}
+        for _, row in rows.iterrows():
+            interval = f"{row['ci_low']:.1f}–{row['ci_high']:.1f}" if row["runs"] else ""
+            line |= {row["metric"]: row["mean"], f"95% ({row['metric']})": interval,
+                     f"paper's {row['metric']}": row["published"]}  # fmt: skip
+        lines.append(line | {"runs": rows["runs"].iloc[0]})
+    return pd.DataFrame(lines).style.hide(axis="index").format(precision=2, na_rep="")
