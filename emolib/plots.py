@@ -176,6 +176,7 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
     sets = list(dict.fromkeys(frame["dataset"]))
     metrics = list(dict.fromkeys(frame["metric"]))
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
+    low = 20 if frame[["mean", "published"]].min(axis=None) > 20 else -2
     figure, axes = _grid(
         len(metrics), len(sets), 3.6 * len(sets), 0.8 + (0.9 + 0.32 * most) * len(metrics)
     )
@@ -190,7 +191,9 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
                 label="ours, 95% interval",
             )  # fmt: skip
             axis.set_yticks(places, rows["method"])
-            axis.set(title=f"{NAMES[name]}: {metric}", xlim=(20, 101), ylim=(-0.6, len(rows) - 0.4))
+            axis.set(
+                title=f"{NAMES[name]}: {metric}", xlim=(low, 102), ylim=(-0.6, len(rows) - 0.4)
+            )
             axis.grid(axis="x", alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("percent")
