@@ -62,7 +62,7 @@ def four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
 
 def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tensor]:
     """B1..B4, N×c_i×h_i×w_i. Raises ValueError for sides that an HRNet refuses."""
-    check_sides(backbone, images)
+    _check_sides(backbone, images)
     features = backbone(images)
     return [_plain(backbone, features[i]) for i in indices]
 
@@ -95,8 +95,7 @@ def pooled(backbone: nn.Module, images: Tensor) -> Tensor:
     `feature_map`'s global average."""
     if _has_branches(backbone):
         return feature_map(backbone, images).mean((2, 3))
-    found = backbone(images)
-    return found.float() if found.dtype in (torch.bfloat16, torch.float16) else found
+    return _widened(backbone(images))
 
 
 def width(backbone: nn.Module) -> int:
@@ -120,7 +119,7 @@ def standardise(conv: nn.Conv2d, found: Tensor) -> None:
     conv.bias.copy_((conv.bias - mean) / std)
 
 
-def check_sides(backbone: nn.Module, images: Tensor) -> None:
+def _check_sides(backbone: nn.Module, images: Tensor) -> None:
     H, W = images.shape[-2:]
     if (H % 32 or W % 32) and "hrnet" in backbone.pretrained_cfg.get("architecture", ""):
         raise ValueError(
@@ -134,7 +133,11 @@ def _plain(backbone: nn.Module, B: Tensor) -> Tensor:
     bits."""
     if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:
         B = B.permute(0, 3, 1, 2)
-    return B.float() if B.dtype in (torch.bfloat16, torch.float16) else B
+    return _widened(B)
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
 
 
 def _check_name(name: str) -> None:

@@ -66,7 +66,7 @@ def size(model: nn.Module, image_size: int) -> dict:
     """
     own = model.buffers(recurse=False) if hasattr(model, "fit") else []
     parameters = sum(t.numel() for t in [*model.parameters(), *own])
-    if not any(True for _ in model.parameters()):
+    if not list(model.parameters()):
         return {"parameters": parameters, "macs": None}
     device, extras, training = next(model.parameters()).device, {}, model.training
     if hasattr(model, "finder"):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..backbones import four_levels, levels
 from ..resample import up
-from .parts import full_precision
+from .parts import block, full_precision
 
 SCALES = (1, 2, 3, 6)
 
@@ -53,11 +53,11 @@ class MCPNet(nn.Module):
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.indices, channels = four_levels(backbone)
         c = min(256, channels[0] // 2)
-        self.reduce = nn.ModuleList(_block(k, c) for k in channels)
+        self.reduce = nn.ModuleList(block(k, c) for k in channels)
         self.context = nn.ModuleList(
             nn.ModuleList(AdaptiveContext(c, s) for s in SCALES) for _ in channels
         )
-        self.join = nn.ModuleList(_block((1 + len(SCALES)) * c, c) for _ in channels)
+        self.join = nn.ModuleList(block((1 + len(SCALES)) * c, c) for _ in channels)
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(4 * c, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -73,9 +73,3 @@ class MCPNet(nn.Module):
             above = x if above is None else (x + up(above, x)) / 2  # cross-layer fusion
             pooled.append(above.mean((2, 3)))
         return self.classifier(torch.cat(pooled, 1))
-
-
-def _block(channels: int, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )

@@ -1,7 +1,7 @@
-"""What several rivals need: the pixels behind normalised images, boxes in them, crops of boxes."""
+"""What several rivals need: pixels behind normalised images, boxes in them and their crops."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from .. import proposals
@@ -12,6 +12,13 @@ def pixels(images: Tensor, cfg: dict) -> Tensor:
     mean = torch.tensor(cfg["mean"], device=images.device)[:, None, None]
     std = torch.tensor(cfg["std"], device=images.device)[:, None, None]
     return (images.detach().float() * std + mean).clamp(0, 1)
+
+
+def block(channels: int, width: int) -> nn.Module:
+    """1×1 convolution to `width` channels, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+    )
 
 
 def full_precision(images: Tensor):

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import four_levels, levels
-from .parts import full_precision
+from .parts import block, full_precision
 
 LENGTH = 512  # of the embedding
 
@@ -59,7 +59,7 @@ class Yao2019(nn.Module):
         c = min(512, channels[0] // 4)
         self.polarity = Attention(channels[2], num_classes)  # stride 8
         self.emotion = Attention(channels[0], num_classes)  # stride 32
-        self.low, self.high = _block(channels[2], c), _block(channels[0], c)
+        self.low, self.high = block(channels[2], c), block(channels[0], c)
         self.embed = nn.Linear(c * c, LENGTH)
         self.classifier = nn.Linear(LENGTH, num_classes)
 
@@ -112,9 +112,3 @@ def pair_loss(unit: Tensor, labels: Tensor, emotions: Tensor, polarity: Tensor) 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
     """Of each row, over the places where `where` is true; 0 where there is none."""
     return (values * where).sum(1) / where.sum(1).clamp(min=1)
-
-
-def _block(channels: int, width: int) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )
