@@ -188,11 +188,10 @@ class Study:
         spec = make_spec(dataset, fold, settings)
         before, pretrain = spec, {}
         for stage in spec.stages:
-            target = with_changes(self._profile(stage, model), self._of(stage))
+            target = self._profile(stage, model)
             if model == "pcnn" and stage in SMALL:  # its weak set: trained as the set itself is
-                mine = {k: v for k, v in own.items() if k in PROTOCOL}
-                target = with_changes(with_changes(self._profile(stage, model), mine),
-                                      self._of(stage))  # fmt: skip
+                target = with_changes(target, {k: v for k, v in own.items() if k in PROTOCOL})
+            target = with_changes(target, self._of(stage))
             target |= {k: own[k] for k in LABELLING if k in own} | {"init": "scratch"}
             target = make_spec(stage, 0, target)
             inherited = before.predecessor()
