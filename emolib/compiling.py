@@ -59,7 +59,9 @@ def wanted(device: torch.device) -> bool:
     chosen = os.environ.get("EMOLIB_COMPILE", "auto")
     if chosen not in ("auto", "on", "off"):
         raise ValueError(f"EMOLIB_COMPILE={chosen!r}: one of auto, on, off")
-    return chosen == "on" or (chosen == "auto" and device.type == "cuda")
+    # whether it pays is timed, and may come out otherwise when a run goes on after a kill
+    exact = torch.are_deterministic_algorithms_enabled()
+    return chosen == "on" or (chosen == "auto" and device.type == "cuda" and not exact)
 
 
 def _seconds(call, device: torch.device, calls: int = 5) -> float:

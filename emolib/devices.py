@@ -61,6 +61,21 @@ def threads(count: int):
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def deterministic(wanted: bool):
+    """Inside the block the same computation gives the same bits again on the same machine: torch
+    takes no other algorithms, and RuntimeError of torch's names an operation that has none."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch asks for on GPUs
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(wanted)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and none is read
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
 def keep_freed_memory() -> None:
     """Has glibc keep what was freed instead of giving it back to the system and asking again: each
     step uses the same hundreds of megabytes, and fresh pages cost up to half of a CPU step.

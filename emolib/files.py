@@ -1,29 +1,90 @@
 """Files that are either whole or not there, and the fingerprints that say what is in them."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
+# What the system says when it will not have a file written, and what helps.
+_REFUSED = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on file sizes",
+    errno.EROFS: "take another results folder",
+    errno.EACCES: "make the folder writable",
+    errno.EPERM: "make the folder writable",
+    errno.EIO: "look after the disk",
+}
+
 
 @contextlib.contextmanager
 def whole(path: Path):
-    """A temporary path beside `path`, renamed to it when the block ends without an error."""
+    """A temporary path beside `path`, on the disk and renamed to it when the block ends without an
+    error. A kill, or a crash of the machine, leaves the old file or the new one.
+
+    Raises OSError that names `path` and what helps where the system refuses to write it.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        yield Path(name)
-        os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
-        os.replace(name, path)
+        os.close(handle)
+        with _named(path):
+            yield Path(name)
+            os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
+            _to_disk(name)
+            os.replace(name, path)
+            with contextlib.suppress(OSError):  # some network folders cannot
+                _to_disk(path.parent)
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(name)
+
+
+def _to_disk(path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _named(path: Path):
+    """The system's refusals, which torch and safetensors wrap in words of their own, as OSError."""
+    try:
+        yield
+    except Exception as error:
+        code = _errno(error)
+        if code not in _REFUSED:
+            raise
+        text = f"{os.strerror(code)}; {_REFUSED[code]} and run again (what was finished is kept)"
+        raise OSError(code, text, str(path)) from error
+
+
+def _errno(error: BaseException | None) -> int | None:
+    """The system's error number of an error of writing, or of what it followed from."""
+    while error:
+        if isinstance(error, OSError):
+            return error.errno
+        if said := re.search(r"\(os error (\d+)\)", str(error)):
+            return int(said[1])
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def sweep_up(folder: Path) -> None:
+    """Removes what killed writers left in a folder that nobody else writes to now."""
+    for left in Path(folder).glob(".*"):
+        with contextlib.suppress(OSError):
+            left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

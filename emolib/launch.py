@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from . import devices, progress
+from . import devices, lifeline, progress
 from .files import write_json
 from .run_folder import is_complete
 from .runs import Places, train
@@ -20,8 +20,9 @@ from .spec import RunSpec
 SLURM_MINUTES = 240  # a job's limit where SBATCH_TIMELIMIT says nothing; it goes on in the next
 
 
-def torchrun(spec: RunSpec, places: Places, processes: int) -> None:
-    """Trains one run in several processes (`parallel`), two of them on CPUs unless told."""
+def torchrun(spec: RunSpec, places: Places, processes: int) -> str:
+    """Trains one run in several processes (`parallel`), two of them on CPUs unless told; "" or
+    what went wrong."""
     on_gpus = devices.pick_device(places.device).type == "cuda"
     processes = processes or (torch.cuda.device_count() if on_gpus else 2)
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +37,7 @@ def torchrun(spec: RunSpec, places: Places, processes: int) -> None:
         # a session of its own, so that an interrupt reaches it once, by way of the lines below
         agent = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True,
+            start_new_session=True, env=os.environ | {lifeline.VARIABLE: str(os.getpid())},
         )  # fmt: skip
         try:
             _, said = agent.communicate()
@@ -44,12 +45,11 @@ def torchrun(spec: RunSpec, places: Places, processes: int) -> None:
             agent.terminate()  # it ends the processes that it started
             agent.wait()
             raise
-    if agent.returncode:
-        raise RuntimeError(f"{spec.id}: torchrun ended with {agent.returncode}\n{said[-4000:]}")
+    return f"torchrun ended with {agent.returncode}\n{said[-4000:]}" if agent.returncode else ""
 
 
-def slurm(stage: list[RunSpec], places: Places) -> None:
-    """Submits one job a run and waits for all; RuntimeError names those that failed."""
+def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
+    """Submits one job a run and waits for all; the runs that failed, with what went wrong."""
     try:
         import submitit
     except ImportError as error:
@@ -77,7 +77,7 @@ def slurm(stage: list[RunSpec], places: Places) -> None:
         except submitit.core.utils.FailedJobError as error:
             raise RuntimeError(f"executor='slurm': sbatch refuses the jobs: {error}") from error
         jobs += zip(group, submitted, strict=True)
-    failed = []
+    failed = {}
     for spec, job in progress.bar(jobs, "jobs"):
         while not job.done() and not _trained(spec, places):
             time.sleep(1)
@@ -87,9 +87,8 @@ def slurm(stage: list[RunSpec], places: Places) -> None:
             error = "it ended without an error and without a result"
             time.sleep(1)
         if not _trained(spec, places):
-            failed.append(f"{spec.id} (job {job.job_id}): {error}")
-    if failed:
-        raise RuntimeError(f"{len(failed)} of {len(stage)} jobs failed:\n" + "\n".join(failed))
+            failed[spec] = f"job {job.job_id}: {error}"
+    return failed
 
 
 def _trained(spec: RunSpec, places: Places) -> bool:

@@ -10,6 +10,7 @@ taken from the shrunk picture, without it from the picture itself, as torchvisio
 import functools
 import math
 import os
+import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +34,14 @@ DRAWS = 2 * TRIES + 3  # random numbers a picture and epoch
 def derived_seed(*parts: int) -> int:
     """One 63-bit seed from several numbers, the same on any machine."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def seed_all(*parts: int) -> None:
+    """Python's, NumPy's and torch's generators, all devices', from several numbers."""
+    seed = derived_seed(*parts)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
 
 
 def short_side(image_size: int) -> int:
@@ -203,7 +212,9 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
     """Batches of (N×S×S×3 uint8, N int64, extras), cut on the GPU where the pack fits into its
     memory."""
     device = torch.device(device)
-    if device.type == "cuda" and pictures.pack is not None:
+    # whether it fits depends on the moment, and a GPU's resize has other last bits
+    differs = pictures.crop == "resized" and torch.are_deterministic_algorithms_enabled()
+    if device.type == "cuda" and pictures.pack is not None and not differs:
         pixels = pixels_of(pictures.pack, device)
         if pixels is not None:
             return OnDevice(pictures, batches, pixels)

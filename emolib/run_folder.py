@@ -1,13 +1,15 @@
 """The run folder: what a run leaves behind, and whether it is the run asked for.
 
 A folder is complete exactly when metrics.json is there, which is written last. Every file is
-whole or absent. checkpoint.pt holds an unfinished run's last epoch.
+whole or absent. checkpoint.pt holds an unfinished run's last epoch, failed.txt why it was left.
 """
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +18,16 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
-from .files import read_csv, read_json, whole, write_csv, write_json
+from .files import read_csv, read_json, sha256, whole, write_csv, write_json, write_text
 from .metrics import scores
 from .parallel import Ranks
 from .spec import RunSpec
+
+SEALED = ("spec.json", "history.csv", "predictions.csv", "model.safetensors")
+
+
+class Busy(RuntimeError):
+    """Another process is training this run."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,17 @@ class RunResult:
 
 def read(folder: Path, reused: bool = False) -> RunResult:
     """A complete run from its folder."""
-    spec = RunSpec.from_dict(read_json(folder / "spec.json"))
-    return RunResult(spec, folder, read_json(folder / "metrics.json"), reused)
+    return RunResult(read_spec(folder), folder, read_json(folder / "metrics.json"), reused)
+
+
+def read_spec(folder: Path) -> RunSpec:
+    """The folder's spec.json. ValueError that names it where it is not a RunSpec's."""
+    file = folder / "spec.json"
+    values = read_json(file)
+    try:
+        return RunSpec.from_dict(values)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file}: not a RunSpec ({error})") from error
 
 
 def is_complete(folder: Path) -> bool:
@@ -51,7 +68,8 @@ def is_complete(folder: Path) -> bool:
 
 
 def write(folder, data, test, p_positive, history, model, facts: dict, device) -> None:
-    """The run folder's files, metrics.json last. facts: what else environment.json is to say."""
+    """The run folder's files, metrics.json last. facts: what else environment.json is to say; it
+    also gets each other file's SHA-256, which `verify` holds against them."""
     tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     with whole(folder / "model.safetensors") as part:
         save_file(tensors, part, metadata={"format": "pt"})
@@ -64,10 +82,18 @@ def write(folder, data, test, p_positive, history, model, facts: dict, device) -
         }
     )
     write_csv(folder / "predictions.csv", predictions)
-    write_json(folder / "environment.json", environment(device) | facts)
+    files = {name: sha256(folder / name) for name in SEALED}
+    write_json(folder / "environment.json", environment(device) | facts | {"files": files})
     predictions = read_csv(folder / "predictions.csv")  # what readers of the folder will see
     write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    for left in ("checkpoint.pt", "failed.txt"):
+        (folder / left).unlink(missing_ok=True)
+
+
+def record_failure(folder: Path) -> None:
+    """Writes the error being handled into failed.txt, which goes when the run is complete."""
+    with contextlib.suppress(OSError):  # a full disk may be the very reason
+        write_text(folder / "failed.txt", traceback.format_exc())
 
 
 def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
@@ -83,17 +109,25 @@ def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
 
 def save_checkpoint(folder: Path, spec: RunSpec, identity: dict, state: dict) -> None:
     """Keeps `state`, the training's last epoch."""
-    with whole(folder / "checkpoint.pt") as part:
-        torch.save(state | {"identity": identity, "spec": spec.to_dict()}, part)
+    with whole(folder / "checkpoint.pt") as part, open(part, "wb") as out:
+        torch.save(state | {"identity": identity, "spec": spec.to_dict()}, out)
 
 
 def load_checkpoint(folder: Path, spec: RunSpec, identity: dict) -> dict | None:
-    """The last epoch of an interrupted run or None; ValueError where it was another run's."""
+    """The last epoch of an interrupted run or None. ValueError where it was another run's, and for
+    a file that `save_checkpoint` has not written: nothing but tensors and plain values is read."""
     file = folder / "checkpoint.pt"
     if not file.exists():
         return None
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    _compare(folder, state.pop("spec"), state.pop("identity"), spec, identity)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        there = state.pop("spec"), state.pop("identity")
+    except Exception as error:  # whatever a stranger's file makes the readers raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise ValueError(
+            f"{file}: not a checkpoint of emolib's ({reason}); remove it, and the run starts anew"
+        ) from error
+    _compare(folder, *there, spec, identity)
     return state
 
 

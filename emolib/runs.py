@@ -13,20 +13,21 @@ from pathlib import Path
 import filelock
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
 from . import audit, compiling, detector, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
-from .files import read_json, sha256, write_json
+from .files import sha256, sweep_up, write_json
 from .manifest import manifest
 from .parallel import Ranks
-from .pipeline import decode_all, derived_seed
+from .pipeline import decode_all, seed_all
 from .predict import Predictor, speed
 from .proposals import OPENCV
 from .rivals import SYSTEMS
-from .run_folder import RunResult, is_complete
+from .run_folder import RunResult, is_complete, read_spec
 from .spec import RunSpec
 from .systems import FITTED
 
@@ -84,9 +85,10 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
             f"{error}; it is needed because {needed_by.dataset} starts from it "
             f"(init={needed_by.init}): copy it there, or set init={needed_by.init.split(':')[-1]}"
         ) from error
+    parts = split(spec, data, places)
     if is_complete(places.folder(spec)):
+        run_folder.check_same(places.folder(spec), spec, _identity(spec, data, parts, places))
         return
-    split(spec, data, places)
     if spec.model in FITTED or training.of_spec(spec, data, places.weights).pack is None:
         decode_all(data)  # else packing has decoded every picture
     if spec.stages:
@@ -117,6 +119,15 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     return np.setdiff1d(train, validation), validation, test
 
 
+def _identity(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> dict:
+    """What a run depends on besides its spec: pictures and labels, their split, the weights."""
+    return {
+        "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
+        "split": _hash([[data.names[i] for i in part] for part in parts]),
+        "weights": weights_hash(spec, places.weights),
+    }
+
+
 def _hash(value) -> str:
     return hashlib.sha256(repr(value).encode()).hexdigest()[:16]
 
@@ -126,26 +137,30 @@ def _try_network(spec: RunSpec, weights: str) -> None:
     build(spec, weights)
 
 
-def train(spec: RunSpec, places: Places, with_weights: bool = False) -> RunResult:
-    """`run` without the check. with_weights: also where only a complete run's weights are gone."""
+def train(
+    spec: RunSpec, places: Places, with_weights: bool = False, wait: bool = True
+) -> RunResult:
+    """`run` without the check. with_weights: also where only a complete run's weights are gone.
+    wait=False: raises `Busy` where another process holds the run folder."""
     ranks, folder = Ranks.here(), places.folder(spec)
     data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
     parts = split(spec, data, places)
-    identity = {
-        "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
-        "split": _hash([[data.names[i] for i in part] for part in parts]),
-        "weights": weights_hash(spec, places.weights),
-    }
+    identity = _identity(spec, data, parts, places)
     done = functools.partial(_done, spec, folder, identity, with_weights)
     before = None
     if not ranks.agree(done()) and spec.stages:
-        before = train(spec.predecessor(), places, with_weights=True).folder / "model.safetensors"
+        before = train(spec.predecessor(), places, True, wait).folder / "model.safetensors"
     with contextlib.ExitStack() as held:
         if ranks.first and not done():
-            held.enter_context(_alone(folder))
+            held.enter_context(_alone(folder, wait))
         if ranks.agree(done()):  # as after waiting for another process
             return run_folder.read(folder, reused=True)
-        _train(spec, places, data, parts, identity, before)
+        try:
+            _train(spec, places, data, parts, identity, before)
+        except Exception:
+            if ranks.first:
+                run_folder.record_failure(folder)
+            raise
     return run_folder.read(folder)
 
 
@@ -158,16 +173,20 @@ def _done(spec: RunSpec, folder: Path, identity: dict, with_weights: bool) -> bo
 
 
 @contextlib.contextmanager
-def _alone(folder: Path):
-    """Holds the run folder; waits where another process, of this machine or another, does."""
+def _alone(folder: Path, wait: bool):
+    """Holds the run folder; waits where another process, of this machine or another, does, or
+    raises `Busy`. The system lets go of a dead one's."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
+        if not wait:
+            raise run_folder.Busy(f"{folder.name}: another process is training this run") from None
         print(f"{folder.name}: another process is training this run; waiting for it")
         lock.acquire()
     try:
+        sweep_up(folder)
         yield
         (folder / "lock").unlink(missing_ok=True)  # who waited finds a complete run
     finally:
@@ -183,7 +202,8 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
     elif device.type == "cpu":
         threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // ranks.size))
     devices.keep_freed_memory()
-    with threads:
+    same_bits = device.type == "cpu" if spec.deterministic is None else spec.deterministic
+    with threads, devices.deterministic(same_bits):
         state = None
         if spec.model not in FITTED:
             state = run_folder.load_checkpoint(folder, spec, identity)
@@ -204,14 +224,26 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             p_positive = training.predict(model, pictures, test, device, spec.precision)
         seconds = time.perf_counter() - started
         if ranks.first:
+            if data.fingerprint() != identity["data"]["fingerprint"]:
+                raise ValueError(
+                    f"{data.root}: the set changed while {spec.id} was trained on it; put it back "
+                    "as it was and run again, or take another study name"
+                )
             predictor = Predictor(spec, model.eval(), device, places.weights)
-            facts = identity | models.size(model, spec.image_size) | {
+            facts = identity | _start(before) | models.size(model, spec.image_size) | {
                 "pictures_per_second": speed(predictor, [data.paths[i] for i in test]),
                 "compiled": compiling.was_kept((spec.step, device)),
                 "seconds": seconds,
             }  # fmt: skip
             run_folder.write(folder, data, test, p_positive, history, model, facts, device)
     ranks.wait()
+
+
+def _start(before: Path | None) -> dict:
+    """For environment.json: the run whose weights were the start, and their SHA-256."""
+    if before is None:
+        return {}
+    return {"started_from": {"run": before.parent.name, "weights": sha256(before)}}
 
 
 def _fit(model, data, train) -> list[dict]:
@@ -230,7 +262,7 @@ def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch
 
     The fully connected layers of a fine-tuning start from its predecessor's too.
     """
-    torch.manual_seed(derived_seed(spec.seed))
+    seed_all(spec.seed)
     weights, options = weights_file(spec, weights), {}
     if spec.model == "maiafa":
         names = ("backbone", "mai", "afa", "readings", "width", "dropout")
@@ -252,7 +284,8 @@ def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch
 
 def load(run_folder, device: str = "auto", weights="") -> Predictor:
     """The predictor of a complete run. weights: the folder with its detector's weights, for a
-    system whose boxes come from one. Raises FileNotFoundError where the folder holds no run."""
+    system whose boxes come from one. Raises FileNotFoundError where the folder holds no run,
+    ValueError that names the file where its spec or weights are none."""
     folder = Path(run_folder)
     for name in ("spec.json", "model.safetensors"):
         if not (folder / name).exists():
@@ -260,10 +293,16 @@ def load(run_folder, device: str = "auto", weights="") -> Predictor:
                 f"{folder} has no {name}: not a complete run folder, or one whose weights were "
                 "not kept; run its spec again"
             )
-    spec = RunSpec.from_dict(read_json(folder / "spec.json"))
+    spec = read_spec(folder)
     device = pick_device(device)
     # its weights come from the file below, so the start they were trained from is not needed
-    model = build(spec, before=folder / "model.safetensors")
+    try:
+        model = build(spec, before=folder / "model.safetensors")
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{folder / 'model.safetensors'}: not the weights of this folder's spec.json ({reason})"
+        ) from error
     model = model.to(device, memory_format=torch.channels_last).eval()
     return Predictor(spec, model, device, str(weights))
 

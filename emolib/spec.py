@@ -14,7 +14,7 @@ STARTS = ("imagenet", "scratch")
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
 TRAINING = (
     "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer",
-    "weight_decay", "dropout", "freeze_bn", "precision",
+    "weight_decay", "dropout", "freeze_bn", "precision", "deterministic",
 )  # fmt: skip
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
@@ -99,6 +99,7 @@ class RunSpec:
         "float32"  # of the backbone; the head's is float32
     )
     freeze_bn: bool = False  # the backbone's running statistics frozen, affine weights trained
+    deterministic: bool | None = None  # the same bits from every run; None: on CPUs, not on GPUs
     pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
 
     def __post_init__(self):

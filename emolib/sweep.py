@@ -3,6 +3,9 @@
 Executors: "local" trains on this machine, as many at once as its cores or its GPUs' memory take;
 "torchrun" (or "torchrun:4") gives one training at a time to several processes, one a GPU; "slurm"
 submits each training as a job of the cluster this runs on.
+
+A run that fails stops no other. One that another process trains comes last: two sweeps over the
+same runs share them out.
 """
 
 import contextlib
@@ -20,12 +23,27 @@ import psutil
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from . import cost, devices, launch, progress
-from .run_folder import RunResult, is_complete
+from . import cost, devices, launch, lifeline, progress
+from .run_folder import Busy, RunResult, is_complete
 from .runs import Places, check, train
 from .spec import RunSpec
 
 EXECUTORS = ("local", "torchrun", "slurm")
+MEMORY, BUSY = "out of memory", "busy"  # why a run is left that will be tried again
+LOOK_AGAIN = 1.0  # seconds, where others train all that is left
+
+
+class RunsFailed(RuntimeError):
+    """Some runs of a sweep failed; `failed` has them, {RunSpec: what went wrong}."""
+
+    def __init__(self, failed: dict, count: int, folder: Path):
+        self.failed = failed
+        lines = [f"{spec.id}: {why}" for spec, why in failed.items()]
+        super().__init__(
+            f"{len(failed)} of {count} runs failed, the others are complete; each has its "
+            f"traceback in {folder}/<run>/failed.txt, and the next call tries it again\n"
+            + "\n".join(lines)
+        )
 
 
 def run_all(
@@ -41,24 +59,31 @@ def run_all(
 
     All are checked (data, folds, network, weights) before the first is trained. executor: see
     above. Out of memory, fewer are trained at once; what was finished stays finished. Raises
-    ValueError for an unknown executor, RuntimeError where SLURM or torchrun is not there or ends
-    with an error, naming the run.
+    ValueError for an unknown executor, RuntimeError where SLURM is not there; and RunsFailed, when
+    all else is trained, where runs failed: it lists them.
     """
     name, processes = parse_executor(executor)
     specs = list(specs)
     places = Places.of(data_root, results_root, study, weights, device)
     check(specs, places)
-    started, trained = time.perf_counter(), 0
+    started, trained, failed = time.perf_counter(), 0, {}
     for stage in stages(specs, places):
         trained += len(stage)
+        for spec in stage:
+            if spec.predecessor() in failed:
+                failed[spec] = f"it starts from {spec.predecessor().id}, which failed"
+        stage = [spec for spec in stage if spec not in failed]
         if name == "slurm":
-            launch.slurm(stage, places)
+            failed |= launch.slurm(stage, places) if stage else {}
         elif name == "torchrun":
             for spec in progress.bar(stage, "runs"):
-                launch.torchrun(spec, places, processes)
+                if why := launch.torchrun(spec, places, processes):
+                    failed[spec] = why
         else:
             for group, slots in groups(stage, places):
-                fewer_at_once(group, slots, lambda todo, at: _side_by_side(todo, places, at))
+                failed |= _local(group, places, slots)
+    if failed:
+        raise RunsFailed(failed, trained, places.study / "runs")
     results = {spec: train(spec, places) for spec in dict.fromkeys(specs)}
     print(
         f"{len(results)} in all: {trained} trained (with those they start from), "
@@ -111,39 +136,69 @@ def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], li
     return found
 
 
-def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> None:
+def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSpec]:
     """`attempt(specs, slots)` returns those that ran out of memory; they are tried again, half as
-    many at once, until one alone does not fit either: MemoryError.
+    many at once. Returns those that do not fit alone either.
     """
     while left := attempt(specs, slots):
         if len(slots) == len(set(slots)):
-            raise MemoryError(
-                f"{left[0].id} does not fit into the memory of {slots[0]} on its own; lower "
-                f"batch_size (now {left[0].batch_size}) or image_size (now {left[0].image_size})"
-            )
+            return left
         alone = list(dict.fromkeys(slots))
         slots = alone * max(1, len(slots) // len(alone) // 2)
         print(f"out of memory: {len(left)} runs are tried again, {len(slots)} at once")
         specs = left
+    return []
 
 
-def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> list[RunSpec]:
-    """Trains them, one in each slot at any time; returns those that ran out of memory."""
+def _local(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
+    """Trains them on this machine; the runs that failed, with what went wrong."""
+    failed = {}
+
+    def attempt(todo, slots):
+        too_large, said = [], False
+        while todo:  # what others train is looked at again, until it is done or they are gone
+            whys = _side_by_side(todo, places, slots)
+            failed.update({s: why for s, why in whys.items() if why not in ("", BUSY, MEMORY)})
+            too_large += [s for s in todo if whys[s] == MEMORY]
+            busy = [s for s in todo if whys[s] == BUSY]
+            if busy == todo:
+                if not said:
+                    print(f"{len(busy)} runs are trained by another process; waiting for it")
+                said = True
+                time.sleep(LOOK_AGAIN)
+            todo = busy
+        return too_large
+
+    for spec in fewer_at_once(specs, slots, attempt):
+        failed[spec] = (
+            f"it does not fit into the memory of {slots[0]} on its own; lower batch_size "
+            f"(now {spec.batch_size}) or image_size (now {spec.image_size})"
+        )
+    return failed
+
+
+def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
+    """Tries to train each once, one in each slot at any time: {run: `_train_here`'s word}."""
     if len(slots) == 1:
-        done = (_train_here(spec, replace(places, device=slots[0])) for spec in specs)
-        return [spec for spec in progress.bar(done, "runs", total=len(specs)) if spec]
+        done = ((s, _train_here(s, replace(places, device=slots[0]))) for s in specs)
+        return dict(progress.bar(done, "runs", total=len(specs)))
+    whys = {}
     with (
         tempfile.TemporaryDirectory() as locks,
         joblib.parallel_config("loky", n_jobs=len(slots), inner_max_num_threads=1),
     ):
-        todo = joblib.Parallel(return_as="generator_unordered")(
-            joblib.delayed(_train_in_slot)(spec, places, slots, Path(locks), _settings())
+        done = joblib.Parallel(return_as="generator_unordered")(
+            joblib.delayed(_train_in_slot)(
+                spec, places, slots, Path(locks), _settings(), os.getpid()
+            )
             for spec in specs
         )
         try:
-            return [spec for spec in progress.bar(todo, "runs", total=len(specs)) if spec]
+            whys.update(progress.bar(done, "runs", total=len(specs)))
         except TerminatedWorkerError:  # as the system does to a process when memory is gone
-            return [spec for spec in specs if not is_complete(places.folder(spec))]
+            left = [s for s in specs if s not in whys]
+            whys |= {s: "" if is_complete(places.folder(s)) else MEMORY for s in left}
+    return whys
 
 
 def _settings() -> dict:
@@ -151,25 +206,32 @@ def _settings() -> dict:
     return {name: value for name, value in os.environ.items() if name.startswith("EMOLIB_")}
 
 
-def _train_in_slot(spec: RunSpec, places: Places, slots: list[str], locks: Path, settings: dict):
+def _train_in_slot(
+    spec: RunSpec, places: Places, slots: list[str], locks: Path, settings: dict, parent: int
+) -> tuple[RunSpec, str]:
     """As many workers as slots: each holds a free one's lock while it trains on its device."""
+    lifeline.tie(parent)
     for name in _settings():
         del os.environ[name]
     os.environ.update(settings)
     for number, device in itertools.cycle(enumerate(slots)):
         with contextlib.suppress(filelock.Timeout):
             with filelock.FileLock(locks / str(number), timeout=0.01):
-                return _train_here(spec, replace(places, device=device))
+                return spec, _train_here(spec, replace(places, device=device))
 
 
-def _train_here(spec: RunSpec, places: Places) -> RunSpec | None:
-    """None, or the spec where it ran out of memory."""
+def _train_here(spec: RunSpec, places: Places) -> str:
+    """ "" where the run is trained, MEMORY, BUSY where another process trains it, or the error."""
     try:
         with out_of_memory() as too_large:
-            train(spec, places, with_weights=True)
+            train(spec, places, with_weights=True, wait=False)
+    except Busy:
+        return BUSY
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
     finally:
         devices.give_back(devices.pick_device(places.device))
-    return spec if too_large else None
+    return MEMORY if too_large else ""
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from torch import nn
 from . import compiling
 from .metrics import scores
 from .parallel import Ranks
-from .pipeline import Batches, Pictures, derived_seed, loader, normalise
+from .pipeline import Batches, Pictures, derived_seed, loader, normalise, seed_all
 from .rivals import SYSTEMS, pcnn
 from .spec import RunSpec
 
@@ -39,7 +39,8 @@ def train(
     ends with the weights of its last epoch or, where there is a validation split, of
     the epoch with the best validation accuracy (the earliest of equals). `after_epoch` gets the
     whole state after each epoch; given back as `state`, training goes on from there to the same
-    result. Raises FloatingPointError where the loss is no longer a number.
+    result: order, crops and random numbers of an epoch follow from (seed, epoch) alone, so that no
+    generator's state is needed. Raises FloatingPointError where the loss is no longer a number.
 
     Where torchrun has started several processes, each calls this and trains on its share of every
     batch; all end with the same model and history.
@@ -72,14 +73,9 @@ def train(
         started = time.perf_counter()
         batches.epoch = epoch
         others = [ranks.rank] * (ranks.rank > 0)  # each process has its own dropout
-        torch.manual_seed(derived_seed(spec.seed, epoch, *others))
+        seed_all(spec.seed, epoch, *others)
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
-        if not np.isfinite(row["train_loss"]):
-            raise FloatingPointError(
-                f"{spec.id}: the training loss is {row['train_loss']} in epoch {epoch + 1}; "
-                f"lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g})"
-            )
         schedule.step()
         if validation_indices is not None:
             row |= validate(model, pictures, validation_indices, device, spec.precision)
@@ -135,10 +131,14 @@ def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
 
 
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:
-    """One pass over the training pictures: mean loss and accuracy (percent) as it went."""
+    """One pass over the training pictures: mean loss and accuracy (percent) as it went.
+
+    Raises FloatingPointError, naming the step, where a loss is no number.
+    """
     training_mode(network, spec.freeze_bn)
     cfg, ranks = unwrapped(network).pretrained_cfg, batches.ranks
     loss_sum, correct, seen = torch.zeros(3, device=device).unbind()
+    losses = []  # looked at when all is done: a look at each would make the host wait
     for (images, labels, extras), size in zip(train_loader, batches.sizes, strict=True):
         labels = labels.to(device, non_blocking=True)
         images, weight = normalise(images, cfg, device), ranks.weight(len(labels), size)
@@ -148,10 +148,19 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
         extras = on(device, extras)
         loss, logits = step(its, images, labels, optimizer, spec.precision, weight, extras)
         share = len(labels) / (ranks.size if size < ranks.size else 1)
+        losses.append(loss)
         loss_sum += loss * share
         correct += (logits.argmax(1) == labels).float().mean() * share
         seen += share
     loss_sum, correct, seen = ranks.sum(loss_sum, correct, seen)
+    if not np.isfinite(loss_sum):
+        wrong = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
+        step_ = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
+        raise FloatingPointError(
+            f"{spec.id}: the training loss is no number in epoch {batches.epoch + 1}, {step_}; "
+            f"lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g}). What was reached "
+            "before that epoch is kept in the run folder's checkpoint.pt"
+        )
     return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
 
 

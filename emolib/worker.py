@@ -7,11 +7,12 @@ SPEC.json: a RunSpec as in a run folder's spec.json; settings it leaves out are 
 """
 
 import argparse
+import os
 from pathlib import Path
 
 import torch.distributed
 
-from . import parallel, runs
+from . import lifeline, parallel, runs
 from .files import read_json
 from .spec import RunSpec
 
@@ -24,6 +25,8 @@ def main(words=None) -> None:
     parser.add_argument("--weights", default="", help="file of the backbone's ImageNet weights")
     parser.add_argument("--device", default="auto")
     chosen = parser.parse_args(words)
+    if lifeline.VARIABLE in os.environ:
+        lifeline.tie(int(os.environ[lifeline.VARIABLE]))
     device = parallel.start(chosen.device) or chosen.device
     places = runs.Places(
         Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device)

@@ -102,8 +102,8 @@ def test_out_of_memory_means_fewer_at_once_and_no_run_is_lost():
         ([4, 5], ["cuda:0", "cuda:1"] * 2),
         ([4, 5], ["cuda:0", "cuda:1"]),
     ]
-    with pytest.raises(MemoryError, match="does not fit .* cuda:0 on its own; lower batch_size"):
-        sweep.fewer_at_once([tiny()], ["cuda:0"], lambda specs, slots: specs)
+    alone = sweep.fewer_at_once([tiny()], ["cuda:0"], lambda specs, slots: specs)
+    assert alone == [tiny()]
 
 
 @pytest.mark.parametrize("error", [
@@ -116,15 +116,14 @@ def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch
 
     monkeypatch.setattr(sweep, "train", fails)
     places = Places.of("", "", "s", "", "cpu")
-    assert sweep._train_here(tiny(), places) == tiny()
+    assert sweep._train_here(tiny(), places) == sweep.MEMORY
     error = RuntimeError("something else")
-    with pytest.raises(RuntimeError, match="something else"):
-        sweep._train_here(tiny(), places)
+    assert sweep._train_here(tiny(), places) == "RuntimeError: something else"
 
 
 def test_a_real_allocation_that_is_too_large_counts_as_out_of_memory(monkeypatch):
     monkeypatch.setattr(sweep, "train", lambda *a, **k: torch.empty(1 << 50))
-    assert sweep._train_here(tiny(), Places.of("", "", "s", "", "cpu")) == tiny()
+    assert sweep._train_here(tiny(), Places.of("", "", "s", "", "cpu")) == sweep.MEMORY
 
 
 @pytest.mark.parametrize("executor", ["cluster", "local:2", "torchrun:x", ""])
@@ -210,8 +209,8 @@ def test_a_worker_that_the_system_kills_costs_no_run(root, tmp_path, monkeypatch
 @pytest.mark.slow
 def test_a_failed_torchrun_names_the_run_and_the_error(root, tmp_path):
     places = Places.of(root, tmp_path, "s", str(tmp_path / "absent.safetensors"), "cpu")
-    with pytest.raises(RuntimeError, match="(?s)torchrun ended with 1.*no file"):
-        launch.torchrun(tiny(init="imagenet"), places, 1)
+    why = launch.torchrun(tiny(init="imagenet"), places, 1)
+    assert why.startswith("torchrun ended with 1") and "no file" in why
 
 
 def test_the_worker_trains_a_run_from_a_shell(root, tmp_path):
