@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench lab lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench verify lab lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ test-full: $(VENV)/.ready  ## all tests
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
 	$(BIN)/python -m emolib.bench_systems
+
+verify: $(VENV)/.ready  ## does everything in results/ follow from the rest? DATA=/data: hold that copy against the runs too
+	$(BIN)/python -m emolib verify results $(if $(DATA),--data-root '$(DATA)')
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)

@@ -6,6 +6,7 @@ from .demo import make_demo_data
 from .models import create_model
 from .plan import estimate
 from .predict import Predictor
+from .provenance import verify
 from .run_folder import RunResult
 from .runs import load, run
 from .spec import Readings, RunSpec
@@ -30,4 +31,5 @@ __all__ = [
     "run",
     "run_all",
     "tables",
+    "verify",
 ]

@@ -4,9 +4,11 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import re
 import tempfile
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +35,7 @@ def whole(path: Path):
     path = Path(path)
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_up(path.parent, f".{path.name}.*", older_than=3600)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         os.close(handle)
@@ -80,11 +83,12 @@ def _errno(error: BaseException | None) -> int | None:
     return None
 
 
-def sweep_up(folder: Path) -> None:
-    """Removes what killed writers left in a folder that nobody else writes to now."""
-    for left in Path(folder).glob(".*"):
+def sweep_up(folder: Path, names: str = ".*", older_than: float = -math.inf) -> None:
+    """Removes what killed writers left in a folder: all of it only where nobody writes now."""
+    for left in Path(folder).glob(names):
         with contextlib.suppress(OSError):
-            left.unlink()
+            if time.time() - left.stat().st_mtime > older_than:
+                left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -110,10 +114,10 @@ def read_csv(path: Path):
 
 
 def read_json(path: Path):
-    """Raises ValueError that names the file where it is not JSON."""
+    """Raises ValueError that names the file where it is not JSON, or nested without end."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: not readable as JSON ({error}); remove it and run again"
         ) from error

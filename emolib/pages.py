@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import plots
-from .files import whole, write_text
+from .files import sha256, whole, write_text
 from .spec import RunSpec
 from .systems import CLIP, FITTED
 
@@ -31,20 +31,35 @@ def stem(number: int | str) -> str:
     return {"matched": "matched", "costs": "table9_costs"}.get(number, f"table{number}")
 
 
-def write(folder: Path, number: int | str, table: pd.DataFrame, demo: bool, runs, costs) -> None:
-    """`table7.md`, `table7.png` and so on, `matched.md`, `matched.png`, into the study's folder."""
-    if number == "matched":
-        text, figure = _matched(table, demo), plots.matched(table, title(number, demo))
-    else:
-        text = to_markdown(number, table, demo, runs, costs)
-        figure = plots.table(table, title(number, demo))
+def write(
+    folder: Path, number: int | str, table: pd.DataFrame, demo: bool, runs, costs, missing: dict
+) -> None:
+    """`table7.md`, `table7.png` and so on, `matched.md`, `matched.png`, into the study's folder.
+
+    The CSV is there: the figure's own text says, by its SHA-256, which one it was drawn from.
+    """
+    text = to_markdown(number, table, demo, runs, costs)
+    if missing:
+        text += f"\n{missing_line(missing)}\n"
     write_text(folder / f"{stem(number)}.md", text)
+    draw = plots.matched if number == "matched" else plots.table
+    figure, source = draw(table, title(number, demo)), f"{stem(number)}.csv"
+    drawn_from = {"Source": f"{source} sha256:{sha256(folder / source)}"}
     with whole(folder / f"{stem(number)}.png") as part:
-        figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
+        figure.savefig(part, format="png", dpi=120, bbox_inches="tight", metadata=drawn_from)
 
 
-def to_markdown(number: int, table: pd.DataFrame, demo: bool, runs, costs) -> str:
+MISSING = "Without runs that are not complete:"  # how a page's line of them begins
+
+
+def missing_line(missing: dict[str, str]) -> str:
+    return f"{MISSING} " + "; ".join(f"`{run}` ({why})" for run, why in missing.items())
+
+
+def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs) -> str:
     """One line a set and method, ours beside the paper's."""
+    if number == "matched":
+        return _matched(table, demo)
     lines = [f"# {title(number, demo)}", ""]
     if demo:
         lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]

@@ -50,17 +50,19 @@ class RunResult:
 
 def read(folder: Path, reused: bool = False) -> RunResult:
     """A complete run from its folder."""
-    return RunResult(read_spec(folder), folder, read_json(folder / "metrics.json"), reused)
+    return RunResult(
+        read_spec(folder / "spec.json"), folder, read_json(folder / "metrics.json"), reused
+    )
 
 
-def read_spec(folder: Path) -> RunSpec:
-    """The folder's spec.json. ValueError that names it where it is not a RunSpec's."""
-    file = folder / "spec.json"
+def read_spec(file: Path) -> RunSpec:
+    """The RunSpec in a spec.json, whoever wrote it. ValueError that names the file where it holds
+    none."""
     values = read_json(file)
     try:
         return RunSpec.from_dict(values)
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file}: not a RunSpec ({error})") from error
+        raise ValueError(f"{file}: not a RunSpec ({str(error)[:300]})") from error
 
 
 def is_complete(folder: Path) -> bool:

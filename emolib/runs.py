@@ -293,7 +293,7 @@ def load(run_folder, device: str = "auto", weights="") -> Predictor:
                 f"{folder} has no {name}: not a complete run folder, or one whose weights were "
                 "not kept; run its spec again"
             )
-    spec = read_spec(folder)
+    spec = read_spec(folder / "spec.json")
     device = pick_device(device)
     # its weights come from the file below, so the start they were trained from is not needed
     try:

@@ -16,6 +16,7 @@ TRAINING = (
     "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer",
     "weight_decay", "dropout", "freeze_bn", "precision", "deterministic",
 )  # fmt: skip
+MOST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
 
@@ -140,6 +141,9 @@ class RunSpec:
         for name in ("epochs", "batch_size", "image_size", "width", "lr_step", "lr", "head_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be at most {most}")
         for key, _ in self.pretrain:
             if key.partition(".")[0] not in self.stages:
                 raise ValueError(f"{key}: init={self.init!r} has no training on that set")

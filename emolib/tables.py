@@ -5,6 +5,7 @@ exists. Studies are never mixed, and a study with two contents of one set is ref
 """
 
 import importlib.resources
+import warnings
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,8 +16,8 @@ from . import matched, pages
 from .files import read_csv, read_json, write_csv
 from .metrics import interval
 from .pages import title
-from .run_folder import is_complete
-from .spec import DATASETS, RunSpec
+from .run_folder import is_complete, read_spec
+from .spec import DATASETS
 from .systems import BACKBONES, UNPUBLISHED
 
 COLUMNS = [
@@ -24,7 +25,7 @@ COLUMNS = [
     "published", "difference", "run_ids",
 ]  # fmt: skip
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
-__all__ = ["build", "published", "title"]
+__all__ = ["build", "of_study", "published", "title"]
 COST = ["parameters", "macs", "pictures_per_second"]  # of a row of Table 9
 
 
@@ -42,35 +43,61 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
 
     study: only this one. specs: only these runs of it; without, all that are complete. Copies the
     paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table,
-    "costs": …, "matched": …}}.
+    "costs": …, "matched": …}}. Runs that were asked for or begun and are not complete are named,
+    with the reason, in a warning and in each .md.
 
     Raises ValueError where a study holds runs on different data under one set's name, drawn and
     real data together, or one method with different settings; FileNotFoundError where there is
     no complete run.
     """
+    wanted = None if specs is None else {spec.id for spec in specs}
     root = Path(results_root)
     folders = [root / study] if study else _studies(root)
     built = {}
     for folder in folders:
-        runs = _read_runs(folder, specs)
-        if runs.empty:
-            raise FileNotFoundError(f"{folder}: no complete run to build tables from")
-        demo = _check_one_source(folder, runs)
-        tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
-        ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
-        ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
-        comparison = matched.table(runs, ours, partial(_one_row, folder), _statistics, folder)
-        if len(comparison):
-            tables["matched"] = comparison
-        tables["costs"] = _costs(tables[9], runs)
+        tables, runs, demo = of_study(folder, wanted)
+        absent = missing(folder, wanted)
+        if absent:
+            warnings.warn(f"{folder}: {pages.missing_line(absent)}", stacklevel=2)
         for number, table in tables.items():
             write_csv(folder / f"{pages.stem(number)}.csv", table)
             if number != "costs":
-                pages.write(folder, number, table, demo, runs, tables["costs"])
+                pages.write(folder, number, table, demo, runs, tables["costs"], absent)
         built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
     for number in (1, 5, 6, 7, 8, 9):
         write_csv(root / "published" / f"table{number}.csv", published(number))
     return built
+
+
+def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
+    """({7: table, 8: …, 9: …, "costs": …, perhaps "matched": …}, the runs they come from, whether
+    the data are drawn). ids: of these runs only. Raises what `build` does."""
+    runs = _read_runs(folder, ids)
+    if runs.empty:
+        raise FileNotFoundError(f"{folder}: no complete run to build tables from")
+    demo = _check_one_source(folder, runs)
+    tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
+    ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
+    ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
+    comparison = matched.table(runs, ours, partial(_one_row, folder), _statistics, folder)
+    if len(comparison):
+        tables["matched"] = comparison
+    tables["costs"] = _costs(tables[9], runs)
+    return tables, runs, demo
+
+
+def missing(folder: Path, wanted=None) -> dict[str, str]:
+    """{run: why it is not there}: of the `wanted` ones, else of those that were begun."""
+    begun = {file.parent.name for file in (folder / "runs").glob("*/spec.json")}
+    whys = {}
+    for run in sorted(begun if wanted is None else wanted):
+        if not is_complete(folder / "runs" / run):
+            failed = folder / "runs" / run / "failed.txt"
+            whys[run] = "unfinished" if run in begun else "not begun"
+            if failed.exists():
+                lines = failed.read_text(encoding="utf-8", errors="replace").splitlines()
+                whys[run] = f"failed: {lines[-1][:200]}" if lines else "failed"
+    return whys
 
 
 def _studies(root: Path) -> list[Path]:
@@ -81,14 +108,13 @@ def _studies(root: Path) -> list[Path]:
     return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
 
 
-def _read_runs(folder: Path, specs) -> pd.DataFrame:
+def _read_runs(folder: Path, wanted) -> pd.DataFrame:
     """One row a complete run: its spec, metrics, data and successes out of trials."""
-    wanted = None if specs is None else {s.id for s in specs}
     rows = []
     for run in sorted((folder / "runs").glob("*")):
         if not is_complete(run) or (wanted is not None and run.name not in wanted):
             continue
-        spec = RunSpec.from_dict(read_json(run / "spec.json"))
+        spec = read_spec(run / "spec.json")
         environment = read_json(run / "environment.json")
         p = read_csv(run / "predictions.csv")
         right = (p["p_positive"] >= 0.5).astype(int) == p["label"]

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch.distributed
 
 from . import lifeline, parallel, runs
-from .files import read_json
-from .spec import RunSpec
+from .run_folder import read_spec
 
 
 def main(words=None) -> None:
@@ -31,7 +30,7 @@ def main(words=None) -> None:
     places = runs.Places(
         Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device)
     )
-    spec = RunSpec.from_dict(read_json(chosen.spec))
+    spec = read_spec(chosen.spec)
     runs.check([spec], places)
     result = runs.train(spec, places, with_weights=True)
     if parallel.Ranks.here().first:

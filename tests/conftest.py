@@ -10,6 +10,9 @@ from trees import make_fi, make_roi, make_twitter  # noqa: E402
 # Tiny networks: threads cost more than they give, and results stay the same on any machine.
 torch.set_num_threads(1)
 os.environ["EMOLIB_THREADS"] = "1"
+# One after another, because starting workers takes longer than these runs; who needs several at
+# once says so.
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"
 # Nothing of the tests stays in the user's cache; subprocesses share this one.
 _cache = tempfile.TemporaryDirectory()
 os.environ["EMOLIB_CACHE"] = _cache.name

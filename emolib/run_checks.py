@@ -1,0 +1,91 @@
+"""What may be wrong with the files of one complete run, each by itself: a sentence, or None.
+
+All take the run's folder; what cannot be read raises whatever reading it raises.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from .files import read_csv, read_json
+from .metrics import scores
+from .run_folder import read_spec
+from .systems import FITTED
+
+ABSOLUTE = re.compile(r'(^|["\s,=(])(/(?!/)[^\s"/,]+/|[A-Za-z]:\\)', re.M)
+
+
+def absolute(text: str) -> str | None:
+    return "holds an absolute path" if ABSOLUTE.search(text) else None
+
+
+def spec(folder: Path) -> str | None:
+    spec = read_spec(folder / "spec.json")
+    if spec.id != folder.name:
+        return f"its run is called {spec.id}"
+    return None
+
+
+def environment(folder: Path) -> str | None:
+    found, spec = read_json(folder / "environment.json"), read_spec(folder / "spec.json")
+    data = found["data"]
+    if data["name"] != spec.dataset:
+        return f"is of {data['name']}, spec.json of {spec.dataset}"
+    if not re.fullmatch("[0-9a-f]{16}", data["fingerprint"]) or not isinstance(data["demo"], bool):
+        return f"has no fingerprint of the data: {data}"
+    if found["weights"].startswith("scratch") != spec.init.endswith("scratch"):
+        return f"started from {found['weights']}, spec.json says {spec.init}"
+    return None
+
+
+def history(folder: Path) -> str | None:
+    spec, frame = read_spec(folder / "spec.json"), read_csv(folder / "history.csv")
+    if frame["epoch"].tolist() != list(range(1, spec.epochs + 1)):
+        return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {spec.epochs}"
+    if spec.model in FITTED:
+        return None
+    rates = spec.lr * 0.1 ** ((frame["epoch"] - 1) // spec.lr_step)
+    if not np.allclose(frame["lr"], rates, rtol=1e-4, atol=0):
+        return "has other learning rates than spec.json asks for"
+    if not np.isfinite(frame["train_loss"]).all():
+        return "has a loss that is no number"
+    return None
+
+
+def predictions(folder: Path) -> str | None:
+    frame = read_csv(folder / "predictions.csv")
+    if list(frame.columns) != ["path", "label", "p_positive"]:
+        return f"has the columns {list(frame.columns)}"
+    if not frame["label"].isin([0, 1]).all() or not frame["p_positive"].between(0, 1).all():
+        return "has labels besides 0 and 1, or probabilities outside 0…1"
+    if frame["path"].duplicated().any():
+        return f"has {frame['path'][frame['path'].duplicated()].iloc[0]!r} twice"
+    outside = frame["path"].astype(str).map(lambda p: p.startswith("/") or ".." in p.split("/"))
+    if outside.any():
+        return "names a picture outside its set"
+    return None
+
+
+def metrics(folder: Path) -> str | None:
+    frame, found = read_csv(folder / "predictions.csv"), read_json(folder / "metrics.json")
+    expected = scores(frame["label"], frame["p_positive"])
+    for name in expected | found:
+        if name not in found or name not in expected or not _equal(found[name], expected[name]):
+            return f"{name}: {found.get(name)} there, {expected.get(name)} from predictions.csv"
+    return None
+
+
+def _equal(a, b) -> bool:
+    if isinstance(a, float) or isinstance(b, float):
+        return a is not None and b is not None and abs(a - b) <= 1e-9 * max(1, abs(b))
+    return a == b
+
+
+CHECKS = {
+    "spec.json": spec,
+    "environment.json": environment,
+    "history.csv": history,
+    "predictions.csv": predictions,
+    "metrics.json": metrics,
+}

@@ -1,0 +1,196 @@
+"""`emolib.verify`: what follows from what, and what does not any more."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from trees import picture
+
+import emolib
+from emolib import __main__, provenance, tables
+
+TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
+SPECS = [emolib.RunSpec("twitter1", fold=f, init="fi:scratch", **TINY) for f in range(2)]
+BEFORE, FIRST, SECOND = SPECS[0].predecessor().id, SPECS[0].id, SPECS[1].id
+
+
+@pytest.fixture(scope="module")
+def made(root, tmp_path_factory):
+    """A results root with one study: a pre-training, two folds that start from it, their tables."""
+    results = tmp_path_factory.mktemp("results")
+    for spec in SPECS:
+        emolib.run(spec, root, results, study="s", device="cpu")
+    tables.build(results, "s")
+    return results
+
+
+@pytest.fixture
+def results(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "results")
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def edit_json(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def edit_csv(file, row, column, value):
+    frame = pd.read_csv(file)
+    frame.loc[row, column] = value
+    frame.to_csv(file, index=False, float_format="%.6g")
+
+
+def unseal(run):
+    """As runs from before checksums were kept, so that the other checks have to notice."""
+    values = json.loads((run / "environment.json").read_text())
+    del values["files"]
+    (run / "environment.json").write_text(json.dumps(values))
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+
+def redraw(file):
+    """A figure of other numbers under the old name."""
+    with Image.open(file) as image:
+        image.load()
+        image.save(file)
+
+
+def test_what_runs_and_tables_wrote_follows(results, root):
+    found = provenance.findings(results, root)
+    assert emolib.verify(results, root) == [] and {f.status for f in found} == {"ok"}
+    files = {p.relative_to(results).as_posix() for p in results.rglob("*") if p.is_file()}
+    assert {f.file for f in found} >= files - {f for f in files if "manifests" in f}
+    ids = set(pd.read_csv(results / "s/table7.csv")["run_ids"].dropna().str.split(";").sum())
+    assert ids == {BEFORE, FIRST, SECOND}
+
+
+CORRUPTIONS = {
+    "a metric": (lambda s: edit_json(s / f"runs/{FIRST}/metrics.json", accuracy=99.0),
+                 f"runs/{FIRST}/metrics.json", "accuracy: 99.0 there"),
+    "a probability": (lambda s: edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 0.5),
+                      f"runs/{FIRST}/predictions.csv", "is not the file that the run wrote"),
+    "a probability of an older run": (
+        lambda s: (unseal(s / f"runs/{FIRST}"),
+                   edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 7)),
+        f"runs/{FIRST}/predictions.csv", "probabilities outside"),
+    "a label of an older run": (
+        lambda s: (unseal(s / f"runs/{FIRST}"),
+                   edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "label", 0)),
+        f"runs/{FIRST}/metrics.json", "from predictions.csv"),
+    "a setting": (lambda s: (unseal(s / f"runs/{FIRST}"),
+                             edit(s / f"runs/{FIRST}/spec.json", '"seed": 0', '"seed": 1')),
+                  f"runs/{FIRST}/spec.json", "its run is called"),
+    "a forgotten epoch": (
+        lambda s: (unseal(s / f"runs/{FIRST}"), (s / f"runs/{FIRST}/history.csv").write_text(
+            "\n".join((s / f"runs/{FIRST}/history.csv").read_text().splitlines()[:-1]))),
+        f"runs/{FIRST}/history.csv", "spec.json asks for 2"),
+    "weights": (lambda s: flip(s / f"runs/{FIRST}/model.safetensors"),
+                f"runs/{FIRST}/model.safetensors", "is not the file that the run wrote"),
+    "the start of a run": (
+        lambda s: (unseal(s / f"runs/{BEFORE}"), flip(s / f"runs/{BEFORE}/model.safetensors")),
+        f"runs/{SECOND}/environment.json", "started from other weights"),
+    "the data": (lambda s: edit_json(s / f"runs/{SECOND}/environment.json", data={
+        "name": "twitter1", "fingerprint": "0" * 16, "demo": False}),
+        f"runs/{SECOND}/environment.json", "0000000000000000"),
+    "one fold in place of another": (
+        lambda s: (unseal(s / f"runs/{SECOND}"), shutil.copy(
+            s / f"runs/{FIRST}/predictions.csv", s / f"runs/{SECOND}/predictions.csv")),
+        f"runs/{SECOND}/predictions.csv", "which is of another fold"),
+    "a mean": (lambda s: edit_csv(s / "table9.csv", 5, "mean", 91.5),
+               "table9.csv", "does not follow from its runs"),
+    "a published number": (lambda s: edit_csv(s / "table7.csv", 0, "published", 50.0),
+                           "table7.csv", "does not follow from its runs"),
+    "a run id": (lambda s: edit(s / "table7.csv", SECOND, FIRST.replace("fold0", "fold4")),
+                 "table7.csv", "1 of its runs are not here"),
+    "a run that is gone": (
+        lambda s: shutil.rmtree(s / f"runs/{SECOND}"),
+        "table9.csv", "1 of its runs are not here"),
+    "a page": (lambda s: edit(s / "table9.md", "| maiafa |", "| ours |"),
+               "table9.md", "is not its table's text"),
+    "a figure": (lambda s: redraw(s / "table8.png"), "table8.png", "was drawn from another"),
+    "a table that its figure does not show": (
+        lambda s: (edit_csv(s / "table8.csv", 0, "mean", 1.0)), "table8.png", "was drawn from"),
+    "the paper": (lambda s: edit(s.parent / "published/table7.csv", "normal", "usual"),
+                  "../published/table7.csv", "is not the paper's Table 7"),
+    "a file too few": (lambda s: (s / f"runs/{FIRST}/history.csv").unlink(),
+                       f"runs/{FIRST}/history.csv", "is missing"),
+    "a file too many": (lambda s: (s / f"runs/{FIRST}/notes.txt").touch(),
+                        f"runs/{FIRST}/notes.txt", "is no file of a run"),
+    "an absolute path": (
+        lambda s: edit_json(s / f"runs/{FIRST}/environment.json", where="/home/someone/data"),
+        f"runs/{FIRST}/environment.json", "holds an absolute path"),
+    "half a file": (
+        lambda s: (s / f"runs/{FIRST}/metrics.json").write_text('{"accuracy": 5'),
+        f"runs/{FIRST}/metrics.json", "not readable as JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("corrupt, file, why", CORRUPTIONS.values(), ids=CORRUPTIONS)
+def test_each_corruption_is_named(results, corrupt, file, why):
+    corrupt(results / "s")
+    wrong = emolib.verify(results)
+    named = (results / "s" / file).resolve().relative_to(results.resolve()).as_posix()
+    assert any(f.file == named and pd.Series(f.why).str.contains(why).item() for f in wrong), wrong
+
+
+def test_a_copy_of_other_data_is_noticed(results, root, tmp_path):
+    other = shutil.copytree(root, tmp_path / "data")
+    picture(next((other / "twitter1/Agg_AMT_Candidates").iterdir()), seed=9, format="JPEG")
+    (wrong,) = emolib.verify(results, other)
+    assert "twitter1 in data_root has the fingerprint" in wrong.why
+
+
+def test_a_page_that_calls_a_run_missing_is_out_of_date_once_it_is_there(results, root):
+    third = emolib.RunSpec("twitter1", fold=2, init="fi:scratch", **TINY)
+    with pytest.warns(UserWarning, match="not begun"):
+        tables.build(results, "s", [*SPECS, SPECS[0].predecessor(), third])
+    assert emolib.verify(results) == []
+    emolib.run(third, root, results, study="s", device="cpu")
+    assert "is not complete; it is now" in str(emolib.verify(results)[0])
+
+
+def test_tables_without_their_runs_are_unchecked_and_not_called_right(results, made):
+    shutil.rmtree(results / "s/runs")
+    edit_csv(results / "s/table8.csv", 0, "runs", 4)
+    assert [f.why for f in emolib.verify(results) if f.file == "s/table8.csv"] == [
+        "has another number of runs than of run ids"
+    ]
+    shutil.copy(made / "s/table8.csv", results / "s")
+    found = {f.file: f.status for f in provenance.findings(results)}
+    assert found["s/table9.csv"] == found["s/table9.md"] == "unchecked"
+    assert found["s/table9.png"] == "ok" and emolib.verify(results) == []
+
+
+def test_the_command_counts_and_fails(results, capsys):
+    assert __main__.main(["verify", str(results)]) == 0
+    assert "0 are wrong" in capsys.readouterr().out
+    edit_json(results / f"s/runs/{FIRST}/metrics.json", n=3)
+    assert __main__.main(["verify", str(results)]) == 1
+    assert f"wrong: s/runs/{FIRST}/metrics.json: n: 3 there, 4" in capsys.readouterr().out
+
+
+def test_what_is_committed_follows(tmp_path):
+    top = Path(__file__).parents[1]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "results"], cwd=top, capture_output=True, text=True
+    ).stdout.split("\0")
+    for name in filter(None, listed):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(top / name, tmp_path / name)
+    if not any(listed):
+        pytest.skip("no repository here that says what is committed")
+    assert emolib.verify(tmp_path / "results") == []
