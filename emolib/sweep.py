@@ -228,7 +228,7 @@ def _train_here(spec: RunSpec, places: Places) -> str:
     except Busy:
         return BUSY
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}".replace(f"{spec.id}: ", "")
     finally:
         devices.give_back(devices.pick_device(places.device))
     return MEMORY if too_large else ""

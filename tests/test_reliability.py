@@ -13,6 +13,7 @@ from pathlib import Path
 
 import chaos
 import filelock
+import nbformat
 import psutil
 import pytest
 import torch
@@ -20,6 +21,8 @@ from trees import make_twitter, picture
 
 import emolib
 from emolib import files, run_folder, sweep, tables, training
+from emolib.rivals import SYSTEMS
+from emolib.systems import BACKBONES, FITTED
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
@@ -334,3 +337,60 @@ def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
     assert kept["optimizer"]["state"] and kept["schedule"]["last_epoch"] == 2
     assert [row["epoch"] for row in kept["history"]] == [1, 2]
     assert all(torch.equal(t, kept["model"][name]) for name, t in net.state_dict().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_papermill_leaves_no_process_and_the_next_call_goes_on(root, tmp_path, number):
+    """Two trainings side by side in workers of the notebook's kernel."""
+    notebook = Path(__file__).parents[1] / "notebooks/03_finetune.ipynb"
+    values = dict(
+        data_root=root, results_root=tmp_path / "r", study="s", datasets="twitter1", networks=0,
+        backbone="resnet10t",
+        overrides="init=scratch,epochs=30,image_size=32,width=32,batch_size=8,lr=1e-5",
+    )  # fmt: skip
+    words = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb")]
+    words += ["-k", "python3", "--log-level", "ERROR", "--no-progress-bar"]
+    words += [w for key, value in values.items() for w in ("-r", key, str(value))]
+    env = os.environ | {"LOKY_MAX_CPU_COUNT": "2", "JUPYTER_PREFER_ENV_PATH": "1"}
+    papermill = psutil.Popen(words, cwd=tmp_path, env=env, start_new_session=True)
+    while not (done := list(tmp_path.glob("r/s/runs/*/metrics.json"))):
+        assert papermill.poll() is None
+        time.sleep(0.1)
+    children = papermill.children(recursive=True)
+    papermill.send_signal(number)
+    code = papermill.wait(60)
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert len(children) >= 3 and not alive
+    assert code == (1 if number == signal.SIGINT else -number)
+    cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
+    assert any(cell.get("outputs") for cell in cells) and not cells[-1].get("outputs")
+    before = {file: file.stat().st_mtime_ns for file in done}
+    again = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert len(list(tmp_path.glob("r/s/runs/*/metrics.json"))) == 5
+    assert before == {file: file.stat().st_mtime_ns for file in done}
+    assert not list(tmp_path.glob("r/s/runs/*/checkpoint.pt"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", [s for s in SYSTEMS if not s.startswith("clip")])
+def test_every_rival_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch, system):
+    """After an interruption in the second of four epochs; the fitted ones, from one to the next."""
+    backbone = None if BACKBONES[system] is None else "resnet10t"
+    settings = dict(epochs=4, image_size=64, batch_size=8, lr=1e-4, init="scratch")
+    spec = emolib.RunSpec("emotionroi", model=system, backbone=backbone, **settings)
+    whole = emolib.run(spec, root, tmp_path / "whole", device="cpu")
+    one_epoch = training.one_epoch
+
+    def interrupted(network, loader, batches, *args):
+        if batches.epoch == 1:
+            raise KeyboardInterrupt
+        return one_epoch(network, loader, batches, *args)
+
+    monkeypatch.setattr(training, "one_epoch", interrupted)
+    if system not in FITTED:
+        with pytest.raises(KeyboardInterrupt):
+            emolib.run(spec, root, tmp_path, device="cpu")
+        monkeypatch.undo()
+    assert same_bytes(emolib.run(spec, root, tmp_path, device="cpu").folder, whole.folder)
