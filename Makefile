@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench verify lab lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench verify reliability lab lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -73,6 +73,10 @@ bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; 
 
 verify: $(VENV)/.ready  ## does everything in results/ follow from the rest? DATA=/data: hold that copy against the runs too
 	$(BIN)/python -m emolib verify results $(if $(DATA),--data-root '$(DATA)')
+
+reliability: $(VENV)/.ready  ## sweeps killed at 100 moments, 10,000 mutated pictures, 2,000 label files: into results/reliability.csv
+	$(BIN)/python tests/chaos.py --trials 100 --results results/reliability.csv
+	$(BIN)/python tests/fuzz.py --pictures 10000 --labels 2000 --results results/reliability.csv
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)

@@ -5,11 +5,12 @@
 
 import functools
 import hashlib
+import os
 import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, Str
 
 from . import audit, layouts
 from .files import sha256
-from .layouts.common import AGREE, NEUTRAL, csv_rows
+from .layouts.common import AGREE, NEUTRAL, csv_rows, shown
 from .manifest import EXCLUDED, manifest
 
 DEMO_MARK = "DEMO_DATA.txt"  # written by demo.py into each set it draws
@@ -187,7 +188,7 @@ def held(root) -> list[str]:
 def _without_excluded(data: Dataset) -> Dataset:
     """`data` without the pictures in its `excluded.csv`, if there is one."""
     file = data.root / EXCLUDED
-    if not file.is_file():
+    if not os.path.lexists(file):
         return data
     index = {unicodedata.normalize("NFC", name): i for i, name in enumerate(data.names)}
     drop = set()
@@ -195,13 +196,19 @@ def _without_excluded(data: Dataset) -> Dataset:
         name = unicodedata.normalize("NFC", row["path"])
         if name in index:
             drop.add(index[name])
-        elif not name or not (data.root / name).is_file():  # on disk but unlabelled: nothing to do
+        elif not _inside(data.root, row["path"]):  # on disk but unlabelled: nothing to do
             raise ValueError(
-                f"{data.name}: {file} line {line} names {row['path']!r}, "
-                f"which is not in {data.root}"
+                f"{data.name}: {file} line {line} names {shown(row['path'])}, "
+                f"which is not a path of a file in {data.root}"
             )
     layout = f"{data.layout}, {len(drop)} pictures left out by excluded.csv"
     return replace(data.without(sorted(drop)), layout=layout)
+
+
+def _inside(folder: Path, name: str) -> bool:
+    """Whether `name` is the path of a file relative to `folder`, in it."""
+    path = PurePath(name)
+    return not path.anchor and ".." not in path.parts and os.path.isfile(folder / path)
 
 
 def _by_valence(data: Dataset) -> Dataset:

@@ -18,7 +18,7 @@ NUMBERS = ["label", "bytes", "width", "height", "frames", "mtime_ns"]
 COLUMNS = ["path", "label", "emotion", "bytes", "width", "height", "format", "mode", "frames"]
 COLUMNS += ["sha256", "phash", "status", "notes", "mtime_ns"]
 # Part of each row's seal: facts from another version of any of these are found anew.
-VERSION = f"1 pillow {PIL.__version__} imagehash {imagehash.__version__}"
+VERSION = f"2 pillow {PIL.__version__} imagehash {imagehash.__version__}"
 EXCLUDED = "excluded.csv"  # in the set's folder; open_dataset leaves out what it lists
 
 
@@ -65,7 +65,8 @@ def write_excluded(data, frame: pd.DataFrame) -> int:
         try:
             listed = _read(path)
         except ValueError as error:
-            raise ValueError(f"{path}: not readable as CSV ({error}); mend or remove it") from error
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path}: not readable as CSV ({why}); mend or remove it") from error
         if list(listed.columns) != ["path", "reason"]:
             raise ValueError(f"{path}: has other columns than path,reason; mend or remove it")
         bad = pd.concat([listed, bad[~bad["path"].isin(listed["path"])]])
@@ -99,7 +100,8 @@ def _read_cache(path: Path) -> dict[str, dict]:
             raise ValueError("rows that were changed, or made by other versions")
         rows = _typed(frame).to_dict("records")
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        warnings.warn(f"{path}: not used ({error}); every picture is read anew", stacklevel=3)
+        why = " ".join(str(error).split())[:200]
+        warnings.warn(f"{path}: not used ({why}); every picture is read anew", stacklevel=3)
         return {}
     # No hash: the file could not be read at all, which may have changed without a trace.
     return {row["path"]: row for row in rows if row["sha256"]}

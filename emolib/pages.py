@@ -52,8 +52,21 @@ def write(
 MISSING = "Without runs that are not complete:"  # how a page's line of them begins
 
 
+NAMED = 8  # of the runs missing for one reason
+
+
 def missing_line(missing: dict[str, str]) -> str:
-    return f"{MISSING} " + "; ".join(f"`{run}` ({why})" for run, why in missing.items())
+    """The runs by the reason why they are missing; of many, the first and how many more."""
+    by_reason = {}
+    for run, why in missing.items():
+        by_reason.setdefault(why, []).append(f"`{run}`")
+    parts = [
+        ", ".join(runs[:NAMED])
+        + f" and {len(runs) - NAMED} more" * (len(runs) > NAMED)
+        + f" ({why})"
+        for why, runs in by_reason.items()
+    ]
+    return f"{MISSING} {'; '.join(parts)}"
 
 
 def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs) -> str:

@@ -6,6 +6,8 @@ Colour profiles are not applied, CMYK's included: pixels are taken as sRGB, as t
 import contextlib
 import hashlib
 import io
+import os
+import re
 import threading
 import warnings
 from pathlib import Path
@@ -18,6 +20,12 @@ from torchvision.transforms import v2
 # Pillow opens more than these, among them EPS, which it would hand to Ghostscript.
 FORMATS = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"}
 NAMED = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF"}  # else the suffix is the format
+MAX_BYTES = 1 << 30  # of a file: more than the largest picture takes, uncompressed
+# libjpeg-turbo's own advice to those who decode strangers' files: a scan of three bytes costs a
+# pass over all pixels. Real files have up to about a dozen.
+MAX_SCANS = 500
+MAX_SCANNED = 20  # scans × pixels, in Image.MAX_IMAGE_PIXELS
+MAX_FRAMES = 1000  # counted in a TIFF, where Pillow's time grows with their square
 ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}  # further frames of MPO and TIFF are other pictures
 
 
@@ -29,7 +37,7 @@ def decode(path: Path) -> Tensor:
     data = b""
     try:
         with _quiet():
-            data = Path(path).read_bytes()
+            data = _read(path)
             return v2.functional.pil_to_tensor(_upright(*_opened(data), data))
     except FileNotFoundError:
         raise
@@ -55,11 +63,13 @@ def examine(path: Path) -> dict:
     data = b""
     try:
         with _quiet():
-            data = Path(path).read_bytes()  # once: what is hashed is what is decoded
+            data = _read(path)  # once: what is hashed is what is decoded
             facts |= dict(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
             image, deep = _opened(data)
             facts |= dict(format=image.format, mode=image.mode)
-            rotated = _rotated(image)
+            if image.format == "PNG":  # its getexif() loads it, and an error there would be lost
+                image.load()
+            rotated = _rotated(image)  # of others before they are loaded: a TIFF forgets it then
             upright = _upright(image, deep, data)
             facts |= dict(width=upright.width, height=upright.height, phash=_phash(upright))
             notes = _notes(image, Path(path).suffix, deep, rotated)
@@ -71,16 +81,52 @@ def examine(path: Path) -> dict:
     return facts
 
 
+def _read(path: Path) -> bytes:
+    size = os.stat(path).st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"{size} bytes, {MAX_BYTES} are safe to read")
+    return Path(path).read_bytes()
+
+
 def _opened(data: bytes) -> tuple[Image.Image, bool]:
-    """The header read; whether pixels have 16 bits a channel. ValueError for too many pixels."""
+    """The header read; whether pixels have 16 bits a channel. ValueError for a bomb."""
+    if data[:2] in (b"P1", b"P2", b"P3") and data.count(b"#") > 1000:
+        raise ValueError("more than 1000 comments")  # each costs Pillow a copy of the rest
     image = Image.open(io.BytesIO(data))
     if image.format not in FORMATS:
         raise ValueError(f"{image.format} is not one of {', '.join(sorted(FORMATS))}")
     limit = Image.MAX_IMAGE_PIXELS  # Pillow itself only warns up to twice that
     if limit and image.width * image.height > limit:
         raise ValueError(f"{image.width}×{image.height} pixels, {limit} are safe to decode")
+    if image.format in ("JPEG", "MPO"):
+        scans = _scans(data)
+        scanned = scans * image.width * image.height
+        if scans > MAX_SCANS or (limit and scanned > MAX_SCANNED * limit):
+            raise ValueError(
+                f"{scans} or more scans of {image.width}×{image.height} pixels, a bomb"
+            )
     deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)  # Pillow's raw modes
     return image, deep or image.mode.startswith("I;16")
+
+
+def _scans(data: bytes) -> int:
+    """How often a JPEG goes over its pixels: its SOS markers, those in its segments aside.
+
+    Stops counting above MAX_SCANS.
+    """
+    scans = place = 0
+    while scans <= MAX_SCANS:
+        marker = _MARKER.search(data, place)
+        if not marker or marker[1] == b"\xd9":  # end of image
+            break
+        scans += marker[1] == b"\xda"
+        place = marker.end()
+        if marker[1] != b"\xd8":  # start of image: it alone of these has no segment
+            place += int.from_bytes(data[place : place + 2])
+    return scans
+
+
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xd0-\xd7\xff])")  # not the markers within a scan
 
 
 def _upright(image: Image.Image, deep: bool, data: bytes) -> Image.Image:
@@ -140,7 +186,14 @@ def _rotated(image: Image.Image) -> bool:
 
 def _frames(image: Image.Image) -> int:
     with contextlib.suppress(Exception):  # a format without frames, or a later one is broken
-        return image.n_frames
+        if image.format != "TIFF":
+            return image.n_frames
+        frames = 1
+        with contextlib.suppress(EOFError):
+            while frames < MAX_FRAMES:
+                image.seek(frames)
+                frames += 1
+        return frames
     return 1
 
 
@@ -174,10 +227,8 @@ def _reason(error: Exception, data: bytes) -> str:
     """Why a file is unreadable: short, one line, without its path or Pillow's memory addresses."""
     if getattr(error, "strerror", None):  # the system's own: permission denied, …
         return error.strerror
-    if not data:
-        return "empty file"
     if isinstance(error, UnidentifiedImageError):
-        return f"not a picture (starts with {data[:12]!r})"
+        return f"not a picture (starts with {data[:12]!r})" if data else "empty file"
     return " ".join((str(error) or type(error).__name__).split())[:150]
 
 

@@ -275,7 +275,7 @@ def _page(say, file: Path, text, folder: Path) -> None:
         return say(file, "wrong", "is missing")
     lines = file.read_text("utf-8").splitlines()
     named = [line for line in lines if line.startswith(pages.MISSING)]
-    for run in re.findall("`([^`]+)` \\(", " ".join(named)):
+    for run in re.findall("`([^`]+)`", " ".join(named)):
         if is_complete(folder / "runs" / run):
             return say(file, "wrong", f"says that {run} is not complete; it is now")
     if not text:

@@ -7,7 +7,7 @@ raise FileNotFoundError or ValueError that names the file and the row; none gues
 from pathlib import Path
 
 from . import emotionroi, fi, own, twitter1
-from .common import FI, ROI_NEGATIVE, ROI_POSITIVE, Pictures, has
+from .common import FI, ROI_NEGATIVE, ROI_POSITIVE, Pictures, cut, has
 
 # What is looked for, how it is recognised, who reads it.
 LAYOUTS = {
@@ -70,7 +70,7 @@ def read(name: str, folder: Path, agree: int = 3) -> Pictures:
     if len(there) == 1:
         return there[0][1](folder, agree)
     entries = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    held = ", ".join(entries[:12]) + (", …" if len(entries) > 12 else "") or "nothing"
+    held = cut(", ".join(entries[:12]) + (", …" if len(entries) > 12 else "")) or "nothing"
     if there:
         raise ValueError(
             f"{name}: {folder} has several layouts at once, {' and '.join(w for w, _ in there)}; "

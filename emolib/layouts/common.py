@@ -1,6 +1,7 @@
 """What the readers of all layouts share: names on disk, text files, emotions and labels."""
 
 import csv
+import reprlib
 import unicodedata
 import warnings
 from collections import defaultdict
@@ -22,6 +23,7 @@ PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "t
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
 NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
+MAX_BYTES = 1 << 26  # of a label file; the longest real one has 2 MB
 MEASURED = ("valence", "arousal", *ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
 
 
@@ -112,7 +114,7 @@ def find(index: dict, name: str, folder: Path) -> Path | None:
     files = index.get(folded(name), [])
     exact = [p for p in files if nfc(p.relative_to(folder).as_posix()) == nfc(name)]
     if len(exact or files) > 1:
-        raise ValueError(f"{name!r} may be {files[0]} or {files[1]}: they differ only in case")
+        raise ValueError(f"{shown(name)} may be {files[0]} or {files[1]}: they differ only in case")
     return (exact or files or [None])[0]
 
 
@@ -136,20 +138,48 @@ def folded(name: str) -> str:
     return nfc(name).casefold()
 
 
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 200
+_short.maxlist, _short.maxlevel = 12, 3
+
+
+def shown(value) -> str:
+    """`value` in a message: its repr, cut where it is long or deep."""
+    return _short.repr(value)
+
+
+def cut(text: str, length: int = 200) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 text file; a byte order mark and CR LF do no harm."""
+    """The lines of a UTF-8 text file; a byte order mark, CR and CR LF do no harm.
+
+    Raises ValueError that names the file where it is something else, or larger than MAX_BYTES.
+    """
+    if file.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{file}: {file.stat().st_size} bytes, no label file has {MAX_BYTES}")
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: not UTF-8 text ({error})") from error
+    if "\0" in text:
+        raise ValueError(f"{file}: not UTF-8 text (it holds NUL, as UTF-16 does)")
+    return text.split("\n")  # splitlines would also part at U+2028 and others that names may hold
 
 
 def csv_cells(file: Path):
-    """(line number, cells) for each line of a CSV file that is not empty."""
-    reader = csv.reader(lines(file))
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield reader.line_num, [cell.strip() for cell in cells]
+    """(line number, cells) for each line of a CSV file that is not empty.
+
+    No cell goes on in the next line: a quotation mark never closed would swallow the rows after it.
+    """
+    for number, line in enumerate(lines(file), start=1):
+        try:
+            cells = [cell.strip() for cell in next(csv.reader([line], strict=True), ())]
+        except csv.Error as error:  # not a ValueError
+            raise ValueError(f"{file} line {number} is no line of CSV ({error})") from error
+        if any(cells):
+            yield number, cells
 
 
 def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
@@ -161,7 +191,7 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
             wrong = set(columns) - set(needed + optional)
             if wrong or not set(needed) <= set(columns) or len(set(columns)) < len(columns):
                 raise ValueError(
-                    f"{name}: {file} has the columns {','.join(columns)}; expected "
+                    f"{name}: {file} has the columns {cut(','.join(columns))}; expected "
                     f"{','.join(needed)}" + "".join(f"[,{column}]" for column in optional)
                 )
         elif len(cells) != len(columns):
@@ -174,8 +204,11 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
 
 
 def is_list(file: Path) -> bool:
-    try:
-        first = next((line for line in lines(file) if line.strip()), "")
-    except ValueError:  # not text that we read, so not a list
-        return False
-    return Path(first.strip().replace("\t", " ").rpartition(" ")[0]).suffix.lower() in SUFFIXES
+    """Whether a text file begins with a picture's name and a label.
+
+    In any encoding, for a list in one that we do not read is an error and not no list.
+    """
+    with open(file, "rb") as opened:
+        start = opened.read(10_000).replace(b"\0", b"").decode("utf-8", "replace")
+    first = start.lstrip("\ufeff \t\r\n").replace("\r", "\n").partition("\n")[0].strip()
+    return Path(first.replace("\t", " ").rpartition(" ")[0]).suffix.lower() in SUFFIXES

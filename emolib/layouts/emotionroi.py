@@ -1,5 +1,7 @@
 """EmotionROI as people have it, with its stimuli maps and Emotion6's measured valence."""
 
+import math
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -10,10 +12,12 @@ from .common import (
     ROI_POSITIVE,
     SUFFIXES,
     Pictures,
+    cut,
     emotion_folders,
     folded,
     lines,
     nfc,
+    shown,
     subfolders,
 )
 
@@ -32,18 +36,18 @@ def _emotionroi(folder: Path, images: Path) -> Pictures:
     index = {folded(name): i for i, name in enumerate(names)}
     for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
         file = folder / "training_testing_split" / f"{split}.txt"
-        for row, line in enumerate(lines(file) if file.exists() else (), start=1):
+        for row, line in enumerate(lines(file) if os.path.lexists(file) else (), start=1):
             if line.strip() and folded(line.strip()) not in index:
                 raise ValueError(
-                    f"emotionroi: training_testing_split/{split}.txt line {row} names "
-                    f"{line.strip()!r}, which is not in {images}; copy the set again"
+                    f"emotionroi: {file} line {row} names "
+                    f"{shown(line.strip())}, which is not in {images}; copy the set again"
                 )
     if images != folder:
         pictures.layout = f"images/ with {pictures.layout}"
     if (folder / "ground_truth").is_dir():
         pictures.maps = _maps(folder / "ground_truth", images, pictures.paths)
         pictures.layout += ", stimuli maps in ground_truth/"
-    if (folder / "ground_truth.txt").is_file():
+    if os.path.lexists(folder / "ground_truth.txt"):
         pictures.extra = _measured(folder / "ground_truth.txt", names, index, images)
         pictures.layout += ", measured valence in ground_truth.txt"
         pictures.options = {"labels": "keyword"}
@@ -72,21 +76,25 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
         name, *cells = (cell.strip() for cell in line.split("\t"))
         if row == 1 and Path(name).suffix.lower() not in SUFFIXES:
             columns = [c.strip("[] ").lower().removeprefix("prob.").strip() for c in cells]
-            if not set(MEASURED) <= set(columns):
-                raise ValueError(f"emotionroi: {file} line 1 is {line!r}; expected a name and "
+            if not set(MEASURED) <= set(columns) or len(set(columns)) < len(columns):
+                raise ValueError(f"emotionroi: {file} line 1 is {shown(line)}; expected a name and "
                                  f"{', '.join(MEASURED)}, parted by tabs")  # fmt: skip
             continue
         if not line.strip():
             continue
         if folded(name) not in index or folded(name) in rows:
             raise ValueError(
-                f"emotionroi: {file} line {row} names {name!r}, "
+                f"emotionroi: {file} line {row} names {shown(name)}, "
                 + ("as an earlier line does" if folded(name) in rows else f"not in {images}")
             )
         try:
             values = dict(zip(columns, map(float, cells), strict=True))
         except ValueError as error:
-            raise ValueError(f"emotionroi: {file} line {row} is {line!r} ({error})") from error
+            raise ValueError(
+                f"emotionroi: {file} line {row} is {shown(line)} ({cut(str(error))})"
+            ) from error
+        if not all(map(math.isfinite, values.values())):
+            raise ValueError(f"emotionroi: {file} line {row} is {shown(line)}, not all numbers")
         if not 1 <= values["valence"] <= 9:
             raise ValueError(
                 f"emotionroi: {file} line {row}: valence {values['valence']:g} is not on "

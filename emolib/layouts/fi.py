@@ -19,12 +19,14 @@ from .common import (
     by_emotion,
     count,
     csv_cells,
+    cut,
     emotion_folders,
     find,
     folded,
     is_list,
     lines,
     need_all,
+    shown,
     subfolders,
     warn_unlisted,
 )
@@ -52,6 +54,10 @@ def in_parts(folder: Path, agree: int) -> Pictures:
 def lists(folder: Path, agree: int) -> Pictures:
     """Lists beside the pictures, which lie in `folder` or in one of its subfolders."""
     files, index = list_files(folder), below(folder)
+    for part in sorted(folder.iterdir()):  # half of the lists would be another set
+        if part.suffix.lower() in (".json", ".txt") and part.stem.lower() in PARTS:
+            if part not in files:
+                raise ValueError(f"fi: {part} is beside lists and is none; mend or remove it")
     listed = [(file, *entry) for file in files for entry in fi_list(file)]
     base = _base(folder, index, [path for _, _, path, _ in listed])
     found = [find(index, base + path, folder) for _, _, path, _ in listed]
@@ -59,7 +65,7 @@ def lists(folder: Path, agree: int) -> Pictures:
     if missing:
         file, entry, path, _ = missing[0]
         raise FileNotFoundError(
-            f"fi: {file} entry {entry} names {path!r}, which is not in {folder / base}; "
+            f"fi: {file} entry {entry} names {shown(path)}, which is not in {folder / base}; "
             f"{len(missing)} of the {len(listed)} listed pictures are not there"
         )
     rows = {}  # a picture may be listed twice, if it is the same emotion
@@ -67,10 +73,10 @@ def lists(folder: Path, agree: int) -> Pictures:
         first = rows.setdefault(path, (file, entry, emotion))
         if first[2] != emotion:
             raise ValueError(
-                f"fi: {file} entry {entry} calls {name!r} {emotion}; "
+                f"fi: {file} entry {entry} calls {shown(name)} {emotion}; "
                 f"{first[0].name} entry {first[1]} calls it {first[2]}"
             )
-    need_all("fi", FI, {emotion for _, _, emotion in rows.values()}, "the lists")
+    need_all("fi", FI, {emotion for _, _, emotion in rows.values()}, f"the lists in {folder}")
     warn_unlisted("fi", folder / base, count(index, base) - len(rows), "any list")
     paths = sorted(rows)
     parts = [PARTS.get(rows[path][0].stem.lower(), "") for path in paths]
@@ -96,8 +102,8 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
         emotion = label if label in FI else folders[-1] if folders else None
         if emotion is None or not (label in FI or label.isdecimal()):
             raise ValueError(
-                f"fi: {file} entry {entry}: {path!r} with label {label!r} does not say which "
-                f"emotion it is; expected one of {', '.join(FI)} as label or as folder"
+                f"fi: {file} entry {entry}: {shown(path)} with label {shown(label)} does not "
+                f"say which emotion it is; expected one of {', '.join(FI)} as label or as folder"
             )
         wrong = ""
         if folders and folders[-1] != emotion:
@@ -107,9 +113,11 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
             if same != emotion:
                 wrong = f"earlier entries give it to {same}"
             elif number != label:
-                wrong = f"earlier entries give {emotion} the label {number}"
+                wrong = f"earlier entries give {emotion} the label {cut(number)}"
         if wrong:
-            raise ValueError(f"fi: {file} entry {entry} gives {path!r} the label {label}; {wrong}")
+            raise ValueError(
+                f"fi: {file} entry {entry} gives {shown(path)} the label {cut(label)}; {wrong}"
+            )
         entries.append((entry, path, emotion))
     if not entries:
         raise ValueError(f"fi: {file} is empty; copy the set again")
@@ -117,13 +125,16 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
 
 
 def _json_pairs(file: Path):
+    text = "\n".join(lines(file))
     try:
-        pairs = json.loads("\n".join(lines(file)))
-    except json.JSONDecodeError as error:
+        pairs = json.loads(text)
+    except (ValueError, RecursionError) as error:  # also of integers too long, lists too deep
         raise ValueError(f"fi: {file} is not readable as JSON ({error})") from error
     for entry, pair in enumerate(pairs if isinstance(pairs, list) else [pairs], start=1):
-        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise ValueError(f"fi: {file} entry {entry} is {pair!r}; expected [path, class number]")
+        if not (isinstance(pair, list) and list(map(type, pair)) in ([str, int], [str, str])):
+            raise ValueError(
+                f"fi: {file} entry {entry} is {shown(pair)}; expected [path, class number]"
+            )
         yield entry, pair[0], str(pair[1]).lower()
 
 
@@ -132,7 +143,9 @@ def _text_pairs(file: Path):
         if line.strip():
             path, _, label = line.strip().replace("\t", " ").rpartition(" ")
             if not path:
-                raise ValueError(f"fi: {file} entry {entry} is {line!r}; expected '<path> <label>'")
+                raise ValueError(
+                    f"fi: {file} entry {entry} is {shown(line)}; expected '<path> <label>'"
+                )
             yield entry, path.strip(), label.lower()
 
 
@@ -143,7 +156,7 @@ def votes(folder: Path, agree: int) -> Pictures:
     left out, as are pictures that reach `agree` under two emotions; one warning counts them all.
     """
     files = vote_files(folder)
-    need_all("fi", FI, {emotion for emotion, _ in files}, "the CSV files")
+    need_all("fi", FI, {emotion for emotion, _ in files}, f"the CSV files in {folder}")
     index = below(folder)
     votes, seen, urls, gone, few = defaultdict(dict), set(), 0, 0, 0
     for emotion, file in files:
@@ -157,7 +170,8 @@ def votes(folder: Path, agree: int) -> Pictures:
             if path is not None and yes >= agree:
                 votes[path][emotion] = (yes, no)
     rows = sorted((path, *given.items()) for path, given in votes.items() if len(given) == 1)
-    need_all("fi", FI, {emotion for _, (emotion, _) in rows}, "the downloaded pictures")
+    there = {emotion for _, (emotion, _) in rows}
+    need_all("fi", FI, there, f"the downloaded pictures in {folder}")
     left_out = (
         f"{gone} of {urls} URLs have no picture, {few} pictures have fewer than {agree} agreeing "
         f"votes, {len(votes) - len(rows)} have two emotions"
@@ -192,23 +206,32 @@ def fi_votes(file: Path) -> list[tuple[str, int, int]]:
             ]
             if None in columns:
                 raise ValueError(
-                    f"fi: {file} line {line} is {cells}; expected url, agree, disagree"
+                    f"fi: {file} line {line} is {shown(cells)}; expected url, agree, disagree"
                 )
             continue
         columns = columns or [at[0], at[0] + 2, at[0] + 1]
         picked = [cells[i] if i < len(cells) else "" for i in columns]
-        name = urllib.parse.unquote(urllib.parse.urlsplit(picked[0]).path).rpartition("/")[2]
-        if not name or not (picked[1].isdecimal() and picked[2].isdecimal()):
-            raise ValueError(f"fi: {file} line {line} is {cells}; expected a URL and two votes")
+        name, given = _file_name(picked[0]), picked[1:]
+        if not name or not all(votes.isdecimal() and len(votes) < 10 for votes in given):
+            raise ValueError(
+                f"fi: {file} line {line} is {shown(cells)}; expected a URL and two votes"
+            )
         row = (name, int(picked[1]), int(picked[2]))
         first = seen.setdefault(folded(name), (line, row))
         if first[1] != row:
             raise ValueError(
-                f"fi: {file} line {line} gives {name} other votes than line {first[0]}"
+                f"fi: {file} line {line} gives {cut(name)} other votes than line {first[0]}"
             )
         if first[0] == line:
             rows.append(row)
     return rows
+
+
+def _file_name(url: str) -> str:
+    try:
+        return urllib.parse.unquote(urllib.parse.urlsplit(url).path).rpartition("/")[2]
+    except ValueError:  # half an IPv6 address, …
+        return ""
 
 
 def parts(folder: Path) -> list[tuple[str, Path]]:
@@ -233,7 +256,9 @@ def _is_json(file: Path) -> bool:
     if file.suffix.lower() != ".json":
         return False
     with open(file, "rb") as opened:
-        return opened.read(200).translate(None, b" \t\r\n\xef\xbb\xbf").startswith(b"[[")
+        # in any encoding: a list in one that we do not read is an error and not no list
+        skipped = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
+        return opened.read(1000).translate(None, skipped).startswith(b"[[")
 
 
 def _base(folder: Path, index: dict, listed: list[str]) -> str:

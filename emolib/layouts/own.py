@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import POLARITY, Pictures, below, count, csv_rows, find, warn_unlisted
+from .common import POLARITY, Pictures, below, count, csv_rows, find, shown, warn_unlisted
 
 
 def own(folder: Path, agree: int) -> Pictures:
@@ -14,7 +14,7 @@ def own(folder: Path, agree: int) -> Pictures:
         path = find(index, row["path"], folder)
         wrong = _own_wrong(row, path, folder)
         if path in rows:
-            wrong = f"names {row['path']!r} again, after line {rows[path][0]}"
+            wrong = f"names {shown(row['path'])} again, after line {rows[path][0]}"
         if wrong:
             raise ValueError(f"own: {file} line {line} {wrong}")
         rows[path] = (line, POLARITY[row["label"].lower()], row.get("fold"), row.get("emotion"))
@@ -23,7 +23,7 @@ def own(folder: Path, agree: int) -> Pictures:
     warn_unlisted("own", folder, count(index) - len(rows), file.name)
     paths = sorted(rows)
     _, label, fold, emotion = zip(*(rows[path] for path in paths), strict=True)
-    folds = None if fold[0] is None else _own_folds(file, np.array(fold, int))
+    folds = None if fold[0] is None else _own_folds(file, np.array([int(k) for k in fold]))
     return Pictures(
         paths,
         np.array(label),
@@ -36,17 +36,21 @@ def own(folder: Path, agree: int) -> Pictures:
 def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
     """What is wrong with a row of labels.csv, or ""."""
     if path is None:
-        return f"names {row['path']!r}, which is not a picture below {folder}"
+        return f"names {shown(row['path'])}, which is not a picture below {folder}"
     if row["label"].lower() not in POLARITY:
-        return f"has the label {row['label']!r}; expected one of {', '.join(POLARITY)}"
-    if not row.get("fold", "0").isdecimal():
-        return f"has the fold {row['fold']!r}; expected 0, 1, 2, …"
-    return "has no emotion" if row.get("emotion") == "" else ""
+        return f"has the label {shown(row['label'])}; expected one of {', '.join(POLARITY)}"
+    fold, emotion = row.get("fold", "0"), row.get("emotion", "-")
+    if not fold.isdecimal() or len(fold) > 9:
+        return f"has the fold {shown(fold)}; expected 0, 1, 2, …"
+    if len(emotion) > 100:  # an array of strings has its longest's size in each row
+        return f"has an emotion of {len(emotion)} characters"
+    return "" if emotion else "has no emotion"
 
 
 def _own_folds(file: Path, fold: np.ndarray) -> list:
-    count = fold.max() + 1
-    missing = sorted(set(range(count)) - set(fold.tolist()))
+    used = set(fold.tolist())
+    count = len(used)  # not the largest number, which may be a billion
+    missing = [k for k in range(count) if k not in used]
     if count < 2 or missing:
         raise ValueError(
             f"own: {file}: folds must be 0 to k−1 without a gap and at least two; "

@@ -1,11 +1,22 @@
 """Twitter I as people have it: the source's folders, a list beside images/, pos/ and neg/."""
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from .common import AGREE, Pictures, is_list, lines, nfc, picture_files, subfolders, warn_unlisted
+from .common import (
+    AGREE,
+    Pictures,
+    is_list,
+    lines,
+    nfc,
+    picture_files,
+    shown,
+    subfolders,
+    warn_unlisted,
+)
 
 
 def source(folder: Path, agree: int) -> Pictures:
@@ -24,7 +35,7 @@ def beside_images(folder: Path, agree: int) -> Pictures:
     if len(lists) != 1 or any(w in lists[0].name for w in AGREE.values()):
         raise FileNotFoundError(
             f"twitter1: there is no file {usual[0].name} and no single other list of lines "
-            f"'<file> <0 or 1>' in {folder} (lists found: {[p.name for p in lists]})"
+            f"'<file> <0 or 1>' in {folder} (lists found: {shown([p.name for p in lists])})"
         )
     return _twitter_list(folder / "images", lists[0], None)
 
@@ -74,7 +85,7 @@ def polarity(folder: Path) -> list[tuple[int, Path]]:
 
 def _twitter_folds(folder: Path, names: list, labels: dict, images: Path, file: Path):
     """The public folds (Campos et al. 2017), or None where there are none at all."""
-    if not folder.is_dir():
+    if not os.path.lexists(folder):
         return None
     index = {n: i for i, n in enumerate(names)}
     folds = []
@@ -101,10 +112,12 @@ def _label_file(file: Path, known, images: Path, agreed=None, source="") -> dict
         name, _, label = line.strip().replace("\t", " ").rpartition(" ")  # names may hold spaces
         name = nfc(name.strip())
         if label not in ("0", "1") or not name:
-            raise ValueError(f"twitter1: {file} line {row} is {line!r}; expected '<file> <0 or 1>'")
+            raise ValueError(
+                f"twitter1: {file} line {row} is {shown(line)}; expected '<file> <0 or 1>'"
+            )
         if name not in known:
             raise ValueError(
-                f"twitter1: {file} line {row} names {name!r}, which is not in {images}"
+                f"twitter1: {file} line {row} names {shown(name)}, which is not in {images}"
                 + (f" with a label in {source}" if source else "")
             )
         other = labels.get(name, agreed.get(name, int(label)))
