@@ -68,7 +68,11 @@ def packed(data, side: int) -> Packed | None:
             if pack := _opened(file, data):
                 return pack
             _make_room(file, sum(3 * h * w for h, w in _sizes(data, side)))
+            before = data.fingerprint()
             _write(file, data, side)
+            if data.fingerprint() != before:
+                file.unlink()
+                raise ValueError(f"{data.root}: the set changed while it was read; run again")
         if pack := _opened(file, data):
             return pack
         raise OSError("it was removed as soon as it was made")

@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from . import audit, layouts
-from .files import sha256
+from .files import content
 from .layouts.common import AGREE, NEUTRAL, csv_rows, shown
 from .manifest import EXCLUDED, manifest
 
@@ -117,7 +117,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash over the names, contents and labels of all pictures."""
         with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(_content, self.paths))
+            digests = list(pool.map(content, self.paths))
         rows = sorted(zip(self.names, digests, self.labels.tolist(), strict=True))
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
@@ -234,14 +234,3 @@ def _by_valence(data: Dataset) -> Dataset:
         options={**data.options, "labels": "valence"},
     )
     return data.without(middle)
-
-
-def _content(path: Path) -> str:
-    status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=200_000)
-def _digest(path: Path, size: int, mtime: int) -> str:
-    """The content's hash, computed once while size and time of change stay the same."""
-    return sha256(path)

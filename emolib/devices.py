@@ -10,6 +10,8 @@ from pathlib import Path
 import joblib
 import torch
 
+# As torch's deterministic mode asks for on GPUs; it looks at a process's first multiplication.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 AT_ONCE = 4  # runs side by side on a CPU or a GPU, at most
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 
@@ -65,8 +67,6 @@ def threads(count: int):
 def deterministic(wanted: bool):
     """Inside the block the same computation gives the same bits again on the same machine: torch
     takes no other algorithms, and RuntimeError of torch's names an operation that has none."""
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as torch asks for on GPUs
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(wanted)
     torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and none is read

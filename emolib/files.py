@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -121,6 +122,17 @@ def read_json(path: Path):
         raise ValueError(
             f"{path}: not readable as JSON ({error}); remove it and run again"
         ) from error
+
+
+def content(path: Path) -> str:
+    """`sha256`, computed once while the file's size and time of change stay the same."""
+    status = Path(path).stat()
+    return _digest(Path(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=200_000)
+def _digest(path: Path, size: int, mtime: int) -> str:
+    return sha256(path)
 
 
 def sha256(path: Path) -> str:

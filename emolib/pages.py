@@ -15,6 +15,7 @@ TITLES = {
     9: "Table 9: comparison with other methods",
     "matched": "Matched: every system with the same backbone, pictures, folds and budget",
 }
+SMALL, FOLDS = ("twitter1", "emotionroi"), 5  # §4.1.2
 HOW = (
     "Percent. Several runs: mean and Student's t interval over folds. One run: Wilson's interval "
     "over its test pictures."
@@ -72,7 +73,7 @@ def missing_line(missing: dict[str, str]) -> str:
 def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs) -> str:
     """One line a set and method, ours beside the paper's."""
     if number == "matched":
-        return _matched(table, demo)
+        return _matched(table, demo, dict(zip(runs["id"], runs["spec"], strict=True)))
     lines = [f"# {title(number, demo)}", ""]
     if demo:
         lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
@@ -87,7 +88,7 @@ def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs)
         cells = [dataset, method]
         for _, row in rows.iterrows():
             paper = row["published"]
-            cells += [_number(row), "" if pd.isna(paper) else f"{paper:.2f}"]
+            cells += [score(row), "" if pd.isna(paper) else f"{paper:.2f}"]
         first = rows.iloc[0]
         cells.append(str(first["runs"]))
         if number == 9:
@@ -95,6 +96,7 @@ def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs)
             there = [_trained(specs[ids[0]]), *_cost(costs.loc[(dataset, method)])] if ids else []
             cells += there or [""] * (1 + len(_COST))
         lines += _row(cells)
+    lines += _fewer_folds(table, specs)
     few = " Over two folds an interval means little: it can have no width, or be the whole scale."
     lines += ["", HOW + " Empty: no run." + few * bool((table["runs"] == 2).any())]
     if number == 8:
@@ -136,6 +138,17 @@ def _cost(row) -> list[str]:
     return [*cells, f"{speed:.0f}" if speed > 0 else ""]
 
 
+def _fewer_folds(table: pd.DataFrame, specs: dict[str, RunSpec]) -> list[str]:
+    """A line that names the rows over fewer folds than the small sets' five."""
+    few = {}
+    for row in table[table["runs"] > 0].itertuples():
+        folds = {specs[i].fold for i in row.run_ids.split(";")}
+        if row.dataset in SMALL and len(folds) < FOLDS:
+            few.setdefault((row.dataset, len(folds)), {})[f"`{row.method}`"] = None
+    parts = [f"{d}, {count} of {FOLDS}: {', '.join(rows)}" for (d, count), rows in few.items()]
+    return ["", f"Fewer folds than the set has: {'; '.join(parts)}."] if parts else []
+
+
 def _same_spec(runs: pd.DataFrame) -> list[str]:
     ours = runs[[s.model == "maiafa" for s in runs["spec"]]]
     both = ours.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
@@ -146,7 +159,7 @@ def _same_spec(runs: pd.DataFrame) -> list[str]:
             "so that `normal` and `without_transfer` are the same spec."]  # fmt: skip
 
 
-def _matched(table: pd.DataFrame, demo: bool) -> str:
+def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec]) -> str:
     """One line a set and method, the best accuracy first."""
     head = ["data set", "method", "accuracy (95% interval)", "minus maiafa (95% interval)",
             "p (McNemar)", "recall", "runs", *_COST]  # fmt: skip
@@ -161,9 +174,10 @@ def _matched(table: pd.DataFrame, demo: bool) -> str:
                 if pd.notna(row["minus_low"]):
                     difference += f" ({row['minus_low']:+.1f} to {row['minus_high']:+.1f})"
                 p = f"{row['p_value']:.3f}" if row["p_value"] >= 0.001 else "< 0.001"
-            lines += _row([dataset, row["method"], _number(row), difference, p,
+            lines += _row([dataset, row["method"], score(row), difference, p,
                            f"{recall[row['method']]:.2f}", str(row["runs"]),
                            *_cost(row)])  # fmt: skip
+    lines += _fewer_folds(table, specs)
     lines += ["", HOW + " Minus maiafa: over the folds that both have, Student's t; p: McNemar's "
               "exact test on their pooled test pictures, not corrected for the number of systems "
               "compared. Folds share training pictures, so that intervals are somewhat too narrow. "
@@ -172,7 +186,8 @@ def _matched(table: pd.DataFrame, demo: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _number(row) -> str:
+def score(row) -> str:
+    """A mean with its interval, as the pages write it; "" without runs."""
     return f"{row['mean']:.2f} ({row['ci_low']:.1f}–{row['ci_high']:.1f})" if row["runs"] else ""
 
 

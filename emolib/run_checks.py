@@ -13,11 +13,16 @@ from .metrics import scores
 from .run_folder import read_spec
 from .systems import FITTED
 
-ABSOLUTE = re.compile(r'(^|["\s,=(])(/(?!/)[^\s"/,]+/|[A-Za-z]:\\)', re.M)
+ABSOLUTE = re.compile(r"(file:|~?/|[A-Za-z]:[\\/])")
 
 
-def absolute(text: str) -> str | None:
-    return "holds an absolute path" if ABSOLUTE.search(text) else None
+def _absolute(value) -> bool:
+    """Whether there is an absolute path among JSON's texts."""
+    if isinstance(value, dict):
+        return any(map(_absolute, value.values()))
+    if isinstance(value, list):
+        return any(map(_absolute, value))
+    return isinstance(value, str) and bool(ABSOLUTE.match(value))
 
 
 def spec(folder: Path) -> str | None:
@@ -29,7 +34,11 @@ def spec(folder: Path) -> str | None:
 
 def environment(folder: Path) -> str | None:
     found, spec = read_json(folder / "environment.json"), read_spec(folder / "spec.json")
-    data = found["data"]
+    if _absolute(found):
+        return "holds an absolute path"
+    data, start, before = found["data"], found.get("started_from"), spec.predecessor()
+    if start and start["run"] != (before and before.id):
+        return f"started from {start['run']}, spec.json says {before and before.id}"
     if data["name"] != spec.dataset:
         return f"is of {data['name']}, spec.json of {spec.dataset}"
     if not re.fullmatch("[0-9a-f]{16}", data["fingerprint"]) or not isinstance(data["demo"], bool):

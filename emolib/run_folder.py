@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import traceback
+import warnings
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -61,7 +62,7 @@ def read_spec(file: Path) -> RunSpec:
     values = read_json(file)
     try:
         return RunSpec.from_dict(values)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{file}: not a RunSpec ({str(error)[:300]})") from error
 
 
@@ -94,8 +95,9 @@ def write(folder, data, test, p_positive, history, model, facts: dict, device) -
 
 def record_failure(folder: Path) -> None:
     """Writes the error being handled into failed.txt, which goes when the run is complete."""
+    text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
     with contextlib.suppress(OSError):  # a full disk may be the very reason
-        write_text(folder / "failed.txt", traceback.format_exc())
+        write_text(folder / "failed.txt", text)
 
 
 def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
@@ -109,27 +111,45 @@ def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
     )
 
 
-def save_checkpoint(folder: Path, spec: RunSpec, identity: dict, state: dict) -> None:
-    """Keeps `state`, the training's last epoch."""
+def save_checkpoint(
+    folder: Path, spec: RunSpec, identity: dict, device: torch.device, state: dict
+) -> None:
+    """Keeps `state`, the training's last epoch. identity: what it depends on besides its spec."""
+    about = {"identity": identity, "spec": spec.to_dict(), "machine": _machine(device)}
     with whole(folder / "checkpoint.pt") as part, open(part, "wb") as out:
-        torch.save(state | {"identity": identity, "spec": spec.to_dict()}, out)
+        torch.save(state | about, out)
 
 
-def load_checkpoint(folder: Path, spec: RunSpec, identity: dict) -> dict | None:
+def load_checkpoint(
+    folder: Path, spec: RunSpec, identity: dict, device: torch.device
+) -> dict | None:
     """The last epoch of an interrupted run or None. ValueError where it was another run's, and for
-    a file that `save_checkpoint` has not written: nothing but tensors and plain values is read."""
+    a file that `save_checkpoint` has not written: nothing but tensors and plain values is read.
+    A warning where it was made on another machine, whose last bits may be others."""
     file = folder / "checkpoint.pt"
     if not file.exists():
         return None
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        there = state.pop("spec"), state.pop("identity")
+        spec_there, there, machine = (state.pop(k) for k in ("spec", "identity", "machine"))
+        if missing := {"model", "optimizer", "schedule", "history", "best"} - set(state):
+            raise KeyError(*missing)
+        RunSpec.from_dict(spec_there)
+        if not {"data", "split", "weights"} <= set(there) or not isinstance(there["data"], dict):
+            raise TypeError("it does not say what it depends on")
     except Exception as error:  # whatever a stranger's file makes the readers raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         raise ValueError(
             f"{file}: not a checkpoint of emolib's ({reason}); remove it, and the run starts anew"
         ) from error
-    _compare(folder, *there, spec, identity)
+    _compare(folder, spec_there, there, spec, identity)
+    here = _machine(device)
+    if others := {k: f"{machine.get(k)} → {here[k]}" for k in here if machine.get(k) != here[k]}:
+        warnings.warn(
+            f"{spec.id} goes on elsewhere ({', '.join(f'{k} {v}' for k, v in others.items())}): "
+            "its last bits may be others than if it had gone on there",
+            stacklevel=2,
+        )
     return state
 
 
@@ -146,6 +166,8 @@ def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: d
             {"": there.get("split", here["split"])},
             {"": here["split"]},
         ),
+        # of a checkpoint: one that was trained again since may have other weights
+        ("start: ", there.get("started_from", {}), here.get("started_from", {})),
     ):
         for key in new:
             if key not in old or old[key] != new[key]:
@@ -153,6 +175,16 @@ def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: d
                     f"{folder} was made with another {what}{key}: {old.get(key)!r} there, "
                     f"{new[key]!r} now; take another study name, or remove that folder"
                 )
+
+
+def _machine(device: torch.device) -> dict:
+    """What the last bits of a result depend on."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "processes": Ranks.here().size,
+        "torch": version("torch"),
+    }
 
 
 def environment(device: torch.device) -> dict:
@@ -168,15 +200,12 @@ def environment(device: torch.device) -> dict:
             return None
 
     status = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
-    cuda = device.type == "cuda"
     return {
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy", "pillow")},
         "platform": f"{sys.platform} {platform.machine()}",
-        "device": torch.cuda.get_device_name(device) if cuda else device.type,
-        "threads": torch.get_num_threads(),
-        "processes": Ranks.here().size,
+        **{k: v for k, v in _machine(device).items() if k != "torch"},
         "cores": os.cpu_count(),
     }

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from . import audit, compiling, detector, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
-from .files import sha256, sweep_up, write_json
+from .files import content, sweep_up, write_json
 from .manifest import manifest
 from .parallel import Ranks
 from .pipeline import decode_all, seed_all
@@ -155,6 +155,8 @@ def train(
             held.enter_context(_alone(folder, wait))
         if ranks.agree(done()):  # as after waiting for another process
             return run_folder.read(folder, reused=True)
+        if ranks.first:  # without its weights it is not complete; half of the new is not either
+            (folder / "metrics.json").unlink(missing_ok=True)
         try:
             _train(spec, places, data, parts, identity, before)
         except Exception:
@@ -196,6 +198,7 @@ def _alone(folder: Path, wait: bool):
 def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: Path | None):
     ranks, device, folder = Ranks.here(), pick_device(places.device), places.folder(spec)
     training_part, validation, test = parts
+    start = _start(before)
     threads = contextlib.nullcontext()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # else helpers of torch's take memory on the first GPU too
@@ -206,7 +209,7 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
     with threads, devices.deterministic(same_bits):
         state = None
         if spec.model not in FITTED:
-            state = run_folder.load_checkpoint(folder, spec, identity)
+            state = run_folder.load_checkpoint(folder, spec, identity | start, device)
         if ranks.first:
             write_json(folder / "spec.json", spec.to_dict())
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
@@ -216,21 +219,25 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
             pictures = training.of_spec(spec, data, places.weights)
-            keep = functools.partial(run_folder.save_checkpoint, folder, spec, identity)
+
+            def after_epoch(state):
+                if ranks.first:
+                    _check_unchanged(data, identity, spec)  # what is kept is of these pictures
+                    run_folder.save_checkpoint(folder, spec, identity | start, device, state)
+
             history = training.train(
                 model, spec, pictures, training_part, validation if len(validation) else None,
-                device, not before, state, keep if ranks.first else lambda state: None,
+                device, not before, state, after_epoch,
             )  # fmt: skip
             p_positive = training.predict(model, pictures, test, device, spec.precision)
         seconds = time.perf_counter() - started
+        if not np.isfinite(p_positive).all():
+            raise training.no_number(spec, "a test picture's probability is no number")
         if ranks.first:
-            if data.fingerprint() != identity["data"]["fingerprint"]:
-                raise ValueError(
-                    f"{data.root}: the set changed while {spec.id} was trained on it; put it back "
-                    "as it was and run again, or take another study name"
-                )
+            _check_unchanged(data, identity, spec)
             predictor = Predictor(spec, model.eval(), device, places.weights)
-            facts = identity | _start(before) | models.size(model, spec.image_size) | {
+            facts = identity | start | models.size(model, spec.image_size) | {
+                "trained_on": len(training_part),
                 "pictures_per_second": speed(predictor, [data.paths[i] for i in test]),
                 "compiled": compiling.was_kept((spec.step, device)),
                 "seconds": seconds,
@@ -240,10 +247,19 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
 
 
 def _start(before: Path | None) -> dict:
-    """For environment.json: the run whose weights were the start, and their SHA-256."""
+    """The run whose weights were the start, and their SHA-256; nothing where there is none."""
     if before is None:
         return {}
-    return {"started_from": {"run": before.parent.name, "weights": sha256(before)}}
+    return {"started_from": {"run": before.parent.name, "weights": content(before)}}
+
+
+def _check_unchanged(data: Dataset, identity: dict, spec: RunSpec) -> None:
+    """Raises ValueError where the set on disk is no longer the one that the run began with."""
+    if data.fingerprint() != identity["data"]["fingerprint"]:
+        raise ValueError(
+            f"{data.root}: the set changed while {spec.id} was trained on it; put it back as it "
+            "was and run again, or take another study name"
+        )
 
 
 def _fit(model, data, train) -> list[dict]:
@@ -317,7 +333,7 @@ def weights_file(spec: RunSpec, weights: str) -> str:
 def weights_hash(spec: RunSpec, weights: str) -> str:
     """What the chain starts from: "scratch", a local file's hash, or "timm:" and the model name."""
     file = "" if spec.init.endswith("scratch") else weights_file(spec, weights)
-    found = f"sha256:{sha256(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
+    found = f"sha256:{content(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
     found = "scratch" if spec.init.endswith("scratch") else found
     if spec.detector != OPENCV:
         found += f"; {detector.identity(spec.detector, weights)}"

@@ -237,12 +237,18 @@ class Study:
         for group, weights in groups:
             places = runs.Places(self.data_root, self.folder, weights, self.device)
             runs.check(group, places)
+        failures = []
         for group, weights in groups:
-            found = sweep.run_all(
-                group, self.data_root, self.results_root, self.name, weights, self.device,
-                self.executor,
-            )  # fmt: skip
-            results |= zip(group, found, strict=True)
+            try:
+                found = sweep.run_all(
+                    group, self.data_root, self.results_root, self.name, weights, self.device,
+                    self.executor,
+                )  # fmt: skip
+                results |= zip(group, found, strict=True)
+            except sweep.RunsFailed as error:
+                failures.append(error)
+        if failures:
+            raise sweep.RunsFailed.of(failures)
         return [results[spec] for spec in specs]
 
     def plan(self, specs) -> pd.DataFrame:

@@ -29,21 +29,35 @@ from .runs import Places, check, train
 from .spec import RunSpec
 
 EXECUTORS = ("local", "torchrun", "slurm")
-MEMORY, BUSY = "out of memory", "busy"  # why a run is left that will be tried again
-LOOK_AGAIN = 1.0  # seconds, where others train all that is left
+# Why a run is left that will be tried again.
+MEMORY, BUSY, DIED = "out of memory", "busy", "a process that trained was ended"
+LOOK_AGAIN = (
+    1.0,
+    30.0,
+)  # seconds, the first and the longest wait where others train all that is left
 
 
 class RunsFailed(RuntimeError):
-    """Some runs of a sweep failed; `failed` has them, {RunSpec: what went wrong}."""
+    """Some runs of a sweep failed; `failed` has them, {RunSpec: what went wrong}. count: of how
+    many; folder: the study's runs."""
 
     def __init__(self, failed: dict, count: int, folder: Path):
-        self.failed = failed
+        self.failed, self.count, self.folder = failed, count, folder
         lines = [f"{spec.id}: {why}" for spec, why in failed.items()]
         super().__init__(
-            f"{len(failed)} of {count} runs failed, the others are complete; each has its "
-            f"traceback in {folder}/<run>/failed.txt, and the next call tries it again\n"
+            f"{len(failed)} of {count} runs failed, the others are complete; the next call tries "
+            f"them again. Tracebacks of those that were begun: {folder}/<run>/failed.txt\n"
             + "\n".join(lines)
         )
+
+    @classmethod
+    def of(cls, several: list) -> "RunsFailed":
+        """Those of several sweeps over one study."""
+        failed = {spec: why for one in several for spec, why in one.failed.items()}
+        return cls(failed, sum(one.count for one in several), several[0].folder)
+
+    def __reduce__(self):
+        return type(self), (self.failed, self.count, self.folder)
 
 
 def run_all(
@@ -74,7 +88,12 @@ def run_all(
                 failed[spec] = f"it starts from {spec.predecessor().id}, which failed"
         stage = [spec for spec in stage if spec not in failed]
         if name == "slurm":
-            failed |= launch.slurm(stage, places) if stage else {}
+            try:
+                failed |= launch.slurm(stage, places) if stage else {}
+            except RuntimeError as error:
+                if not failed:
+                    raise
+                failed |= dict.fromkeys(stage, str(error))
         elif name == "torchrun":
             for spec in progress.bar(stage, "runs"):
                 if why := launch.torchrun(spec, places, processes):
@@ -155,26 +174,41 @@ def _local(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSp
     failed = {}
 
     def attempt(todo, slots):
-        too_large, said = [], False
+        too_large, deaths = [], 0
         while todo:  # what others train is looked at again, until it is done or they are gone
             whys = _side_by_side(todo, places, slots)
-            failed.update({s: why for s, why in whys.items() if why not in ("", BUSY, MEMORY)})
+            failed.update({s: w for s, w in whys.items() if w not in ("", BUSY, MEMORY, DIED)})
             too_large += [s for s in todo if whys[s] == MEMORY]
-            busy = [s for s in todo if whys[s] == BUSY]
+            busy, died = ([s for s in todo if whys[s] == why] for why in (BUSY, DIED))
+            deaths += bool(died)
+            if deaths > 1:  # as the system does to a process when memory is gone
+                too_large, died = too_large + died, []
             if busy == todo:
-                if not said:
-                    print(f"{len(busy)} runs are trained by another process; waiting for it")
-                said = True
-                time.sleep(LOOK_AGAIN)
-            todo = busy
+                _wait_for_one(busy, places)
+            todo = busy + died
         return too_large
 
     for spec in fewer_at_once(specs, slots, attempt):
         failed[spec] = (
-            f"it does not fit into the memory of {slots[0]} on its own; lower batch_size "
-            f"(now {spec.batch_size}) or image_size (now {spec.image_size})"
+            f"it does not fit into the memory of {slots[0]} on its own, or its process was ended "
+            f"twice; lower batch_size (now {spec.batch_size}) or image_size (now {spec.image_size})"
         )
     return failed
+
+
+def _wait_for_one(specs: list[RunSpec], places: Places) -> None:
+    """Until another process is done with one of the runs, or has died over it."""
+    print(f"{len(specs)} runs are trained by another process; waiting for it")
+    pause, longest = LOOK_AGAIN
+    while True:
+        for spec in specs:
+            if is_complete(places.folder(spec)):
+                return
+            with contextlib.suppress(filelock.Timeout):
+                with filelock.FileLock(places.folder(spec) / "lock", timeout=0):
+                    return
+        time.sleep(pause)
+        pause = min(2 * pause, longest)
 
 
 def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
@@ -195,9 +229,9 @@ def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dic
         )
         try:
             whys.update(progress.bar(done, "runs", total=len(specs)))
-        except TerminatedWorkerError:  # as the system does to a process when memory is gone
+        except TerminatedWorkerError:
             left = [s for s in specs if s not in whys]
-            whys |= {s: "" if is_complete(places.folder(s)) else MEMORY for s in left}
+            whys |= {s: "" if is_complete(places.folder(s)) else DIED for s in left}
     return whys
 
 

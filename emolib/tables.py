@@ -5,6 +5,7 @@ exists. Studies are never mixed, and a study with two contents of one set is ref
 """
 
 import importlib.resources
+import re
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -95,8 +96,9 @@ def missing(folder: Path, wanted=None) -> dict[str, str]:
             failed = folder / "runs" / run / "failed.txt"
             whys[run] = "unfinished" if run in begun else "not begun"
             if failed.exists():
-                lines = failed.read_text(encoding="utf-8", errors="replace").splitlines()
-                whys[run] = f"failed: {lines[-1][:200]}" if lines else "failed"
+                text = failed.read_text(encoding="utf-8", errors="replace")
+                kinds = re.findall(r"^([A-Za-z_.]+)(?::|$)", text, re.M)  # no path: pages travel
+                whys[run] = f"failed: {kinds[-1]}" if kinds else "failed"
     return whys
 
 

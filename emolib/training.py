@@ -40,7 +40,8 @@ def train(
     the epoch with the best validation accuracy (the earliest of equals). `after_epoch` gets the
     whole state after each epoch; given back as `state`, training goes on from there to the same
     result: order, crops and random numbers of an epoch follow from (seed, epoch) alone, so that no
-    generator's state is needed. Raises FloatingPointError where the loss is no longer a number.
+    generator's state is needed. Raises FloatingPointError where the loss or a weight is no longer a
+    number.
 
     Where torchrun has started several processes, each calls this and trains on its share of every
     batch; all end with the same model and history.
@@ -76,6 +77,8 @@ def train(
         seed_all(spec.seed, epoch, *others)
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
+        if not all(t.isfinite().all() for t in model.state_dict().values()):
+            raise no_number(spec, f"a weight is no number after epoch {epoch + 1}")
         schedule.step()
         if validation_indices is not None:
             row |= validate(model, pictures, validation_indices, device, spec.precision)
@@ -156,12 +159,17 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
     if not np.isfinite(loss_sum):
         wrong = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
         step_ = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
-        raise FloatingPointError(
-            f"{spec.id}: the training loss is no number in epoch {batches.epoch + 1}, {step_}; "
-            f"lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g}). What was reached "
-            "before that epoch is kept in the run folder's checkpoint.pt"
+        raise no_number(
+            spec, f"the training loss is no number in epoch {batches.epoch + 1}, {step_}"
         )
     return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
+
+
+def no_number(spec: RunSpec, what: str) -> FloatingPointError:
+    return FloatingPointError(
+        f"{spec.id}: {what}; lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g}). The "
+        "last whole epoch, if there was one, is kept in the run folder's checkpoint.pt"
+    )
 
 
 def step(

@@ -44,7 +44,8 @@ def edit_json(file, **changes):
 
 
 def edit_csv(file, row, column, value):
-    frame = pd.read_csv(file)
+    frame = pd.read_csv(file, dtype=str if row == "text" else None)
+    row = 0 if row == "text" else row
     frame.loc[row, column] = value
     frame.to_csv(file, index=False, float_format="%.6g")
 
@@ -133,6 +134,25 @@ CORRUPTIONS = {
     "an absolute path": (
         lambda s: edit_json(s / f"runs/{FIRST}/environment.json", where="/home/someone/data"),
         f"runs/{FIRST}/environment.json", "holds an absolute path"),
+    "a renamed column": (
+        lambda s: (unseal(s / f"runs/{FIRST}"),
+                   edit(s / f"runs/{FIRST}/predictions.csv", "path,", "file,")),
+        f"runs/{FIRST}/predictions.csv", "has the columns"),
+    "a list for a dictionary": (
+        lambda s: (s / f"runs/{FIRST}/environment.json").write_text("[]"),
+        f"runs/{FIRST}/environment.json", "not readable as what it should be"),
+    "nothing for the data": (
+        lambda s: edit_json(s / f"runs/{FIRST}/environment.json", data=None),
+        f"runs/{FIRST}/environment.json", "not readable as what it should be"),
+    "a text for a number": (lambda s: edit_csv(s / "table7.csv", "text", "mean", "much"),
+                            "table7.csv", "not readable as a table"),
+    "a column of a table": (
+        lambda s: pd.read_csv(s / "table8.csv").drop(columns="runs").to_csv(s / "table8.csv"),
+        "table8.csv", "without runs"),
+    "a table under its page": (lambda s: (s / "table9.csv").unlink(),
+                               "table9.md", "there is no table9.csv"),
+    "half a write": (lambda s: (s / ".table7.csv.ab12cd_3").touch(),
+                     ".table7.csv.ab12cd_3", "was left by a process"),
     "half a file": (
         lambda s: (s / f"runs/{FIRST}/metrics.json").write_text('{"accuracy": 5'),
         f"runs/{FIRST}/metrics.json", "not readable as JSON"),
@@ -150,8 +170,9 @@ def test_each_corruption_is_named(results, corrupt, file, why):
 def test_a_copy_of_other_data_is_noticed(results, root, tmp_path):
     other = shutil.copytree(root, tmp_path / "data")
     picture(next((other / "twitter1/Agg_AMT_Candidates").iterdir()), seed=9, format="JPEG")
-    (wrong,) = emolib.verify(results, other)
-    assert "twitter1 in data_root has the fingerprint" in wrong.why
+    wrong = [f for f in emolib.verify(results, other)]
+    assert {f.file.split("/")[2] for f in wrong} == {FIRST, SECOND}
+    assert all("twitter1 in data_root has the fingerprint" in f.why for f in wrong)
 
 
 def test_a_page_that_calls_a_run_missing_is_out_of_date_once_it_is_there(results, root):
@@ -170,9 +191,32 @@ def test_tables_without_their_runs_are_unchecked_and_not_called_right(results, m
         "has another number of runs than of run ids"
     ]
     shutil.copy(made / "s/table8.csv", results / "s")
+    page = (results / "s/table9.md").read_text()
+    mean = pd.read_csv(results / "s/table9.csv").dropna(subset="mean")["mean"].iloc[0]
+    edit(results / "s/table9.md", f"| {mean:.2f} (", "| 99.99 (")
+    assert "has other numbers for maiafa on" in str(emolib.verify(results))
+    (results / "s/table9.md").write_text(page)
     found = {f.file: f.status for f in provenance.findings(results)}
     assert found["s/table9.csv"] == found["s/table9.md"] == "unchecked"
     assert found["s/table9.png"] == "ok" and emolib.verify(results) == []
+
+
+def test_what_others_put_there_is_not_called_wrong(results):
+    for name in ("s/.DS_Store", ".gitkeep", f"s/runs/{FIRST}/.DS_Store", "s/mine.csv"):
+        (results / name).write_text("x")
+    (results / "s/mine.ipynb").write_text('{"cells": [], "metadata": {}}')
+    assert emolib.verify(results) == []
+
+
+def test_other_labels_than_the_sets_are_noticed(results, root):
+    for run in (FIRST, SECOND):
+        unseal(results / f"s/runs/{run}")
+        file = results / f"s/runs/{run}/predictions.csv"
+        edit_csv(file, 0, "path", "Agg_AMT_Candidates/none.jpg" + run)
+    wrong = emolib.verify(results, root)
+    assert [f.why for f in wrong if "predictions" in f.file] == [
+        "has other test pictures or labels than the set"
+    ] * 2
 
 
 def test_the_command_counts_and_fails(results, capsys):

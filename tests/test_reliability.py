@@ -4,6 +4,8 @@ import contextlib
 import functools
 import json
 import os
+import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import nbformat
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from trees import make_twitter, picture
 
 import emolib
@@ -81,9 +84,11 @@ def test_a_sweep_goes_on_past_failed_runs_and_lists_them(twitter, tmp_path):
     ).exists()
     trace = (runs / bad.id / "failed.txt").read_text()
     assert "Traceback" in trace and "FloatingPointError" in trace
-    with pytest.warns(UserWarning, match=f"(?s)not complete: `{bad.id}` .failed: FloatingPoint"):
+    with pytest.warns(UserWarning, match=f"not complete: `{bad.id}` .failed: FloatingPointError"):
         tables.build(tmp_path, "s", [good, after, bad])
-    assert f"`{bad.id}` (failed: FloatingPointError" in (tmp_path / "s/table7.md").read_text()
+    page = (tmp_path / "s/table7.md").read_text()
+    assert f"`{bad.id}` (failed: FloatingPointError)" in page
+    assert "Fewer folds than the set has: twitter1, 2 of 5: `normal`." in page
     with pytest.warns(UserWarning, match="not begun"):
         tables.build(tmp_path, "s", [good, after, tiny(fold=2)])
 
@@ -152,14 +157,87 @@ def test_a_set_that_changes_during_a_run_or_between_two_is_refused(twitter, tmp_
             picture(photo(twitter), seed=77, format="JPEG")
         return one_epoch(network, loader, batches, *args)
 
+    spec, before = tiny(cache="off", epochs=3), photo(twitter).read_bytes()
+    whole = emolib.run(spec, twitter, tmp_path / "whole", device="cpu")
     monkeypatch.setattr(training, "one_epoch", changing)
     with pytest.raises(ValueError, match="the set changed while twitter1-.* was trained on it"):
-        emolib.run(tiny(), twitter, tmp_path, device="cpu")
+        emolib.run(spec, twitter, tmp_path, device="cpu")
     monkeypatch.undo()
-    folder = tmp_path / "demo/runs" / tiny().id
-    assert not (folder / "metrics.json").exists() and (folder / "checkpoint.pt").exists()
+    folder = tmp_path / "demo/runs" / spec.id
+    kept = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert [row["epoch"] for row in kept["history"]] == [1]  # the last that saw the set as it was
     with pytest.raises(ValueError, match="made with another data fingerprint"):
-        emolib.run(tiny(), twitter, tmp_path, device="cpu")
+        emolib.run(spec, twitter, tmp_path, device="cpu")
+    photo(twitter).write_bytes(before)
+    assert same_bytes(emolib.run(spec, twitter, tmp_path, device="cpu").folder, whole.folder)
+
+
+def test_a_run_does_not_go_on_from_a_start_that_is_another_now(root, tmp_path, monkeypatch):
+    spec = tiny(init="fi:scratch", epochs=3)
+    one_epoch = training.one_epoch
+
+    def interrupted(network, loader, batches, optimizer, device, of):
+        if of == spec and batches.epoch == 1:
+            raise KeyboardInterrupt
+        return one_epoch(network, loader, batches, optimizer, device, of)
+
+    monkeypatch.setattr(training, "one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        emolib.run(spec, root, tmp_path, device="cpu")
+    monkeypatch.undo()
+    before = tmp_path / "demo/runs" / spec.predecessor().id / "model.safetensors"
+    tensors = load_file(before)
+    tensors["classifier.0.bias"] += 1
+    save_file(tensors, before)
+    with pytest.raises(ValueError, match="made with another start: weights"):
+        emolib.run(spec, root, tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("lr, what", [
+    (1e39, "a weight is no number after epoch 1; lower lr"),
+    (1e30, "a test picture's probability is no number; lower lr"),
+])  # fmt: skip
+def test_weights_that_the_last_step_spoils_stop_the_run(root, tmp_path, lr, what):
+    with pytest.raises(FloatingPointError, match=what):
+        emolib.run(tiny(epochs=1, batch_size=64, lr=lr), root, tmp_path, device="cpu")
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_going_on_with_other_threads_is_said(root, tmp_path, monkeypatch):
+    spec, one_epoch = tiny(epochs=2), training.one_epoch
+
+    def interrupted(network, loader, batches, *args):
+        if batches.epoch == 1:
+            raise KeyboardInterrupt
+        return one_epoch(network, loader, batches, *args)
+
+    monkeypatch.setattr(training, "one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        emolib.run(spec, root, tmp_path, device="cpu")
+    monkeypatch.undo()
+    monkeypatch.setenv("EMOLIB_THREADS", "2")
+    with pytest.warns(UserWarning, match="goes on elsewhere .threads 1 → 2"):
+        emolib.run(spec, root, tmp_path, device="cpu")
+
+
+def test_a_write_that_the_kernel_cuts_short_leaves_the_old_file(tmp_path):
+    file = tmp_path / "table.csv"
+    files.write_text(file, "old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large; raise the limit.*table.csv"):
+            files.write_text(file, "new" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_the_list_of_failed_runs_travels_between_processes_and_adds_up(tmp_path):
+    one = sweep.RunsFailed({tiny(): "why"}, 3, tmp_path)
+    other = sweep.RunsFailed({tiny(fold=1): "because"}, 2, tmp_path)
+    both = pickle.loads(pickle.dumps(sweep.RunsFailed.of([one, other])))
+    assert both.failed == one.failed | other.failed and "2 of 5 runs failed" in str(both)
 
 
 def tmpfs(folder: Path, size: int):
@@ -326,14 +404,15 @@ def test_trainings_on_cpus_are_deterministic_unless_told_otherwise(root, tmp_pat
 
 
 def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
-    spec, data = tiny(), emolib.open_dataset("twitter1", root)
+    spec, data, device = tiny(), emolib.open_dataset("twitter1", root), torch.device("cpu")
     identity = {"data": {"fingerprint": "x"}, "split": "y", "weights": "scratch"}
-    keep = functools.partial(run_folder.save_checkpoint, tmp_path, spec, identity)
+    keep = functools.partial(run_folder.save_checkpoint, tmp_path, spec, identity, device)
     net, pictures = emolib.runs.build(spec), training.of_spec(spec, data)
     train, _ = data.folds()[0]
-    training.train(net, spec, pictures, train, None, torch.device("cpu"), after_epoch=keep)
+    training.train(net, spec, pictures, train, None, device, after_epoch=keep)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert kept["spec"] == json.loads(json.dumps(spec.to_dict())) and kept["identity"] == identity
+    assert kept["machine"]["threads"] == 1 and kept["machine"]["device"] == "cpu"
     assert kept["optimizer"]["state"] and kept["schedule"]["last_epoch"] == 2
     assert [row["epoch"] for row in kept["history"]] == [1, 2]
     assert all(torch.equal(t, kept["model"][name]) for name, t in net.state_dict().items())
