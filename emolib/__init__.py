@@ -3,12 +3,13 @@
 from . import audit, manifest, tables
 from .datasets import Dataset, open_dataset
 from .demo import make_demo_data
+from .loading import load
 from .models import create_model
 from .plan import estimate
 from .predict import Predictor
 from .provenance import verify
 from .run_folder import RunResult
-from .runs import load, run
+from .runs import run
 from .spec import Readings, RunSpec
 from .study import Study
 from .sweep import run_all

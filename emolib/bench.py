@@ -25,9 +25,9 @@ from . import devices, plain, training
 from .cost import kept_for_backward
 from .datasets import Dataset, open_dataset
 from .files import write_csv
+from .loading import build
 from .models import create_model
 from .pipeline import Batches, Pictures, loader
-from .runs import build
 from .spec import RunSpec
 from .sweep import run_all
 

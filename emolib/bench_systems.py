@@ -15,7 +15,7 @@ import torch
 
 from . import bench, cost, devices, training
 from .files import write_csv
-from .runs import build
+from .loading import build
 from .spec import RunSpec
 from .systems import BACKBONES, FITTED
 

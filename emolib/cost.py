@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from . import devices, training
+from .loading import build
 from .pipeline import normalise, short_side
 from .proposals import COUNT
-from .runs import build
 from .spec import RunSpec
 from .systems import FITTED
 from .training import TESTED_AT_ONCE

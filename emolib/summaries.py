@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import torch.nn.functional as F
 
+from .loading import build, load
 from .metrics import region_auc
 from .pipeline import centre
 from .plan import total_seconds
-from .runs import build, load
 from .spec import Readings, RunSpec
 from .tables import published
 

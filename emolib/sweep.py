@@ -31,10 +31,7 @@ from .spec import RunSpec
 EXECUTORS = ("local", "torchrun", "slurm")
 # Why a run is left that will be tried again.
 MEMORY, BUSY, DIED = "out of memory", "busy", "a process that trained was ended"
-LOOK_AGAIN = (
-    1.0,
-    30.0,
-)  # seconds, the first and the longest wait where others train all that is left
+LOOK_AGAIN = 1.0, 30.0  # seconds between two looks at what others train, at first and at most
 
 
 class RunsFailed(RuntimeError):

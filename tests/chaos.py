@@ -36,6 +36,11 @@ SETTINGS = dict(
     init="fi:scratch",
 )  # fmt: skip
 TIMED = ("seconds", "pictures_per_second")
+TOLD = (
+    *TIMED,
+    "git_commit",
+    "git_dirty",
+)  # of environment.json: whoever edits meanwhile changes it
 INSIDE = "inside a write"
 
 
@@ -138,7 +143,7 @@ def contents(results: Path) -> dict:
         elif file.name == "environment.json":
             facts = json.loads(file.read_text())
             facts["files"].pop("history.csv")  # its seconds
-            found[name] = {k: v for k, v in facts.items() if k not in TIMED}
+            found[name] = {k: v for k, v in facts.items() if k not in TOLD}
         elif not file.name.startswith((".table", "table9.")):  # rates; what a kill left for an hour
             found[name] = file.read_bytes()
     return found

@@ -407,7 +407,7 @@ def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
     spec, data, device = tiny(), emolib.open_dataset("twitter1", root), torch.device("cpu")
     identity = {"data": {"fingerprint": "x"}, "split": "y", "weights": "scratch"}
     keep = functools.partial(run_folder.save_checkpoint, tmp_path, spec, identity, device)
-    net, pictures = emolib.runs.build(spec), training.of_spec(spec, data)
+    net, pictures = emolib.loading.build(spec), training.of_spec(spec, data)
     train, _ = data.folds()[0]
     training.train(net, spec, pictures, train, None, device, after_epoch=keep)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)

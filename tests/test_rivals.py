@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from trees import make_shapes
 
 import emolib
-from emolib import models, pipeline, runs, systems, training
+from emolib import loading, models, pipeline, systems, training
 from emolib.rivals import SYSTEMS, pcnn
 
 TRAINED = [name for name, system in SYSTEMS.items() if not hasattr(system, "fit")]
@@ -88,7 +88,7 @@ def test_pcnns_filter_acts_once_and_a_resumed_run_keeps_it(root, monkeypatch):
     monkeypatch.setattr(pcnn, "kept", lambda p, rng: calls.append(len(p)) or np.arange(len(p)) < 9)
 
     def trained(state=None, after_epoch=lambda state: None):
-        net = runs.build(one)
+        net = loading.build(one)
         history = training.train(
             net,
             one,

@@ -19,10 +19,10 @@ from emolib import (
     cost,
     devices,
     launch,
+    loading,
     parallel,
     pipeline,
     plan,
-    runs,
     sweep,
     training,
     worker,
@@ -265,7 +265,7 @@ def test_the_whole_time_is_the_stages_rounds_added_up():
 
 
 def test_memory_on_a_cpu_is_what_a_whole_batch_keeps_and_four_times_the_weights():
-    net = runs.build(tiny()).to(memory_format=torch.channels_last).train()
+    net = loading.build(tiny()).to(memory_format=torch.channels_last).train()
     images = torch.randn(8, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     kept = cost.kept_for_backward(net, images, torch.arange(8) % 2)
     parameters = sum(p.nbytes for p in net.parameters())
