@@ -44,10 +44,10 @@ TOLD = (
 INSIDE = "inside a write"
 
 
-def sweep(root: Path, results: Path) -> None:
+def sweep(root: Path, results: Path, folds: int) -> None:
     os.environ["EMOLIB_CACHE"] = str(results / "cache")
     torch.set_num_threads(1)
-    specs = [emolib.RunSpec("twitter1", fold=fold, **SETTINGS) for fold in range(5)]
+    specs = [emolib.RunSpec("twitter1", fold=fold, **SETTINGS) for fold in range(folds)]
     emolib.run_all(specs, root, results, study="s", device="cpu")
     emolib.tables.build(results, "s", [*specs, specs[0].predecessor()])
 
@@ -86,7 +86,7 @@ def on_writes(folder: Path, react) -> None:
     sys.addaudithook(hook)
 
 
-def counted(root: Path, results: Path) -> None:
+def counted(root: Path, results: Path, folds: int) -> None:
     """A sweep that writes down how many times it opened or renamed a file."""
     count = 0
 
@@ -95,11 +95,11 @@ def counted(root: Path, results: Path) -> None:
         count = number
 
     on_writes(results, react)
-    sweep(root, results)
+    sweep(root, results, folds)
     (results.parent / "count.json").write_text(json.dumps(count))
 
 
-def doomed(root: Path, results: Path, at: int, last_byte: int) -> None:
+def doomed(root: Path, results: Path, folds: int, at: int, last_byte: int) -> None:
     """A sweep that dies in its `at`-th opening or renaming or soon after, when a write crosses
     `last_byte` of its file."""
 
@@ -112,17 +112,18 @@ def doomed(root: Path, results: Path, at: int, last_byte: int) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (last_byte, resource.RLIM_INFINITY))
 
     on_writes(results, react)
-    sweep(root, results)
+    sweep(root, results, folds)
 
 
-def killed(root: Path, results: Path, rng: random.Random, inside: bool, seconds, count) -> int:
-    """Starts a sweep and has it killed; the signal."""
+def killed(sweep_of: tuple, rng: random.Random, inside: bool, seconds: float, count: int) -> int:
+    """Starts a sweep, (root, results, folds), and has it killed; the signal."""
+    results = sweep_of[1]
     while True:
         if inside:
             at, last_byte = rng.randint(1, count), int(10 ** rng.uniform(0, 6))
-            code = ended(forked(doomed, root, results, at, last_byte))
+            code = ended(forked(doomed, *sweep_of, at, last_byte))
         else:
-            pid = forked(sweep, root, results)
+            pid = forked(sweep, *sweep_of)
             time.sleep(rng.uniform(0, seconds))
             os.kill(pid, signal.SIGKILL)
             code = ended(pid)
@@ -153,7 +154,7 @@ def differences(a: dict, b: dict) -> list[str]:
     return [name for name in sorted({*a, *b}) if a.get(name) != b.get(name)]
 
 
-def chaos(trials: int, seed: int = 0) -> list[str]:
+def chaos(trials: int, seed: int = 0, folds: int = 5) -> list[str]:
     """Runs the trials; a line for each that failed."""
     rng, failed, signals = random.Random(seed), [], []
     with tempfile.TemporaryDirectory() as folder:
@@ -162,7 +163,7 @@ def chaos(trials: int, seed: int = 0) -> list[str]:
         make_twitter(root)
         reference.mkdir()
         started = time.perf_counter()
-        if ended(forked(counted, root, reference)):
+        if ended(forked(counted, root, reference, folds)):
             raise RuntimeError("the undisturbed sweep failed; see above")
         seconds = time.perf_counter() - started
         count = json.loads((Path(folder) / "count.json").read_text())
@@ -174,8 +175,8 @@ def chaos(trials: int, seed: int = 0) -> list[str]:
             results = Path(folder) / f"trial{trial}"
             results.mkdir()
             inside = trial % 2 == 0
-            signals.append(killed(root, results, rng, inside, seconds, count))
-            code = ended(forked(sweep, root, results))
+            signals.append(killed((root, results, folds), rng, inside, seconds, count))
+            code = ended(forked(sweep, root, results, folds))
             wrong = differences(expected, contents(results))
             if code or wrong:
                 failed.append(f"trial {trial}: signal {signals[-1]}, then exit {code}, {wrong}")
@@ -195,10 +196,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folds", type=int, default=5, help="of Twitter I, one to five")
     parser.add_argument("--results", help="CSV file that gets the count")
     chosen = parser.parse_args()
     started = time.perf_counter()
-    failed = chaos(chosen.trials, chosen.seed)
+    failed = chaos(chosen.trials, chosen.seed, chosen.folds)
     print(f"{chosen.trials - len(failed)} of {chosen.trials} ended with the same bytes")
     if chosen.results:
         seconds = time.perf_counter() - started
