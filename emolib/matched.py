@@ -4,21 +4,18 @@ Table 9 mixes backbones and training; here the head is what differs. Each row is
 maiafa's on the folds and seeds that both have.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
 
-from .files import read_csv
+from . import differences
+from .differences import NOTHING
 from .spec import TRAINING, RunSpec
 from .systems import FITTED
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-    "minus_maiafa", "minus_low", "minus_high", "p_value", "parameters", "macs",
-    "pictures_per_second", "run_ids",
+    "minus_maiafa", "minus_low", "minus_high", "p_value", "p_t", "p_holm", "verdict", "parameters",
+    "macs", "pictures_per_second", "run_ids",
 ]  # fmt: skip
 SYSTEM = {"model", "mai", "afa", "readings", "width", "dropout", "fold", "seed"}  # may differ
 
@@ -36,15 +33,13 @@ def same_protocol(spec: RunSpec, ours: RunSpec) -> bool:
     return all(theirs[k] == own[k] for k in own if k not in free)
 
 
-def table(runs: pd.DataFrame, ours: dict, rows_of, statistics, folder: Path) -> pd.DataFrame:
+def table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
     """The matched table, empty where no trained system shares maiafa's protocol.
 
-    runs: the study's (`tables._read_runs`); ours: {set: maiafa's runs on it}; rows_of: a method's
+    runs: the study's (`tables.read_runs`); ours: {set: maiafa's runs on it}; rows_of: a method's
     runs → those of its row, checked to have one setting; statistics: (runs, metric) → mean, std,
-    interval. minus_…: the mean difference to maiafa over the folds both have, seeds averaged, and
-    Student's 95% interval over them (folds share training pictures: somewhat too narrow); p_value:
-    McNemar's exact test on the test pictures of those folds, of the lowest seed both have (for
-    recall: the positive ones).
+    interval. minus_…, p_t, p_value (McNemar): `differences.paired` with maiafa; p_holm: corrected
+    for the number of systems.
     """
     rows = []
     for dataset, own in ours.items():
@@ -62,49 +57,12 @@ def table(runs: pd.DataFrame, ours: dict, rows_of, statistics, folder: Path) -> 
             for metric in ("accuracy", "recall"):
                 row = {"table": "matched", "dataset": dataset, "method": method, "metric": metric}
                 row |= statistics(group, metric)
-                if method != "maiafa":
-                    row |= _against(group, own, metric, folder)
+                found = differences.paired(group, own, metric) if method != "maiafa" else NOTHING
+                row |= found
                 row |= {k: group[k].median() for k in ("parameters", "macs", "pictures_per_second")}
                 rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _against(group: pd.DataFrame, ours: pd.DataFrame, metric: str, folder: Path) -> dict:
-    """The difference to maiafa on common folds and seeds."""
-    theirs, own = (
-        g.assign(fold=[s.fold for s in g["spec"]], seed=[s.seed for s in g["spec"]])
-        for g in (group, ours)
-    )
-    columns = ["fold", "seed", "id", metric]
-    pairs = pd.merge(theirs[columns], own[columns], on=["fold", "seed"]).dropna()
-    if pairs.empty:
-        return dict.fromkeys(("minus_maiafa", "minus_low", "minus_high", "p_value"), float("nan"))
-    pairs["minus"] = (pairs[f"{metric}_x"] - pairs[f"{metric}_y"]).astype(float)
-    differences = pairs.groupby("fold")["minus"].mean().to_numpy()
-    low = high = float("nan")
-    if len(differences) > 1:
-        half = stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences)
-        low, high = differences.mean() - half, differences.mean() + half
-    once = pairs[pairs["seed"] == pairs["seed"].min()]
-    right, ours_right = (_right(once[c], metric, folder) for c in ("id_x", "id_y"))
-    if list(right.index) != list(ours_right.index):
-        raise ValueError(f"{folder}: {once['id_x'].iloc[0]} and {once['id_y'].iloc[0]} were tested "
-                         "on different pictures")  # fmt: skip
-    only = [int((right & ~ours_right).sum()), int((ours_right & ~right).sum())]
-    p = mcnemar([[0, only[0]], [only[1], 0]], exact=True).pvalue if sum(only) else 1.0
-    return {
-        "minus_maiafa": differences.mean(),
-        "minus_low": low,
-        "minus_high": high,
-        "p_value": float(p),
-    }
-
-
-def _right(ids, metric: str, folder: Path) -> pd.Series:
-    """Whether each test picture of the runs is classified right; for recall the positive ones."""
-    frames = [read_csv(folder / "runs" / i / "predictions.csv") for i in ids]
-    frame = pd.concat(frames, keys=range(len(frames)))
-    if metric == "recall":
-        frame = frame[frame["label"] == 1]
-    right = (frame["p_positive"] >= 0.5) == (frame["label"] == 1)
-    return pd.Series(np.asarray(right), index=frame["path"])
+    if not rows:
+        return pd.DataFrame(columns=COLUMNS)
+    frame = differences.with_holm(pd.DataFrame(rows))
+    names = {"difference": "minus_maiafa", "low": "minus_low", "high": "minus_high"}
+    return frame.rename(columns=names | {"p_mcnemar": "p_value"})[COLUMNS]

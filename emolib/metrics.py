@@ -1,9 +1,10 @@
 """Eq. 11 and 12, their intervals, and how far D agrees with known regions."""
 
 import numpy as np
-from scipy import stats
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
+
+from . import significance
 
 
 def scores(labels, p_positive) -> dict:
@@ -22,17 +23,18 @@ def scores(labels, p_positive) -> dict:
     }
 
 
-def interval(values, successes: int | None = None, trials: int | None = None) -> tuple:
+def interval(
+    values, successes: int | None = None, trials: int | None = None, ratio: float = 0.25
+) -> tuple:
     """A 95% interval of a mean of percentages, cut at 0 and 100.
 
-    Several runs: Student's t over their values. One run: Wilson's interval of its `successes` out
-    of `trials` test pictures. (nan, nan) where neither can be had. Folds share training pictures,
-    so over folds the interval is somewhat too narrow (Bengio & Grandvalet 2004).
+    Several runs: Student's t over their values, corrected for the training pictures that they share
+    (`significance`; ratio: test to training pictures, 1 to 4 in five folds). One run: Wilson's
+    interval of its `successes` out of `trials` test pictures. (nan, nan) where neither can be had.
     """
     values = np.asarray(values, dtype=float)
     if len(values) > 1:
-        half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-        low, high = values.mean() - half, values.mean() + half
+        low, high = significance.interval(values, ratio)
     elif trials:
         low, high = (100 * b for b in proportion_confint(successes, trials, method="wilson"))
     else:

@@ -203,6 +203,33 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def differences(frame: pd.DataFrame, title: str) -> Figure:
+    """What each part changes, ours with 95% intervals beside the paper's, in grey what the paper's
+    test pictures could not have shown."""
+    rows = frame[(frame["metric"] == "accuracy") & frame["difference"].notna()]
+    sets = list(dict.fromkeys(rows["dataset"])) or ["fi"]
+    most = max([1, *rows.groupby("dataset").size()])
+    figure, axes = _grid(1, len(sets), 0.8 + 4 * len(sets), 1.7 + 0.45 * most)
+    for axis, name in zip(axes[0], sets, strict=True):
+        part = rows[rows["dataset"] == name]
+        places = np.arange(len(part))[::-1]
+        if part["smallest"].notna().any():
+            axis.barh(places, 2 * part["smallest"], left=-part["smallest"], height=0.8,
+                      color="0.92", label="less than the paper's test could show")  # fmt: skip
+        axis.scatter(part["published"], places, color=PUBLISHED, s=60, label="published")
+        spread = np.vstack([part["difference"] - part["low"], part["high"] - part["difference"]])
+        axis.errorbar(part["difference"], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS,
+                      capsize=3, label="ours, 95% interval")  # fmt: skip
+        axis.axvline(0, color="black", lw=1)
+        axis.set_yticks(places, part["method"].str.replace(", ", ",\n"))
+        axis.set(title=NAMES[name], ylim=(-0.6, len(part) - 0.4), xlabel="points, minus normal")
+        axis.grid(axis="x", alpha=0.3)
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=3)
+    figure.suptitle(title)
+    return figure
+
+
 def matched(frame: pd.DataFrame, title: str) -> Figure:
     """Accuracy of each system, the best on top, and its difference to maiafa, with intervals."""
     rows = frame[frame["metric"] == "accuracy"]

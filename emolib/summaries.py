@@ -213,6 +213,31 @@ def matched(table: pd.DataFrame):
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
 
+def differences(table: pd.DataFrame):
+    """Comparisons for reading: the difference, its interval and tests, what may be said."""
+    rows = table[table["difference"].notna()]
+    if "runs" in rows:
+        rows = rows[rows["metric"] == "accuracy"]
+    columns = ["dataset", "method", "metric", "difference", "low", "high", "p_holm", "p_mcnemar",
+               "pairs", "published", "verdict"]  # fmt: skip
+    digits = dict.fromkeys(("p_holm", "p_mcnemar"), "{:.3f}")
+    return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
+
+
+def readings_costs(table: pd.DataFrame):
+    """Accuracy, recall and cost of each reading, for reading."""
+    recall = table[table["metric"] == "recall"].set_index(["dataset", "method"])["mean"]
+    rows = table[table["metric"] == "accuracy"].set_index(["dataset", "method"])
+    frame = rows[["mean", "ci_low", "ci_high"]].assign(
+        recall=recall, runs=rows["runs"], **{
+            "parameters (M)": rows["parameters"] / 1e6,
+            "multiply-adds (M)": rows["macs"] / 1e6,
+            "seconds": rows["seconds"],
+        },
+    )  # fmt: skip
+    return frame.reset_index().style.hide(axis="index").format(precision=1, na_rep="")
+
+
 def show(table: pd.DataFrame):
     """A table of results for reading, a line a set and method: percent to two digits, nothing
     where there is no number."""

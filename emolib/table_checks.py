@@ -12,7 +12,7 @@ from . import pages, tables
 from .files import sha256
 from .run_folder import is_complete
 
-STEMS = (7, 8, 9, "costs", "matched")
+STEMS = (7, 8, 9, "costs", "differences", "matched", "readings")
 
 
 def of_study(folder: Path):
@@ -31,7 +31,7 @@ def of_study(folder: Path):
                 if left.exists():
                     yield left, "wrong", f"there is no {file.name} that it could come from"
     ids = {i for frame in frames.values() for cell in frame["run_ids"] for i in _ids(cell)}
-    absent = sorted(i for i in ids if not is_complete(folder / "runs" / i))
+    absent = sorted(i for i in ids if not is_complete(tables.run_folder(folder, i)))
     made, runs, demo = {}, None, None
     if ids and not absent:
         try:
@@ -69,13 +69,19 @@ def _said(check) -> tuple[str, str]:
 def _read(file: Path, number) -> pd.DataFrame:
     """ValueError where it lacks a column or has text for a number."""
     frame = pd.read_csv(file)
-    own = {"costs": [*tables.COST, "run_ids"], "matched": tables.matched.COLUMNS}
+    own = {
+        "costs": [*tables.COST, "run_ids"],
+        "matched": tables.matched.COLUMNS,
+        "differences": tables.differences.TABLE,
+        "readings": tables.variations.COLUMNS,
+    }
     columns = own.get(number, tables.COLUMNS)
     if lacks := set(columns) - set(frame.columns):
         raise ValueError(f"without {', '.join(sorted(lacks))}")
-    numbers = [c for c in frame.columns if c not in ("table", "dataset", "method", "metric")]
-    frame["run_ids"] = frame["run_ids"].fillna("").astype(str)
-    return frame.astype({c: float for c in numbers if c != "run_ids"})
+    words = ["table", "dataset", "method", "metric", "run_ids", "verdict"]
+    for column in {"run_ids", "verdict"} & set(frame.columns):
+        frame[column] = frame[column].fillna("").astype(str)
+    return frame.astype({c: float for c in frame.columns if c not in words})
 
 
 def _ids(cell: str) -> list[str]:
@@ -106,7 +112,7 @@ def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 def _by_itself(number, frame: pd.DataFrame) -> str | None:
     """What contradicts itself in a table whose runs are not there."""
-    if number == "costs":
+    if number in ("costs", "differences", "readings"):
         return None
     if (frame["runs"] != frame["run_ids"].map(lambda cell: len(_ids(cell)))).any():
         return "has another number of runs than of run ids"

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import matched, pages
+from . import differences, matched, pages, variations
 from .files import read_csv, read_json, write_csv
 from .metrics import interval
 from .pages import title
 from .run_folder import is_complete, read_spec
-from .spec import DATASETS
+from .spec import DATASETS, RunSpec
 from .systems import BACKBONES, UNPUBLISHED
+from .variations import READINGS
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
@@ -39,8 +40,9 @@ def published(number: int) -> pd.DataFrame:
 
 def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
     """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`;
-    table9_costs.csv, what the systems of Table 9 cost; and matched (.csv, .md, .png) where systems
-    share maiafa's backbone and training.
+    table9_costs.csv, what the systems of Table 9 cost; differences (.csv, .md, .png), Tables 7 and
+    8 as differences with their tests; matched where systems share maiafa's backbone and training;
+    readings where the study has runs of other readings (`variations`).
 
     study: only this one. specs: only these runs of it; without, all that are complete. Copies the
     paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table,
@@ -73,18 +75,32 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
 def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     """({7: table, 8: …, 9: …, "costs": …, perhaps "matched": …}, the runs they come from, whether
     the data are drawn). ids: of these runs only. Raises what `build` does."""
-    runs = _read_runs(folder, ids)
+    runs = read_runs(folder, ids)
     if runs.empty:
         raise FileNotFoundError(f"{folder}: no complete run to build tables from")
     demo = _check_one_source(folder, runs)
     tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
     ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
     ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
-    comparison = matched.table(runs, ours, partial(_one_row, folder), _statistics, folder)
+    comparison = matched.table(runs, ours, partial(_one_row, folder), _statistics)
     if len(comparison):
         tables["matched"] = comparison
     tables["costs"] = _costs(tables[9], runs)
+    compared = differences.of_modules(runs, _methods, METRICS, published)
+    tables |= {"differences": compared} if len(compared) else {}
+    others = read_runs(folder / READINGS, ids)
+    if len(others):
+        runs = pd.concat([runs, others]).drop_duplicates("id", ignore_index=True)
+        _check_one_source(folder, runs)
+        readings = variations.table(runs, ours, _statistics, published(7))
+        tables |= {"readings": readings} if len(readings) else {}
     return tables, runs, demo
+
+
+def run_folder(folder: Path, run: str) -> Path:
+    """Where a study keeps a run: in runs/, or in those of its readings."""
+    there = folder / READINGS / "runs" / run
+    return there if there.is_dir() else folder / "runs" / run
 
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
@@ -92,8 +108,8 @@ def missing(folder: Path, wanted=None) -> dict[str, str]:
     begun = {file.parent.name for file in (folder / "runs").glob("*/spec.json")}
     whys = {}
     for run in sorted(begun if wanted is None else wanted):
-        if not is_complete(folder / "runs" / run):
-            failed = folder / "runs" / run / "failed.txt"
+        if not is_complete(run_folder(folder, run)):
+            failed = run_folder(folder, run) / "failed.txt"
             whys[run] = "unfinished" if run in begun else "not begun"
             if failed.exists():
                 text = failed.read_text(encoding="utf-8", errors="replace")
@@ -104,14 +120,15 @@ def missing(folder: Path, wanted=None) -> dict[str, str]:
 
 def _studies(root: Path) -> list[Path]:
     """Folders with complete runs: `root` itself, or those one or two levels below. What a study
-    keeps in its networks/ (`Study.other_networks`) is another question than the tables'."""
+    keeps in its networks/ and readings/ is another question than the tables'."""
     candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))]
-    candidates = [f for f in candidates if f.name != "networks"]
+    candidates = [f for f in candidates if f.name not in ("networks", READINGS)]
     return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
 
 
-def _read_runs(folder: Path, wanted) -> pd.DataFrame:
-    """One row a complete run: its spec, metrics, data and successes out of trials."""
+def read_runs(folder: Path, wanted=None) -> pd.DataFrame:
+    """One row a complete run (of the ids `wanted`): its spec, folder, metrics, data, successes out
+    of trials, and the ratio of test to training pictures."""
     rows = []
     for run in sorted((folder / "runs").glob("*")):
         if not is_complete(run) or (wanted is not None and run.name not in wanted):
@@ -124,6 +141,7 @@ def _read_runs(folder: Path, wanted) -> pd.DataFrame:
         rows.append(
             {
                 "id": run.name,
+                "folder": run,
                 "spec": spec,
                 "dataset": spec.dataset,
                 "method": spec.method,
@@ -132,13 +150,19 @@ def _read_runs(folder: Path, wanted) -> pd.DataFrame:
                     "accuracy": (int(right.sum()), len(p)),
                     "recall": (int((right & positive).sum()), int(positive.sum())),
                 },
+                "ratio": len(p) / environment.get("trained_on", _trained_on(spec, len(p))),
                 "data": environment["data"],
                 "weights": environment["weights"],
                 # runs from before they were kept have none
-                **{name: environment.get(name) or float("nan") for name in COST},
+                **{name: environment.get(name) or float("nan") for name in [*COST, "seconds"]},
             }
         )
     return pd.DataFrame(rows)
+
+
+def _trained_on(spec: RunSpec, tested: int) -> float:
+    """About how many pictures a run was trained on that does not say it: §4.1.2's splits."""
+    return tested * (0.80 / 0.15 if spec.dataset == "fi" else 4)
 
 
 def _check_one_source(folder: Path, runs: pd.DataFrame) -> bool:
@@ -258,7 +282,7 @@ def _statistics(group: pd.DataFrame, metric: str) -> dict:
     if not len(values):
         nan = float("nan")
         return {"mean": nan, "std": nan, "ci_low": nan, "ci_high": nan, "runs": 0, "run_ids": ""}
-    low, high = interval(values, *group["counts"].iloc[0][metric])
+    low, high = interval(values, *group["counts"].iloc[0][metric], ratio=group["ratio"].mean())
     return {
         "mean": values.mean(),
         "std": values.std(),

@@ -1,0 +1,124 @@
+"""The open readings, measured: each taken alone against the default, on the same folds and seeds.
+
+Their runs are kept in <study>/readings, apart from the tables' own, which have one setting a row.
+"""
+
+import typing
+from dataclasses import fields, replace
+
+import pandas as pd
+
+from . import differences
+from .spec import Readings, RunSpec
+
+COLUMNS = [
+    "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
+    *differences.COLUMNS, "p_holm", "verdict", "published", "smallest", "parameters", "macs",
+    "seconds", "run_ids",
+]  # fmt: skip
+READINGS = "readings"  # the folder in a study
+NOT_A_READING = ("fold", "seed", "pretrain")  # what runs of one row may differ in, or follows
+
+
+def changes(width: int = 512, levels: bool = False) -> dict[str, dict]:
+    """{name: what differs from the default}: every other value of each of `Readings`, the modules
+    of Table 7, half the width, and all other readings at once. levels: where the backbone is an
+    HRNet, whose levels can be read in two ways.
+    """
+    found = {}
+    for field in fields(Readings):
+        for value in typing.get_args(field.type)[1:]:
+            alone = {f"readings.{field.name}": value}
+            if field.name == "without_afa":
+                alone |= {"afa": False}
+            if field.name != "levels" or levels:
+                found[f"{field.name}={value}"] = alone
+    others = {k: v for c in found.values() for k, v in c.items() if k not in ("afa",)}
+    others |= {"readings.psi": "softmax"}
+    return {
+        "without_mai": {"mai": False},
+        "without_afa": {"afa": False},
+        "without_both": {"mai": False, "afa": False},
+        **found,
+        f"width={width // 2}": {"width": width // 2},
+        "every other reading": others,
+    }
+
+
+def specs(study, dataset: str, seed: int = 0) -> dict[str, list[RunSpec]]:
+    """{name: a run for each fold}, "normal" first, of a `Study`."""
+    hrnet = study.backbone.startswith("hrnet")
+    named = {"normal": {}} | changes(study.spec(dataset).width, levels=hrnet)
+    count = range(len(study.open(dataset).folds()))
+    return {
+        name: [study.spec(dataset, fold, seed=seed, **change) for fold in count]
+        for name, change in named.items()
+    }
+
+
+def run(study, seeds: int = 1) -> list[RunSpec]:
+    """Trains every reading on the small sets of a `Study`, its default in the study itself, the
+    others in <study>/readings; all specs, for `Study.build_tables`. seeds: how many, from 0 on.
+    """
+    apart = replace(study, name=f"{study.name}/{READINGS}")
+    done = []
+    for dataset in (d for d in study.datasets if d != "fi"):
+        for seed in range(seeds):
+            named = specs(study, dataset, seed)
+            default = named.pop("normal")
+            others = [spec for group in named.values() for spec in group]
+            study.run(default)
+            apart.run(others)
+            done += [*default, *others]
+    return done
+
+
+def name_of(spec: RunSpec, default: RunSpec) -> str:
+    """What differs from `default`, as "gate=fused" or "without_afa, without_afa=region"."""
+    mine, theirs = spec.to_dict(), default.to_dict()
+    parts = [] if spec.method == "normal" else [spec.method]
+    for key, value in mine["readings"].items():
+        if value != theirs["readings"][key]:
+            parts.append(f"{key}={value}")
+    skipped = {"mai", "afa", "readings", *NOT_A_READING}
+    parts += [f"{k}={v}" for k, v in mine.items() if k not in skipped and v != theirs[k]]
+    return ", ".join(parts) or "normal"
+
+
+def _order(name: str) -> tuple:
+    """The default first, then Table 7's, then what differs in one thing, in more."""
+    return name != "normal", not name.startswith("without_"), name.count(","), name
+
+
+def table(
+    runs: pd.DataFrame, normal: dict[str, pd.DataFrame], statistics, published
+) -> pd.DataFrame:
+    """A row for each reading, set and metric; empty where there is nothing but the default.
+
+    runs: those of <study>/readings and of the study; normal: {set: the study's default runs};
+    statistics: (runs, metric) → mean, std, interval; published: Table 7. `published` is the paper's
+    own difference where it has the row.
+    """
+    paper = published.set_index(["dataset", "method"])["published"]
+    rows = []
+    for dataset, own in normal.items():
+        default = own["spec"].iloc[0]
+        there = runs[[s.model == "maiafa" and s.dataset == dataset for s in runs["spec"]]]
+        names = [name_of(s, default) for s in there["spec"]]
+        if set(names) <= {"normal"}:
+            continue
+        for name, group in sorted(there.groupby(names, sort=False), key=lambda g: _order(g[0])):
+            for metric in ("accuracy", "recall"):
+                known = paper.get((dataset, name.partition(",")[0]), float("nan"))
+                row = {"table": "readings", "dataset": dataset, "method": name, "metric": metric}
+                row |= statistics(group, metric) | dict(differences.NOTHING)
+                if name != "normal":
+                    row |= differences.paired(group, own, metric)
+                row["published"] = float("nan")
+                if metric == "accuracy" and name != "normal":
+                    row["published"] = known - paper.get((dataset, "normal"), float("nan"))
+                row |= {k: group[k].median() for k in ("parameters", "macs", "seconds")}
+                rows.append(row | {"smallest": float("nan")})
+    if not rows:
+        return pd.DataFrame(columns=COLUMNS)
+    return differences.with_holm(pd.DataFrame(rows))[COLUMNS]
