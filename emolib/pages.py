@@ -188,7 +188,7 @@ def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec]) -> str:
         accuracy = rows[rows["metric"] == "accuracy"]
         for _, row in accuracy.sort_values("mean", ascending=False, kind="stable").iterrows():
             against = [row[k] for k in ("minus_maiafa", "minus_low", "minus_high")]
-            lines += _row([dataset, row["method"], score(row), _difference(*against),
+            lines += _row([dataset, row["method"], score(row), difference(*against),
                            _p(row["p_holm"]), _p(row["p_value"]), f"{recall[row['method']]:.2f}",
                            str(row["runs"]), *_cost(row)])  # fmt: skip
     lines += _fewer_folds(table, specs)
@@ -208,7 +208,7 @@ def _differences(table: pd.DataFrame, demo: bool) -> str:
             "" if pd.isna(row[k]) else f"{row[k]:+.2f}" for k in ("published", "smallest")
         )
         lines += _row([row["dataset"], row["method"], row["metric"],
-                       _difference(row["difference"], row["low"], row["high"]),
+                       difference(row["difference"], row["low"], row["high"]),
                        _p(row["p_holm"]), _p(row["p_mcnemar"]),
                        str(row["pairs"]), row["verdict"], paper,
                        least.replace("+", "±")])  # fmt: skip
@@ -229,17 +229,18 @@ def _readings(table: pd.DataFrame, demo: bool) -> str:
         recall = rows[rows["metric"] == "recall"].set_index("method")["mean"]
         for _, row in rows[rows["metric"] == "accuracy"].iterrows():
             lines += _row([dataset, row["method"], score(row),
-                           _difference(row["difference"], row["low"], row["high"]),
+                           difference(row["difference"], row["low"], row["high"]),
                            _p(row["p_holm"]), _p(row["p_mcnemar"]), f"{recall[row['method']]:.2f}",
                            str(row["runs"]), *_cost(row)[:2], f"{row['seconds']:.0f}",
-                           _difference(row["published"], None, None), row["verdict"]])  # fmt: skip
+                           difference(row["published"], None, None), row["verdict"]])  # fmt: skip
     lines += ["", HOW + " Minus normal: on the folds and seeds that both have. " + TESTS
               + " Paper's: its own difference in Table 7. Seconds: of a training, not always on an "
               "idle machine."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _difference(middle, low, high) -> str:
+def difference(middle, low, high) -> str:
+    """A difference with its interval, as the pages write it; "" where there is none."""
     if pd.isna(middle):
         return ""
     return f"{middle:+.2f}" + ("" if pd.isna(low) else f" ({low:+.1f} to {high:+.1f})")
