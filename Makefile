@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench verify reliability lab lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench report readings verify reliability lab lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,15 @@ test-full: $(VENV)/.ready  ## all tests
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
 	$(BIN)/python -m emolib.bench_systems
+
+report: $(VENV)/.ready  ## results/REPORT.md, one page to cite, from tables and run folders
+	$(BIN)/python -m emolib report results
+
+readings: data-is-there $(VENV)/.ready  ## notebook 06, every open reading on real data: DATA=/data and the rest as for paper
+	@mkdir -p 'results/$(PAPER_STUDY)/notebooks'
+	$(BIN)/papermill notebooks/06_readings.ipynb 'results/$(PAPER_STUDY)/notebooks/06_readings.ipynb' -k python3 \
+	  --no-progress-bar --log-level WARNING -r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' \
+	  -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)'
 
 verify: $(VENV)/.ready  ## does everything in results/ follow from the rest? DATA=/data: hold that copy against the runs too
 	$(BIN)/python -m emolib verify results $(if $(DATA),--data-root '$(DATA)')

@@ -1,8 +1,9 @@
-"""python -m emolib verify results: does everything in a results folder follow from the rest?"""
+"""python -m emolib verify results: does everything there follow? report: one page that says it."""
 
 import argparse
 import sys
 
+from . import report
 from .provenance import findings
 
 
@@ -12,7 +13,12 @@ def main(words=None) -> int:
     verify = commands.add_parser("verify", help="does everything in a results folder follow?")
     verify.add_argument("results_root")
     verify.add_argument("--data-root", default="", help="also hold the sets there against the runs")
+    page = commands.add_parser("report", help="writes REPORT.md, one page to cite")
+    page.add_argument("results_root")
     chosen = parser.parse_args(words)
+    if chosen.command == "report":
+        print(report.write(chosen.results_root))
+        return 0
     found = findings(chosen.results_root, chosen.data_root)
     by_status = {s: [f for f in found if f.status == s] for s in ("ok", "unchecked", "wrong")}
     for finding in by_status["wrong"]:

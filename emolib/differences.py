@@ -85,7 +85,8 @@ def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(row) -> str:
-    """What a row of COLUMNS and "p_holm" allows to say, in a few words."""
+    """What a row of COLUMNS and "p_holm" allows to say, in a few words. Runs: folds × seeds of the
+    same pictures, which do not become more by it."""
     if row["pairs"] == 0:
         return ""
     p = row["p_holm"]
@@ -94,8 +95,8 @@ def verdict(row) -> str:
     if row["pairs"] == 1 or pd.isna(row["needed"]):
         return "cannot tell"
     if math.isinf(row["needed"]):
-        return "cannot tell; more folds or seeds of these pictures would not help"
-    return f"cannot tell; it would take about {row['needed']:.0f} folds × seeds"
+        return "cannot tell; more runs would not help"
+    return f"cannot tell; it would take about {row['needed']:.0f} runs"
 
 
 def of_modules(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from . import table_checks
+from . import report, table_checks
 from .datasets import open_dataset
 from .files import content, read_csv, read_json
 from .run_checks import CHECKS
@@ -72,6 +72,9 @@ def findings(results_root, data_root="") -> list[Finding]:
             say(file, "wrong", why)
         for file, status, why in table_checks.of_study(folder):
             say(file, status, why)
+    page = root / "REPORT.md"
+    if page.exists():
+        _check(say, page, lambda: _old(page, report.to_markdown(root)))
     known = {f.file for f in found}
     skipped = {folder / name for folder in folders for name in ELSEWHERE}
     for file in sorted(root.rglob("*")):
@@ -79,6 +82,11 @@ def findings(results_root, data_root="") -> list[Finding]:
         if file.is_file() and not seen:
             _other(say, file)
     return found
+
+
+def _old(page: Path, text: str) -> str | None:
+    same = page.read_text(encoding="utf-8") == text
+    return None if same else "is not what the tables give now; python -m emolib report writes it"
 
 
 def _other(say, file: Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from trees import picture
 
 import emolib
-from emolib import __main__, provenance, tables
+from emolib import __main__, provenance, report, tables
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 SPECS = [emolib.RunSpec("twitter1", fold=f, init="fi:scratch", **TINY) for f in range(2)]
@@ -238,3 +238,20 @@ def test_what_is_committed_follows(tmp_path):
     if not any(listed):
         pytest.skip("no repository here that says what is committed")
     assert emolib.verify(tmp_path / "results") == []
+
+
+def test_the_report_says_what_was_run_and_what_cannot_be_known_and_is_checked(results):
+    assert __main__.main(["report", str(results)]) == 0
+    text = (results / "REPORT.md").read_text(encoding="utf-8")
+    mean = (
+        pd.read_csv(results / "s/table9.csv").query("dataset == 'twitter1'").dropna(subset="mean")
+    )
+    assert f"Twitter I, accuracy: {mean['mean'].iloc[0]:.2f} (" in text
+    assert "Twitter I, 2 runs of the network: backbone test_efficientnet" in text
+    assert "Anything on real pictures of EmotionROI: no runs." in text
+    assert "The paper's backbone (hrnet_w48)" in text and "one was used" in text
+    assert emolib.verify(results) == []
+    edit(results / "REPORT.md", "no runs", "fine")
+    assert [f.file for f in emolib.verify(results)] == ["REPORT.md"]
+    with pytest.raises(FileNotFoundError, match="no study with tables"):
+        report.write(results / "s/runs")

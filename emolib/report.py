@@ -1,0 +1,152 @@
+"""One page to cite, from tables and run folders alone: what was run, what agrees with the paper,
+what does not, what cannot be known. The parts of a ReScience article's summary.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from . import pages, tables
+from .files import read_json, write_text
+from .plots import NAMES
+from .spec import RunSpec
+from .tables import READINGS
+
+HEAD = """# What could be reproduced
+
+*Image Emotion Classification Network Based on Multilayer Attentional Interaction, Adaptive Feature
+Aggregation* (Zhang et al., CMC 2023). Made by `python -m emolib report` from tables and run
+folders; the tables name the runs behind every number, and `make verify` checks that they follow.
+Intervals and tests: see any `matched.md`.
+"""
+PROTOCOL = (
+    "backbone",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "lr",
+    "init",
+)  # what a reader asks for
+
+
+def write(results_root) -> str:
+    """Writes `results_root`/REPORT.md, of every study with tables, and returns its text.
+
+    Raises FileNotFoundError where no study has tables.
+    """
+    root = Path(results_root)
+    text = to_markdown(root)
+    write_text(root / "REPORT.md", text)
+    return text
+
+
+def to_markdown(root: Path) -> str:
+    folders = sorted(f.parent for f in root.rglob("table9.csv") if f.parent.name != "published")
+    if not folders:
+        raise FileNotFoundError(f"{root}: no study with tables to report on")
+    lines, real = [HEAD], []
+    for folder in folders:
+        demo = "DEMO DATA" in (folder / "table9.md").read_text(encoding="utf-8").partition("\n")[0]
+        runs = pd.DataFrame() if demo else tables.of_study(folder)[1]
+        real += list(runs["spec"]) if len(runs) else []
+        lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
+    return "\n".join([*lines, *_unknown([s for s in real if s.model == "maiafa"])]) + "\n"
+
+
+def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]:
+    kind = "drawn pictures that stand in for the real sets" if demo else "real pictures"
+    lines = [f"## `{name}`: {kind}", ""]
+    if not demo:
+        lines += [*_how(runs), ""] + _against_the_paper(pd.read_csv(folder / "table9.csv"))
+    for stem, what in (("differences", "What the parts change"), (READINGS, "Other readings"),
+                       ("matched", "Other systems, same backbone and training")):  # fmt: skip
+        if (folder / f"{stem}.csv").exists():
+            lines += _verdicts(what, pd.read_csv(folder / f"{stem}.csv"))
+    if (folder / "regions.csv").exists():
+        lines += _regions(pd.read_csv(folder / "regions.csv"))
+    return lines
+
+
+def _how(runs: pd.DataFrame) -> list[str]:
+    """Data, settings, machine: from specs and environments."""
+    ours = runs[[s.model == "maiafa" for s in runs["spec"]]]
+    lines = []
+    for dataset, group in ours.groupby("dataset", sort=False):
+        specs = group["spec"]
+        settings = (f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
+                    for k in PROTOCOL)  # fmt: skip
+        lines.append(f"- {NAMES[dataset]}, {len(group)} runs of the network: {'; '.join(settings)}")
+    facts = [read_json(f / "environment.json") for f in runs["folder"]]
+    machines = dict.fromkeys(
+        f"{e.get('device')} ({e.get('cores')} cores), torch {e.get('torch')}" for e in facts
+    )
+    hours = sum(e.get("seconds", 0) for e in facts) / 3600
+    commits = len({e.get("git_commit") for e in facts})
+    lines.append(
+        f"- {len(runs)} runs in all, {hours:.1f} hours of training; {'; '.join(machines)}; "
+        f"{commits} commits of this repository"
+    )
+    return lines
+
+
+def _against_the_paper(table: pd.DataFrame) -> list[str]:
+    """Whether our network's interval holds the paper's number."""
+    rows = table[(table["method"] == "maiafa") & (table["runs"] > 0)]
+    lines = []
+    for _, row in rows.iterrows():
+        if pd.notna(row["published"]):
+            holds = row["ci_low"] <= row["published"] <= row["ci_high"]
+            lines.append(
+                f"- {NAMES[row['dataset']]}, {row['metric']}: {pages.score(row)}, the paper "
+                f"{row['published']:.2f}: {'inside' if holds else 'outside'} the interval"
+            )
+    head = "Against Table 9 (settings above; what differs from the paper's is said at the end):"
+    return [head, "", *lines, ""] if lines else []
+
+
+def _verdicts(what: str, table: pd.DataFrame) -> list[str]:
+    rows = table[table["metric"] == "accuracy"].rename(
+        columns={"minus_maiafa": "difference", "minus_low": "low", "minus_high": "high"}
+    )
+    lines = []
+    for _, row in rows[rows["difference"].notna()].iterrows():
+        found = pages.difference(row["difference"], row["low"], row["high"])
+        paper = row.get("published")
+        paper = f"; the paper {paper:+.2f}" if pd.notna(paper) else ""
+        lines.append(f"- {NAMES[row['dataset']]}, {row['method']}: {found} points{paper}: "
+                     f"**{row['verdict']}**")  # fmt: skip
+    return [f"{what} (accuracy, minus the default, 95% interval):", "", *lines, ""] if lines else []
+
+
+def _regions(table: pd.DataFrame) -> list[str]:
+    """D's AUC on known regions, over the networks that were measured."""
+    D = table.groupby("network")["AUC of D"].mean()
+    bright = int((D > 0.5).sum())
+    return [
+        f"*D* on known regions (AUC, 0.5 is chance), {len(D)} networks: mean {D.mean():.2f} "
+        f"({D.min():.2f} to {D.max():.2f}), {bright} of {len(D)} above chance.",
+        "",
+    ]
+
+
+def _unknown(specs: list[RunSpec]) -> list[str]:
+    """What runs on real pictures with these specs cannot say."""
+    lines = ["## What cannot be known from these runs", ""]
+    absent = [
+        NAMES[d] for d in ("fi", "twitter1", "emotionroi") if d not in {s.dataset for s in specs}
+    ]
+    if absent:
+        lines.append(f"- Anything on real pictures of {', '.join(absent)}: no runs.")
+    paper = RunSpec("twitter1")
+    for key in ("backbone", "image_size", "epochs"):
+        found = sorted({str(getattr(s, key)) for s in specs})
+        if str(getattr(paper, key)) not in found:
+            lines.append(f"- The paper's {key.replace('_', ' ')} ({getattr(paper, key)}): real "
+                         f"pictures were run with {', '.join(found) or 'nothing'}.")  # fmt: skip
+    if not any("fi" in s.stages for s in specs):
+        lines.append("- Whether pre-training on FI helps on real pictures.")
+    seeds = {s.seed for s in specs}
+    if len(seeds) == 1:
+        lines.append("- How much of a difference is the seed's: one was used.")
+    return [*lines, "- Which of its open points the paper's authors chose: Table 7's own "
+            "differences are as small as its test sets can show, or smaller."]  # fmt: skip
