@@ -1,7 +1,14 @@
 """Eq. 11 and 12, their intervals, and how far D agrees with known regions."""
 
 import numpy as np
-from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
+import torch
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    f1_score,
+    recall_score,
+    roc_auc_score,
+)
 from statsmodels.stats.proportion import proportion_confint
 
 from . import significance
@@ -21,6 +28,25 @@ def scores(labels, p_positive) -> dict:
         "recall": None if recall is None else float(recall),
         "n": int(len(labels)),
     }
+
+
+def more_scores(labels, p_positive) -> dict:
+    """What the paper leaves out, in percent: balanced accuracy, F1 of the positive class, AUROC,
+    the recall of the negative class, and the expected calibration error of p_positive in ten bins
+    (Naeini et al., AAAI 2015). None where a class is absent and the number undefined.
+    """
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    labels, p = np.asarray(labels), np.asarray(p_positive, float)
+    predicted, both = (p >= 0.5).astype(int), len(set(labels.tolist())) == 2
+    found = {
+        "balanced_accuracy": balanced_accuracy_score(labels, predicted) if both else None,
+        "f1": f1_score(labels, predicted, zero_division=0) if labels.any() else None,
+        "auroc": roc_auc_score(labels, p) if both else None,
+        "recall_negative": recall_score(1 - labels, 1 - predicted) if not labels.all() else None,
+        "ece": float(binary_calibration_error(torch.tensor(p), torch.tensor(labels), n_bins=10)),
+    }
+    return {name: None if v is None else 100 * float(v) for name, v in found.items()}
 
 
 def interval(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
 
 from .pictures import decode
 
@@ -199,6 +200,25 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
         axis.set_xlabel("percent")
     handles = axes[0, 0].get_legend_handles_labels()
     figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=2)  # over no row
+    figure.suptitle(title)
+    return figure
+
+
+def calibration(results, title: str) -> Figure:
+    """How often pictures of each predicted probability are positive, a panel a set; the test
+    pictures of all folds pooled. Below the diagonal the network is too sure of "positive"."""
+    sets = list(dict.fromkeys(r.spec.dataset for r in results))
+    figure, axes = _grid(1, len(sets), 3.2 * len(sets), 3.4)
+    for axis, name in zip(axes[0], sets, strict=True):
+        frame = pd.concat([r.predictions for r in results if r.spec.dataset == name])
+        share, p = calibration_curve(frame["label"], frame["p_positive"], n_bins=10)
+        axis.plot([0, 1], [0, 1], color="0.7", lw=1)
+        axis.plot(p, share, "o-", color=OURS)
+        counts, edges = np.histogram(frame["p_positive"], bins=10, range=(0, 1))
+        axis.bar(edges[:-1], 0.3 * counts / counts.max(), 0.1, align="edge", color="0.88", zorder=0)
+        axis.set(title=f"{NAMES[name]}: {len(frame)} pictures", xlabel="predicted p(positive)",
+                 xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+    axes[0, 0].set_ylabel("share that is positive")
     figure.suptitle(title)
     return figure
 

@@ -12,7 +12,7 @@ from . import pages, tables
 from .files import sha256
 from .run_folder import is_complete
 
-STEMS = (7, 8, 9, "costs", "differences", "matched", "readings")
+STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings")
 
 
 def of_study(folder: Path):
@@ -26,7 +26,7 @@ def of_study(folder: Path):
                 frames[number] = _read(file, number)
             except Exception as error:  # whatever a damaged file makes pandas raise
                 yield file, "wrong", f"not readable as a table ({' '.join(str(error).split())})"
-        elif number != "costs":
+        elif number not in tables.PLAIN:
             for left in (file.with_suffix(".md"), file.with_suffix(".png")):
                 if left.exists():
                     yield left, "wrong", f"there is no {file.name} that it could come from"
@@ -47,7 +47,7 @@ def of_study(folder: Path):
             gone = f"{len(absent)} of its runs are not here" if absent else "its runs do not build"
             wrong = gone if len(absent) < len(ids) else _by_itself(number, frame)
             yield file, "wrong" if wrong else "unchecked", wrong or gone
-        if number == "costs":
+        if number in tables.PLAIN:
             continue
         yield file.with_suffix(".png"), *_said(partial(_figure, file))
         text = None
@@ -71,6 +71,7 @@ def _read(file: Path, number) -> pd.DataFrame:
     frame = pd.read_csv(file)
     own = {
         "costs": [*tables.COST, "run_ids"],
+        "scores": ["mean", "run_ids"],
         "matched": tables.matched.COLUMNS,
         "differences": tables.differences.TABLE,
         "readings": tables.variations.COLUMNS,
@@ -112,7 +113,7 @@ def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 def _by_itself(number, frame: pd.DataFrame) -> str | None:
     """What contradicts itself in a table whose runs are not there."""
-    if number in ("costs", "differences", "readings"):
+    if number in (*tables.PLAIN, "differences", "readings"):
         return None
     if (frame["runs"] != frame["run_ids"].map(lambda cell: len(_ids(cell)))).any():
         return "has another number of runs than of run ids"

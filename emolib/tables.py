@@ -15,7 +15,7 @@ import pandas as pd
 
 from . import differences, matched, pages, variations
 from .files import read_csv, read_json, write_csv
-from .metrics import interval
+from .metrics import interval, more_scores
 from .pages import title
 from .run_folder import is_complete, read_spec
 from .spec import DATASETS, RunSpec
@@ -26,8 +26,10 @@ COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
     "published", "difference", "run_ids",
 ]  # fmt: skip
+PLAIN = ("costs", "scores")  # tables without a page and a figure of their own
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
 __all__ = ["build", "of_study", "published", "title"]
+SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
 COST = ["parameters", "macs", "pictures_per_second"]  # of a row of Table 9
 
 
@@ -40,7 +42,8 @@ def published(number: int) -> pd.DataFrame:
 
 def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
     """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`;
-    table9_costs.csv, what the systems of Table 9 cost; differences (.csv, .md, .png), Tables 7 and
+    table9_costs.csv and scores.csv, what the systems of Table 9 cost and how they do by measures
+    that the paper leaves out; differences (.csv, .md, .png), Tables 7 and
     8 as differences with their tests; matched where systems share maiafa's backbone and training;
     readings where the study has runs of other readings (`variations`).
 
@@ -64,7 +67,7 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
             warnings.warn(f"{folder}: {pages.missing_line(absent)}", stacklevel=2)
         for number, table in tables.items():
             write_csv(folder / f"{pages.stem(number)}.csv", table)
-            if number != "costs":
+            if number not in PLAIN:
                 pages.write(folder, number, table, demo, runs, tables["costs"], absent)
         built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
     for number in (1, 5, 6, 7, 8, 9):
@@ -86,6 +89,7 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     if len(comparison):
         tables["matched"] = comparison
     tables["costs"] = _costs(tables[9], runs)
+    tables["scores"] = _scores(tables[9], runs)
     compared = differences.of_modules(runs, _methods, METRICS, published)
     tables |= {"differences": compared} if len(compared) else {}
     others = read_runs(folder / READINGS, ids)
@@ -150,6 +154,7 @@ def read_runs(folder: Path, wanted=None) -> pd.DataFrame:
                     "accuracy": (int(right.sum()), len(p)),
                     "recall": (int((right & positive).sum()), int(positive.sum())),
                 },
+                **more_scores(p["label"], p["p_positive"]),
                 "ratio": len(p) / environment.get("trained_on", _trained_on(spec, len(p))),
                 "data": environment["data"],
                 "weights": environment["weights"],
@@ -213,6 +218,21 @@ def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     table["difference"] = table["mean"] - table["published"]
     return table[COLUMNS]
+
+
+def _scores(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """What the paper leaves out (`metrics.more_scores`) of each row of Table 9 that has run."""
+    rows, by_id = (
+        table9[(table9["metric"] == "accuracy") & (table9["runs"] > 0)],
+        runs.set_index("id"),
+    )
+    found = []
+    for row in rows.itertuples():
+        group = by_id.loc[row.run_ids.split(";")].reset_index()
+        for metric in SCORES:
+            line = {"table": "scores", "dataset": row.dataset, "method": row.method}
+            found.append(line | {"metric": metric} | _statistics(group, metric))
+    return pd.DataFrame(found, columns=[c for c in COLUMNS if c not in ("published", "difference")])
 
 
 def _costs(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -282,7 +302,8 @@ def _statistics(group: pd.DataFrame, metric: str) -> dict:
     if not len(values):
         nan = float("nan")
         return {"mean": nan, "std": nan, "ci_low": nan, "ci_high": nan, "runs": 0, "run_ids": ""}
-    low, high = interval(values, *group["counts"].iloc[0][metric], ratio=group["ratio"].mean())
+    counts = group["counts"].iloc[0].get(metric, ())  # of the others no share of test pictures
+    low, high = interval(values, *counts, ratio=group["ratio"].mean())
     return {
         "mean": values.mean(),
         "std": values.std(),

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 import emolib
 from emolib import plots, variations
-from emolib.metrics import interval, region_auc, scores
+from emolib.metrics import interval, more_scores, region_auc, scores
 
 BASE = dict(backbone="resnet10t", image_size=32, epochs=1, lr=0.01)
 
@@ -344,3 +344,33 @@ def test_figures_stand_beside_every_table(tmp_path):
     for name in ("table7", "table8", "table9", "differences", "matched", "readings"):
         data = (study / f"{name}.png").read_bytes()
         assert data[:4] == b"\x89PNG" and len(data) > 5000 and (study / f"{name}.md").exists()
+
+
+def test_what_the_paper_leaves_out_the_long_way():
+    labels, p = [1, 1, 1, 0, 0, 1], [0.95, 0.92, 0.41, 0.33, 0.61, 0.62]
+    found = more_scores(labels, p)
+    assert found["balanced_accuracy"] == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
+    assert found["f1"] == pytest.approx(100 * 2 * 3 / (2 * 3 + 1 + 1))
+    assert found["recall_negative"] == pytest.approx(50)
+    pairs = [a > b for a in (0.95, 0.92, 0.41, 0.62) for b in (0.33, 0.61)]
+    assert found["auroc"] == pytest.approx(100 * np.mean(pairs))
+    # bins of a tenth: {0.95, 0.92} both positive, {0.61, 0.62} one of two, {0.41} yes, {0.33} no
+    gaps = 2 * abs(1 - 0.935) + 2 * abs(0.5 - 0.615) + abs(1 - 0.41) + abs(0 - 0.33)
+    assert found["ece"] == pytest.approx(100 * gaps / 6, abs=1e-4)
+    alone = more_scores([1, 1], [0.9, 0.2])
+    assert [alone[k] for k in ("balanced_accuracy", "auroc", "recall_negative")] == [None] * 3
+
+
+def test_scores_are_means_over_the_runs_of_table_9s_rows(tmp_path):
+    for fold, right in enumerate((16, 15, 17, 14, 18)):
+        fabricate(tmp_path / "s", spec(fold=fold), right)
+    built = emolib.tables.build(tmp_path)["s"]["scores"]
+    line = row(built, "twitter1", "maiafa", "balanced_accuracy")
+    each = []
+    for right in (16, 15, 17, 14, 18):  # the first pictures are right, labels alternate 0, 1, …
+        negative = (right + 1) // 2 / 10
+        each.append(50 * (negative + right // 2 / 10))
+    assert line["mean"] == pytest.approx(np.mean(each)) and line["runs"] == 5
+    half = 2.776445 * np.std(each, ddof=1) * math.sqrt(1 / 5 + 1 / 4)
+    assert line["ci_low"] == pytest.approx(np.mean(each) - half, abs=1e-4)
+    assert len(pd.read_csv(tmp_path / "s/scores.csv")) == len(built) == 5
