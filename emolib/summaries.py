@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch.nn.functional as F
 
+from . import blurring as blur
 from .loading import build, load
 from .metrics import region_auc
 from .pipeline import centre
@@ -129,6 +130,17 @@ def region_scores(results, data, device: str = "auto") -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def blurring(results, data, device: str = "auto", most: int = 100) -> pd.DataFrame:
+    """`blurring.compared` over the test pictures of the runs (`most` of each): how far the answer
+    falls when D's brightest, or as much elsewhere, is blurred."""
+    frames = []
+    for result in results:
+        names = result.predictions["path"].sample(frac=1, random_state=0).head(most)
+        paths = [data.root / name for name in names]
+        frames.append(blur.blurred(load(result.folder, device), paths))
+    return blur.compared(pd.concat(frames, ignore_index=True))
 
 
 def by_network(scores: pd.DataFrame) -> pd.DataFrame:
