@@ -225,7 +225,7 @@ def calibration(results, title: str) -> Figure:
 
 def blurring(frame: pd.DataFrame, title: str) -> Figure:
     """`blurring.compared`: how far the answer falls against the share of the picture blurred."""
-    figure, axes = _grid(1, 1, 6, 3.4)
+    figure, axes = _grid(1, 1, 7.5, 3.4)
     for offset, (place, rows) in enumerate(frame.groupby("blurred", sort=False)):
         axes[0, 0].errorbar(
             100 * rows["share"] + offset - 1.5, rows["fall"],
@@ -235,7 +235,7 @@ def blurring(frame: pd.DataFrame, title: str) -> Figure:
     axes[0, 0].axhline(0, color="black", lw=1)
     axes[0, 0].set(title=title, xlabel="share of the picture that is blurred (%)",
                    ylabel="p(predicted class) falls by (points)")  # fmt: skip
-    axes[0, 0].legend(fontsize=8)
+    figure.legend(fontsize=8, loc="outside right upper")  # over no bar
     return figure
 
 
