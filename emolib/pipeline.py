@@ -11,6 +11,7 @@ import functools
 import math
 import os
 import random
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -225,6 +226,10 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
         batch_sampler=batches,
         num_workers=workers,
         persistent_workers=workers > 0,
+        # said, because inside a sweep's worker the default is joblib's, which DataLoader cannot use
+        multiprocessing_context=("fork" if sys.platform == "linux" else "spawn")
+        if workers
+        else None,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else it draws from the global one, and dropout with it
     )

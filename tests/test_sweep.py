@@ -42,7 +42,8 @@ def weights(result):
 
 def test_runs_side_by_side_give_the_very_files_of_runs_one_by_one(root, tmp_path, monkeypatch):
     monkeypatch.setattr(devices.joblib, "cpu_count", lambda: 2)
-    specs = [tiny(fold=f, init="fi:scratch") for f in (0, 1)] + [tiny("emotionroi")]
+    # one decodes its files in processes of its own
+    specs = [tiny(fold=f, init="fi:scratch") for f in (0, 1)] + [tiny("emotionroi", cache="off")]
     places = Places.of(root, tmp_path, "many", "", "cpu")
     monkeypatch.setenv("EMOLIB_THREADS", "1")
     at_once = [slots for s in sweep.stages(specs, places) for _, slots in sweep.groups(s, places)]
