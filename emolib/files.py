@@ -75,7 +75,7 @@ def _named(path: Path):
 
 def _errno(error: BaseException | None) -> int | None:
     """The system's error number of an error of writing, or of what it followed from."""
-    while error:
+    while error and not isinstance(error, ValueError):  # ours, of a picture: it says what is wrong
         if isinstance(error, OSError):
             return error.errno
         if said := re.search(r"\(os error (\d+)\)", str(error)):

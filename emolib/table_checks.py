@@ -149,15 +149,14 @@ def _page(file: Path, frame: pd.DataFrame, text: str | None, folder: Path) -> tu
     lines = file.with_suffix(".md").read_text("utf-8").splitlines()
     named = [line for line in lines if line.startswith(pages.MISSING)]
     for run in re.findall("`([^`]+)`", " ".join(named)):
-        if is_complete(folder / "runs" / run):
+        if is_complete(tables.run_folder(folder, run)):
             return "wrong", f"says that {run} is not complete; it is now"
     if text is not None:
         same = "\n".join(line for line in lines if line not in named).rstrip() == text.rstrip()
         return ("ok", "") if same else ("wrong", "is not its table's text")
-    rows = (
-        frame if file.stem not in ("matched", "readings") else frame[frame["metric"] == "accuracy"]
-    )
-    for _, row in rows.iterrows():
+    if file.stem in ("matched", "readings"):  # their pages have no interval of the recall
+        frame = frame[frame["metric"] == "accuracy"]
+    for _, row in frame.iterrows():
         start = f"| {row['dataset']} | {row['method']} |"
         cells = {c.strip() for x in lines if x.startswith(start) for c in x.split("|")}
         if "mean" in row:

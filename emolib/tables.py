@@ -43,9 +43,9 @@ def published(number: int) -> pd.DataFrame:
 def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
     """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`;
     table9_costs.csv and scores.csv, what the systems of Table 9 cost and how they do by measures
-    that the paper leaves out; differences (.csv, .md, .png), Tables 7 and
-    8 as differences with their tests; matched where systems share maiafa's backbone and training;
-    readings where the study has runs of other readings (`variations`).
+    that the paper leaves out; differences (.csv, .md, .png), Tables 7 and 8 as differences with
+    their tests; matched where systems share maiafa's backbone and training; readings where the
+    study has runs of other readings (`variations`).
 
     study: only this one. specs: only these runs of it; without, all that are complete. Copies the
     paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table,
@@ -109,7 +109,8 @@ def run_folder(folder: Path, run: str) -> Path:
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
     """{run: why it is not there}: of the `wanted` ones, else of those that were begun."""
-    begun = {file.parent.name for file in (folder / "runs").glob("*/spec.json")}
+    places = (folder / "runs", folder / READINGS / "runs")
+    begun = {file.parent.name for place in places for file in place.glob("*/spec.json")}
     whys = {}
     for run in sorted(begun if wanted is None else wanted):
         if not is_complete(run_folder(folder, run)):
@@ -220,14 +221,15 @@ def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return table[COLUMNS]
 
 
+def _that_ran(table9: pd.DataFrame) -> pd.DataFrame:
+    """One line for each row of Table 9 that has runs."""
+    return table9[(table9["metric"] == "accuracy") & (table9["runs"] > 0)]
+
+
 def _scores(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """What the paper leaves out (`metrics.more_scores`) of each row of Table 9 that has run."""
-    rows, by_id = (
-        table9[(table9["metric"] == "accuracy") & (table9["runs"] > 0)],
-        runs.set_index("id"),
-    )
-    found = []
-    for row in rows.itertuples():
+    found, by_id = [], runs.set_index("id")
+    for row in _that_ran(table9).itertuples():
         group = by_id.loc[row.run_ids.split(";")].reset_index()
         for metric in SCORES:
             line = {"table": "scores", "dataset": row.dataset, "method": row.method}
@@ -237,8 +239,7 @@ def _scores(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _costs(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """What each row of Table 9 that has run costs: medians over its runs."""
-    rows = table9[(table9["metric"] == "accuracy") & (table9["runs"] > 0)]
-    by_id = runs.set_index("id")[COST]
+    rows, by_id = _that_ran(table9), runs.set_index("id")[COST]
     found = [by_id.loc[ids.split(";")].median().to_dict() for ids in rows["run_ids"]]
     costs = pd.DataFrame(found, index=rows.index, columns=COST)
     return pd.concat([rows[["dataset", "method"]], costs, rows["run_ids"]], axis=1)

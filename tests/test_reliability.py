@@ -233,6 +233,15 @@ def test_a_write_that_the_kernel_cuts_short_leaves_the_old_file(tmp_path):
     assert file.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_an_unreadable_picture_is_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(ValueError, match="a.jpg: not a readable picture"):
+        with files.whole(tmp_path / "pack"):
+            try:
+                raise PermissionError(13, "Permission denied", "a.jpg")
+            except PermissionError as error:
+                raise ValueError("a.jpg: not a readable picture (Permission denied)") from error
+
+
 def test_the_list_of_failed_runs_travels_between_processes_and_adds_up(tmp_path):
     one = sweep.RunsFailed({tiny(): "why"}, 3, tmp_path)
     other = sweep.RunsFailed({tiny(fold=1): "because"}, 2, tmp_path)

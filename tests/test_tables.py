@@ -315,6 +315,10 @@ def test_other_readings_stand_in_a_folder_and_a_table_of_their_own(tmp_path):
     assert row(table, "twitter1", names[2])["published"] == pytest.approx(83.55 - 84.66)
     assert row(built["s"][7], "twitter1", "normal")["runs"] == 2
     assert "| twitter1 | gate=fused | 72.50 (" in (study / "readings.md").read_text("utf-8")
+    begun = study / "readings/runs" / spec(fold=2, readings=emolib.Readings(gate="fused")).id
+    begun.mkdir()
+    (begun / "spec.json").write_text("{}")
+    assert emolib.tables.missing(study) == {begun.name: "unfinished"}
 
 
 def test_every_reading_is_varied_alone_and_names_itself(root, tmp_path):
