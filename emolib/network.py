@@ -49,6 +49,18 @@ class MAI(nn.Module):
             gated = attend(O, O if self.fused else C)  # Eq. 4 has A⊗C, the text A⊗O
         return gated
 
+    def maps(self, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor) -> dict[str, Tensor]:
+        """A1, O2, A2, O3, A3, O4, each at its level's stride. A_m is N×1×h×w for spatial attention,
+        N×width×h×w for Shuffle Attention; O_m is N×width×h×w."""
+        O, found = C1, {}
+        for m, (attend, C, finer) in enumerate(
+            zip(self.attention, (C1, C2, C3), (C2, C3, C4), strict=True), start=1
+        ):
+            found[f"A{m}"] = attend.gate(O)
+            O = up(attend(O, O if self.fused else C), finer) * finer
+            found[f"O{m + 1}"] = O
+        return found
+
     def fuse(self, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor) -> Tensor:
         """ECA(O4), N×width×H/4×W/4."""
         O4 = up(self.interact(C1, C2, C3), C4) * C4  # Eq. 4
@@ -173,6 +185,19 @@ class MaiAfa(nn.Module):
         B = self.levels(images)
         with _no_autocast(images):
             return self._folded_D(B) if self.head == "folded" else self.mai(*self._reduce(B))
+
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """What Eq. 1–5 make on the way: {"A1": …, "O2": …, "A2", "O3", "A3", "O4", "D"}, shapes in
+        `MAI.maps`; D where the network has one. For looking at: it builds the maps that `forward`
+        does without. Raises RuntimeError where the network was made with mai=False.
+        """
+        if self.mai is None:
+            raise RuntimeError("this network was made with mai=False: it has no maps A, O and D")
+        B = self.levels(images)
+        with _no_autocast(images):
+            C = self._reduce(B)
+            D = {"D": self.mai(*C)} if self.has_regions else {}
+            return self.mai.maps(*C) | D
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:

@@ -305,6 +305,27 @@ def test_networks_without_D_say_so():
     assert D.shape == (1, 1, 16, 16) and 0 < D.min() and D.max() < 1
 
 
+@pytest.mark.parametrize("attention, gate", GATES)
+def test_maps_are_those_that_D_comes_from(attention, gate):
+    net = emolib.create_model(
+        "maiafa", "resnet18", readings=emolib.Readings(attention=attention, gate=gate)
+    ).eval()
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        maps = net.maps(images)
+        assert list(maps) == ["A1", "O2", "A2", "O3", "A3", "O4", "D"]
+        assert [tuple(maps[f"O{m}"].shape) for m in (2, 3, 4)] == [
+            (2, 512, 4, 6), (2, 512, 8, 12), (2, 512, 16, 24)
+        ]  # fmt: skip
+        assert maps["A1"].shape[-2:] == (2, 3)
+        torch.testing.assert_close(maps["D"], net.regions(images))
+        D = net.mai.conv(net.mai.eca(maps["O4"])).sigmoid()  # Eq. 5
+        torch.testing.assert_close(D, maps["D"])
+    without = emolib.create_model("maiafa", "resnet18", mai=False)
+    with pytest.raises(RuntimeError, match="mai=False"):
+        without.maps(images)
+
+
 @pytest.mark.parametrize("options, message", [
     ({"backbone": "vit_tiny_patch16_224"}, "strides.*none at"),
     ({"backbone": "no_such_net"}, "unknown backbone 'no_such_net'"),
