@@ -70,8 +70,11 @@ class Dataset:
             extra=None if self.extra is None else self.extra.iloc[keep].reset_index(drop=True),
         )
 
-    def folds(self, seed: int = 0, grouped=False) -> list[tuple[np.ndarray, np.ndarray]]:
-        """[(train, test), …], indices: the set's own folds, else five stratified ones from `seed`.
+    def folds(
+        self, seed: int = 0, grouped=False, official: bool = True
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """[(train, test), …], indices: the set's own folds, else (or where `official` is False)
+        five stratified ones from `seed`.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
 
@@ -92,7 +95,7 @@ class Dataset:
             count = len(self.official_folds) if self.name == "own" and self.official_folds else 5
             split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return list(split.split(np.zeros(len(self)), self._classes(), grouped))
-        if self.official_folds:
+        if self.official_folds and official:
             return self.official_folds
         split = StratifiedKFold(5, shuffle=True, random_state=seed)
         return list(split.split(np.zeros(len(self)), self._classes()))
@@ -113,6 +116,16 @@ class Dataset:
         split = GroupShuffleSplit(1, test_size=share, random_state=random)
         _, chosen = next(split.split(train, groups=grouped[train]))
         return np.sort(train[chosen])
+
+    def part(self, indices: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+        """A `share` of `indices` at random, the same of each class, at least one of each; a larger
+        share of the same seed holds the smaller one."""
+        if share == 1:
+            return indices
+        order = np.random.default_rng([seed, 2]).permutation(indices)
+        classes = self._classes()[order]
+        kept = [order[classes == c] for c in np.unique(classes)]
+        return np.sort(np.concatenate([k[: max(1, round(share * len(k)))] for k in kept]))
 
     def fingerprint(self) -> str:
         """A hash over the names, contents and labels of all pictures."""

@@ -21,7 +21,7 @@ PAPERS_TESTS = {
     ("fi", "accuracy"): 3179, ("twitter1", "accuracy"): 1269, ("emotionroi", "accuracy"): 1980,
     ("twitter1", "recall"): 769, ("emotionroi", "recall"): 660,
 }  # fmt: skip
-VARIANTS = ("without_mai", "without_afa", "without_both", "without_transfer")
+DEFAULT = {7: "normal", 8: "normal", 9: "maiafa"}  # what the other rows of a table are held against
 NOTHING = dict.fromkeys(COLUMNS[:5], math.nan) | {"pairs": 0, "needed": math.nan}
 
 
@@ -32,7 +32,8 @@ def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     t-test's interval and p (`significance`); over one pair, the t-interval of the pictures'
     differences and no p_t. p_mcnemar: McNemar's exact test on the test pictures of all common
     folds, of the lowest seed both have (for recall: the positive ones). pairs: how many; needed:
-    how many it would take (`significance.runs_needed`). Raises ValueError where the two were not
+    how many it would take (`significance.runs_needed`). Where the folds are others but all of them
+    together test the same pictures, these are one pair. Raises ValueError where the two were not
     tested on the same pictures.
     """
     frames = [
@@ -49,8 +50,11 @@ def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     once = pairs[pairs["seed"] == pairs["seed"].min()]
     right, own_right = (_right(once[c], metric) for c in ("folder_x", "folder_y"))
     if list(right.index) != list(own_right.index):
-        names = once["folder_x"].iloc[0], once["folder_y"].iloc[0]
-        raise ValueError(f"{names[0]} and {names[1]} were tested on different pictures")
+        right, own_right = right.sort_index(), own_right.sort_index()
+        if list(right.index) != list(own_right.index):
+            names = once["folder_x"].iloc[0], once["folder_y"].iloc[0]
+            raise ValueError(f"{names[0]} and {names[1]} were tested on different pictures")
+        values = np.array([100 * (right.mean() - own_right.mean())])
     found = {
         "difference": values.mean(),
         "p_t": significance.t_test(values, ratio),
@@ -78,9 +82,10 @@ def _right(folders, metric: str) -> pd.Series:
 
 def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame` (COLUMNS) with "p_holm": p_t, or McNemar's where there is one pair, corrected for the
-    number of comparisons in each set and metric; and "verdict"."""
+    number of comparisons in each table, set and metric; and "verdict"."""
     p = frame["p_t"].where(frame["pairs"] > 1, frame["p_mcnemar"])
-    frame["p_holm"] = p.groupby([frame["dataset"], frame["metric"]]).transform(significance.holm)
+    family = [frame[name] for name in ("table", "dataset", "metric")]
+    frame["p_holm"] = p.groupby(family).transform(significance.holm)
     return frame.assign(verdict=[verdict(row) for _, row in frame.iterrows()])
 
 
@@ -99,34 +104,42 @@ def verdict(row) -> str:
     return f"cannot tell; it would take about {row['needed']:.0f} runs"
 
 
-def of_modules(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataFrame:
-    """Tables 7 and 8 as differences to `normal` (TABLE), ours with its tests beside the paper's and
-    the smallest that its test pictures could show.
+def noise(table: pd.DataFrame | None, number: int) -> set[tuple[str, str, str]]:
+    """The rows (set, method, metric) of Table 7, 8 or 9 that `of_tables` could not tell from its
+    `DEFAULT`; none without that table."""
+    if table is None:
+        return set()
+    rows = table[(table["table"] == number) & table["verdict"].str.startswith("cannot tell")]
+    return set(zip(rows["dataset"], rows["method"], rows["metric"], strict=True))
+
+
+def of_tables(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataFrame:
+    """Tables 7 to 9 as differences to their `DEFAULT` (TABLE), ours with its tests beside the
+    paper's and the smallest that its test pictures could show.
 
     methods: (table, runs of a set) → {row: its runs}; metrics: {table: [metric, …]}; published:
     table → the paper's.
     """
     rows = []
-    for number in (7, 8):
+    for number, default in DEFAULT.items():
         paper = published(number).set_index(["dataset", "method", "metric"])["published"]
         for dataset in DATASETS:
             groups = methods(number, runs[runs["dataset"] == dataset])
-            own = groups.pop("normal", runs[:0])
-            for method in (m for m in VARIANTS if len(own) and len(groups.get(m, ()))):
-                found = groups[method]
+            own = groups.pop(default, runs[:0])
+            for method, found in groups.items() if len(own) else ():
                 for metric in metrics[number]:
                     row = {"table": number, "dataset": dataset, "method": method, "metric": metric}
                     row |= paired(found, own, metric)
-                    row |= _papers(paper, dataset, method, metric)
+                    row |= _papers(paper, dataset, (default, method), metric)
                     rows.append(row | {"run_ids": ";".join([*found["id"], *own["id"]])})
     if not rows:
         return pd.DataFrame(columns=TABLE)
     return with_holm(pd.DataFrame(rows))[TABLE]
 
 
-def _papers(paper: pd.Series, dataset: str, method: str, metric: str) -> dict:
+def _papers(paper: pd.Series, dataset: str, methods: tuple[str, str], metric: str) -> dict:
     """The paper's own difference, and the smallest that its test pictures could show."""
-    normal, theirs = (paper.get((dataset, m, metric), math.nan) for m in ("normal", method))
+    normal, theirs = (paper.get((dataset, m, metric), math.nan) for m in methods)
     tested = PAPERS_TESTS.get((dataset, metric))
     known = tested and not math.isnan(normal)
     return {

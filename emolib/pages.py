@@ -1,10 +1,12 @@
 """The tables for people: Markdown and figures beside each CSV."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from . import plots
+from . import plots, transfer_plots
+from .differences import DEFAULT, noise
 from .files import sha256, whole, write_text
 from .spec import RunSpec
 from .systems import CLIP, FITTED
@@ -13,10 +15,12 @@ TITLES = {
     7: "Table 7: what MAI and AFA contribute",
     8: "Table 8: with and without transfer learning",
     9: "Table 9: comparison with other methods",
-    "differences": "Differences: what MAI, AFA and pre-training on FI change",
+    "differences": "Differences: what MAI, AFA and pre-training on FI change, and other systems",
     "readings": "Readings: each open reading alone, against the default",
+    "transfer": "Transfer: the set-to-set stage against the amount of training pictures",
     "matched": "Matched: every system with the same backbone, pictures, folds and budget",
 }
+NOISE = " ≈"  # behind a number that cannot be told from the default's
 SMALL, FOLDS = ("twitter1", "emotionroi"), 5  # §4.1.2
 HOW = (
     "Percent. Several runs: mean and Student's t interval over folds and seeds, corrected for "
@@ -43,14 +47,12 @@ def stem(number: int | str) -> str:
     )
 
 
-def write(
-    folder: Path, number: int | str, table: pd.DataFrame, demo: bool, runs, costs, missing: dict
-) -> None:
+def write(folder: Path, number: int | str, tables: dict, demo: bool, runs, missing: dict) -> None:
     """`table7.md`, `table7.png` and so on, `matched.md`, `matched.png`, into the study's folder.
 
     The CSV is there: the figure's own text says, by its SHA-256, which one it was drawn from.
     """
-    text = to_markdown(number, table, demo, runs, costs)
+    text = to_markdown(number, tables, demo, runs)
     if missing:
         text += f"\n{missing_line(missing)}\n"
     write_text(folder / f"{stem(number)}.md", text)
@@ -58,8 +60,9 @@ def write(
         "matched": plots.matched,
         "differences": plots.differences,
         "readings": plots.differences,
-    }.get(number, plots.table)
-    figure, source = draw(table, title(number, demo)), f"{stem(number)}.csv"
+        "transfer": transfer_plots.curve,
+    }.get(number, partial(plots.table, noise=noise(tables.get("differences"), number)))
+    figure, source = draw(tables[number], title(number, demo)), f"{stem(number)}.csv"
     drawn_from = {"Source": f"{source} sha256:{sha256(folder / source)}"}
     with whole(folder / f"{stem(number)}.png") as part:
         figure.savefig(part, format="png", dpi=120, bbox_inches="tight", metadata=drawn_from)
@@ -85,8 +88,12 @@ def missing_line(missing: dict[str, str]) -> str:
     return f"{MISSING} {'; '.join(parts)}"
 
 
-def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs) -> str:
-    """One line a set and method, ours beside the paper's."""
+def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
+    """One line a set and method, ours beside the paper's. tables: the study's (`tables.of_study`),
+    of which `number` is written."""
+    table = tables[number]
+    if number == "transfer":
+        return _transfer(table, demo)
     if number == "matched":
         return _matched(table, demo, dict(zip(runs["id"], runs["spec"], strict=True)))
     if number == "differences":
@@ -100,14 +107,16 @@ def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs)
     for metric in dict.fromkeys(table["metric"]):
         head += [f"{metric} (95% interval)", f"paper's {metric}"]
     specs = dict(zip(runs["id"], runs["spec"], strict=True))
-    costs = costs.set_index(["dataset", "method"])
+    costs = tables["costs"].set_index(["dataset", "method"])
+    unclear = noise(tables.get("differences"), number)
     head += ["runs"] + ["trained", *_COST] * (number == 9)
     lines += _row(head) + _row(["---"] * len(head))
     for (dataset, method), rows in table.groupby(["dataset", "method"], sort=False):
         cells = [dataset, method]
         for _, row in rows.iterrows():
             paper = row["published"]
-            cells += [score(row), "" if pd.isna(paper) else f"{paper:.2f}"]
+            mark = NOISE * ((dataset, method, row["metric"]) in unclear)
+            cells += [score(row) + mark, "" if pd.isna(paper) else f"{paper:.2f}"]
         first = rows.iloc[0]
         cells.append(str(first["runs"]))
         if number == 9:
@@ -117,7 +126,9 @@ def to_markdown(number: int | str, table: pd.DataFrame, demo: bool, runs, costs)
         lines += _row(cells)
     lines += _fewer_folds(table, specs)
     few = " Over two folds an interval means little: it can have no width, or be the whole scale."
-    lines += ["", HOW + " Empty: no run." + few * bool((table["runs"] == 2).any())]
+    marked = f" {NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
+    few = marked * bool(unclear) + few * bool((table["runs"] == 2).any())
+    lines += ["", HOW + " Empty: no run." + few]
     if number == 8:
         lines += _same_spec(runs)
     if number == 9:
@@ -199,11 +210,22 @@ def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec]) -> str:
 
 def _differences(table: pd.DataFrame, demo: bool) -> str:
     """One line a comparison, with what may be said of it."""
-    head = ["data set", "method", "metric", "minus normal (95% interval)", "p (t)", "p (McNemar)",
-            "runs", "verdict", "paper's difference",
+    lines = [f"# {title('differences', demo)}", ""]
+    for number, rows in table.groupby("table"):
+        lines += [f"## {TITLES[number]}", "", *_differences_of(number, rows), ""]
+    lines += ["Points, on the folds and seeds that both have. " + TESTS + " Smallest: how "
+              "far two systems of about the paper's accuracy have to be apart to be told apart "
+              "with 80% power on as many test pictures as the paper had, each on pictures of its "
+              "own; tested on the same pictures, as here, somewhat less does."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _differences_of(number: int, rows: pd.DataFrame) -> list[str]:
+    head = ["data set", "method", "metric", f"minus {DEFAULT[number]} (95% interval)", "p (t)",
+            "p (McNemar)", "runs", "verdict", "paper's difference",
             "smallest that the paper's test could show"]  # fmt: skip
-    lines = [f"# {title('differences', demo)}", "", *_row(head), *_row(["---"] * len(head))]
-    for _, row in table.iterrows():
+    lines = [*_row(head), *_row(["---"] * len(head))]
+    for _, row in rows.iterrows():
         paper, least = (
             "" if pd.isna(row[k]) else f"{row[k]:+.2f}" for k in ("published", "smallest")
         )
@@ -212,11 +234,7 @@ def _differences(table: pd.DataFrame, demo: bool) -> str:
                        _p(row["p_holm"]), _p(row["p_mcnemar"]),
                        str(row["pairs"]), row["verdict"], paper,
                        least.replace("+", "±")])  # fmt: skip
-    lines += ["", "Points, on the folds and seeds that both have. " + TESTS + " Smallest: how "
-              "far two systems of about the paper's accuracy have to be apart to be told apart "
-              "with 80% power on as many test pictures as the paper had, each on pictures of its "
-              "own; tested on the same pictures, as here, somewhat less does."]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _readings(table: pd.DataFrame, demo: bool) -> str:
@@ -236,6 +254,25 @@ def _readings(table: pd.DataFrame, demo: bool) -> str:
     lines += ["", HOW + " Minus normal: on the folds and seeds that both have. " + TESTS
               + " Paper's: its own difference in Table 7. Seconds: of a training, not always on an "
               "idle machine."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _transfer(table: pd.DataFrame, demo: bool) -> str:
+    """One line a set, share and start."""
+    head = ["data set", "method", "share", "pictures", "accuracy (95% interval)",
+            "minus normal (95% interval)", "p (t)", "p (McNemar)", "recall", "runs",
+            "verdict"]  # fmt: skip
+    lines = [f"# {title('transfer', demo)}", "", *_row(head), *_row(["---"] * len(head))]
+    keys = ["dataset", "method", "share"]
+    recall = table[table["metric"] == "recall"].set_index(keys)["mean"]
+    for _, row in table[table["metric"] == "accuracy"].iterrows():
+        lines += _row([row["dataset"], row["method"], f"{row['share']:.0%}",
+                       f"{row['pictures']:.0f}", score(row),
+                       difference(row["difference"], row["low"], row["high"]), _p(row["p_holm"]),
+                       _p(row["p_mcnemar"]), f"{recall[tuple(row[k] for k in keys)]:.2f}",
+                       str(row["runs"]), row["verdict"]])  # fmt: skip
+    lines += ["", HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it; "
+              "minus normal: on the same share, folds and seeds. " + TESTS]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

@@ -172,8 +172,10 @@ def folds(per_fold: pd.DataFrame) -> Figure:
     return figure
 
 
-def table(frame: pd.DataFrame, title: str) -> Figure:
-    """Ours with 95% intervals beside the published numbers, a panel a data set and metric."""
+def table(frame: pd.DataFrame, title: str, noise=frozenset()) -> Figure:
+    """Ours with 95% intervals beside the published numbers, a panel a data set and metric. noise:
+    rows (set, method, metric) that cannot be told from the default (`differences.noise`): hollow.
+    """
     sets = list(dict.fromkeys(frame["dataset"]))
     metrics = list(dict.fromkeys(frame["metric"]))
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
@@ -191,6 +193,10 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
                 rows["mean"], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS, capsize=3,
                 label="ours, 95% interval",
             )  # fmt: skip
+            unclear = np.array([(name, m, metric) in noise for m in rows["method"]], bool)
+            if noise:
+                axis.plot(rows["mean"][unclear], places[unclear], "o", mfc="white", color=OURS,
+                          label="cannot be told from the default")  # fmt: skip
             axis.set_yticks(places, rows["method"])
             axis.set(
                 title=f"{NAMES[name]}: {metric}", xlim=(low, 102), ylim=(-0.6, len(rows) - 0.4)
@@ -199,7 +205,7 @@ def table(frame: pd.DataFrame, title: str) -> Figure:
     for axis in axes[-1]:
         axis.set_xlabel("percent")
     handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=2)  # over no row
+    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=3)  # over no row
     figure.suptitle(title)
     return figure
 
@@ -241,8 +247,10 @@ def blurring(frame: pd.DataFrame, title: str) -> Figure:
 
 def differences(frame: pd.DataFrame, title: str) -> Figure:
     """What each part changes, ours with 95% intervals beside the paper's, in grey what the paper's
-    test pictures could not have shown."""
+    test pictures could not have shown. Other systems only where there is nothing else."""
     rows = frame[(frame["metric"] == "accuracy") & frame["difference"].notna()]
+    parts = rows[rows["table"] != 9]
+    rows = parts if len(parts) else rows
     sets = list(dict.fromkeys(rows["dataset"])) or ["fi"]
     most = max([1, *rows.groupby("dataset").size()])
     figure, axes = _grid(1, len(sets), 0.8 + 4 * len(sets), 1.7 + 0.45 * most)

@@ -154,7 +154,7 @@ def _against_each_other(runs: dict):
             yield (folder / "environment.json",
                    f"started from other weights than {start['run']} has now")  # fmt: skip
         pictures = dict(zip(frame["path"].astype(str), frame["label"], strict=True))
-        of = folds[spec.dataset, spec.split_seed, spec.grouped]
+        of = folds[spec.dataset, spec.split_seed, spec.grouped, spec.official]
         other, there = of.setdefault(spec.fold, (folder, pictures))
         if there != pictures:
             yield (folder / "predictions.csv", "has other test pictures or labels than "
@@ -185,7 +185,7 @@ def _against_data(runs: dict, data_root):
             yield (folder / "environment.json", f"is on {known}; {spec.dataset} in data_root has "
                    f"the fingerprint {data.fingerprint()}")  # fmt: skip
         elif not spec.grouped:
-            _, test = data.folds(spec.split_seed)[spec.fold]
+            _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
             pictures = {data.names[i]: int(data.labels[i]) for i in test}
             if pictures != dict(zip(frame["path"].astype(str), frame["label"], strict=True)):
                 yield folder / "predictions.csv", "has other test pictures or labels than the set"

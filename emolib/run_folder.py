@@ -7,8 +7,10 @@ whole or absent. checkpoint.pt holds an unfinished run's last epoch, failed.txt 
 import contextlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import traceback
 import warnings
 from dataclasses import dataclass
@@ -209,3 +211,23 @@ def environment(device: torch.device) -> dict:
         **{k: v for k, v in _machine(device).items() if k != "torch"},
         "cores": os.cpu_count(),
     }
+
+
+def lend(specs, study: Path, other: Path) -> None:
+    """Links the runs that `specs` start from and that are complete in `study` into the study
+    `other`, so that they are not trained there again."""
+    for spec in {s.predecessor() for s in specs if s.stages}:
+        there, here = (folder / "runs" / spec.id for folder in (study, other))
+        if is_complete(there) and not here.exists():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=other) as part:
+                shutil.copytree(there, Path(part) / spec.id, copy_function=_link)
+                with contextlib.suppress(OSError):  # another process was faster
+                    (Path(part) / spec.id).rename(here)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)

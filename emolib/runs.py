@@ -107,13 +107,14 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     Raises ValueError for a fold that the set does not have.
     """
     groups = _groups(spec, data, places)
-    folds = data.folds(spec.split_seed, groups)
+    folds = data.folds(spec.split_seed, groups, spec.official)
     if not 0 <= spec.fold < len(folds):
         raise ValueError(f"fold={spec.fold}: {spec.dataset} has folds 0 to {len(folds) - 1}")
     train, test = folds[spec.fold]
     validation = data.validation(spec.fold, spec.split_seed, groups)
     validation = np.array([], int) if validation is None else validation
-    return np.setdiff1d(train, validation), validation, test
+    train = data.part(np.setdiff1d(train, validation), spec.share, spec.split_seed)
+    return train, validation, test
 
 
 def _identity(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> dict:

@@ -75,6 +75,8 @@ class RunSpec:
     seed: int = 0
     split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
     grouped: bool = False  # near-twins on one side of every fold, in place of the paper's folds
+    official: bool = True  # False: five random folds also where the set brings its own
+    share: float = 1.0  # of the fold's training pictures that are used
     agree: typing.Literal[3, 4, 5] = 3  # Twitter I: how many of five annotators agreed
     labels: typing.Literal["keyword", "valence"] = "keyword"  # EmotionROI: whose polarity
     mai: bool = True
@@ -130,6 +132,8 @@ class RunSpec:
             put("agree", 3)
         if self.dataset != "emotionroi":
             put("labels", "keyword")
+        if self.dataset in ("fi", "emotionroi") or self.grouped:
+            put("official", True)
         if self.lr is None:
             put("lr", 1e-3 if self.dataset == "fi" else 1e-4)
         if self.lr_step is None:
@@ -141,6 +145,8 @@ class RunSpec:
         for name in ("epochs", "batch_size", "image_size", "width", "lr_step", "lr", "head_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")
         for name, most in MOST.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at most {most}")
@@ -184,7 +190,8 @@ class RunSpec:
         probe has none of its own; it freezes its backbone's.
 
         It inherits every setting but the learning rate (Table 6's for that set), its step, the
-        fold (0) and `grouped` (a matter of the test alone), and then takes what `pretrain` says.
+        fold (0), `grouped`, `official` and `share` (matters of the target alone), and then takes
+        what `pretrain` says.
         """
         if not self.stages:
             return None
@@ -195,7 +202,7 @@ class RunSpec:
             if name.startswith("readings.") or name in NETWORK:
                 raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
         changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
-        changes["grouped"] = False
+        changes |= {"grouped": False, "official": True, "share": 1.0}
         if self.model == "frozen_probe":
             changes |= {"model": self.backbone, "epochs": 90}
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
@@ -206,7 +213,7 @@ class RunSpec:
         """Equal for runs whose training steps take the same time and memory."""
         return replace(
             self, dataset="fi", init="scratch", pretrain=(), fold=0, seed=0, split_seed=0,
-            grouped=False, epochs=1, lr=1.0, lr_step=1,
+            grouped=False, official=True, share=1.0, epochs=1, lr=1.0, lr_step=1,
         )  # fmt: skip
 
     def to_dict(self) -> dict:

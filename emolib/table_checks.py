@@ -12,7 +12,7 @@ from . import pages, tables
 from .files import sha256
 from .run_folder import is_complete
 
-STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings")
+STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "transfer")
 
 
 def of_study(folder: Path):
@@ -52,7 +52,7 @@ def of_study(folder: Path):
         yield file.with_suffix(".png"), *_said(partial(_figure, file))
         text = None
         if number in made:
-            text = pages.to_markdown(number, made[number], demo, runs, made["costs"])
+            text = pages.to_markdown(number, made, demo, runs)
         yield file.with_suffix(".md"), *_said(partial(_page, file, frame, text, folder))
 
 
@@ -75,6 +75,7 @@ def _read(file: Path, number) -> pd.DataFrame:
         "matched": tables.matched.COLUMNS,
         "differences": tables.differences.TABLE,
         "readings": tables.variations.COLUMNS,
+        "transfer": tables.transfer.COLUMNS,
     }
     columns = own.get(number, tables.COLUMNS)
     if lacks := set(columns) - set(frame.columns):
@@ -113,7 +114,7 @@ def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 def _by_itself(number, frame: pd.DataFrame) -> str | None:
     """What contradicts itself in a table whose runs are not there."""
-    if number in (*tables.PLAIN, "differences", "readings"):
+    if number in (*tables.PLAIN, "differences", "readings", "transfer"):
         return None
     if (frame["runs"] != frame["run_ids"].map(lambda cell: len(_ids(cell)))).any():
         return "has another number of runs than of run ids"
@@ -158,7 +159,8 @@ def _page(file: Path, frame: pd.DataFrame, text: str | None, folder: Path) -> tu
         frame = frame[frame["metric"] == "accuracy"]
     for _, row in frame.iterrows():
         start = f"| {row['dataset']} | {row['method']} |"
-        cells = {c.strip() for x in lines if x.startswith(start) for c in x.split("|")}
+        found = [c.strip() for x in lines if x.startswith(start) for c in x.split("|")]
+        cells = {cell.removesuffix(pages.NOISE) for cell in found}
         if "mean" in row:
             said = pages.score(row)
         else:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import differences, matched, pages, variations
+from . import differences, matched, pages, transfer, variations
 from .files import read_csv, read_json, write_csv
 from .metrics import interval, more_scores
 from .pages import title
@@ -21,6 +21,8 @@ from .run_folder import is_complete, read_spec
 from .spec import DATASETS, RunSpec
 from .systems import BACKBONES, UNPUBLISHED
 from .variations import READINGS
+
+APART = (READINGS, transfer.FOLDER)  # folders of a study with runs of other questions
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
@@ -43,9 +45,9 @@ def published(number: int) -> pd.DataFrame:
 def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
     """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`;
     table9_costs.csv and scores.csv, what the systems of Table 9 cost and how they do by measures
-    that the paper leaves out; differences (.csv, .md, .png), Tables 7 and 8 as differences with
-    their tests; matched where systems share maiafa's backbone and training; readings where the
-    study has runs of other readings (`variations`).
+    that the paper leaves out; differences (.csv, .md, .png), Tables 7 to 9 as differences with
+    their tests; matched where systems share maiafa's backbone and training; readings and transfer
+    where the study has runs of other readings (`variations`) or of shares of the data (`transfer`).
 
     study: only this one. specs: only these runs of it; without, all that are complete. Copies the
     paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table,
@@ -68,7 +70,7 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
         for number, table in tables.items():
             write_csv(folder / f"{pages.stem(number)}.csv", table)
             if number not in PLAIN:
-                pages.write(folder, number, table, demo, runs, tables["costs"], absent)
+                pages.write(folder, number, tables, demo, runs, absent)
         built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
     for number in (1, 5, 6, 7, 8, 9):
         write_csv(root / "published" / f"table{number}.csv", published(number))
@@ -90,7 +92,7 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
         tables["matched"] = comparison
     tables["costs"] = _costs(tables[9], runs)
     tables["scores"] = _scores(tables[9], runs)
-    compared = differences.of_modules(runs, _methods, METRICS, published)
+    compared = differences.of_tables(runs, _methods, METRICS, published)
     tables |= {"differences": compared} if len(compared) else {}
     others = read_runs(folder / READINGS, ids)
     if len(others):
@@ -98,18 +100,26 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
         _check_one_source(folder, runs)
         readings = variations.table(runs, ours, _statistics, published(7))
         tables |= {"readings": readings} if len(readings) else {}
+    less = read_runs(folder / transfer.FOLDER, ids)
+    if len(less):
+        own = read_runs(folder, ids)
+        less = less[~less["id"].isin(own["id"])]
+        curve = transfer.table(less, own, _statistics)
+        tables |= {"transfer": curve} if len(curve) else {}
+        runs = pd.concat([runs, less]).drop_duplicates("id", ignore_index=True)
+        _check_one_source(folder, runs)
     return tables, runs, demo
 
 
 def run_folder(folder: Path, run: str) -> Path:
-    """Where a study keeps a run: in runs/, or in those of its readings."""
-    there = folder / READINGS / "runs" / run
-    return there if there.is_dir() else folder / "runs" / run
+    """Where a study keeps a run: in runs/, or in those of another question (APART)."""
+    there = [folder / apart / "runs" / run for apart in APART]
+    return next((f for f in there if f.is_dir()), folder / "runs" / run)
 
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
     """{run: why it is not there}: of the `wanted` ones, else of those that were begun."""
-    places = (folder / "runs", folder / READINGS / "runs")
+    places = [folder / "runs", *(folder / apart / "runs" for apart in APART)]
     begun = {file.parent.name for place in places for file in place.glob("*/spec.json")}
     whys = {}
     for run in sorted(begun if wanted is None else wanted):
@@ -125,9 +135,9 @@ def missing(folder: Path, wanted=None) -> dict[str, str]:
 
 def _studies(root: Path) -> list[Path]:
     """Folders with complete runs: `root` itself, or those one or two levels below. What a study
-    keeps in its networks/ and readings/ is another question than the tables'."""
+    keeps in its networks/, readings/ and shares/ is another question than the tables'."""
     candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))]
-    candidates = [f for f in candidates if f.name not in ("networks", READINGS)]
+    candidates = [f for f in candidates if f.name not in ("networks", *APART)]
     return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
 
 
@@ -156,14 +166,16 @@ def read_runs(folder: Path, wanted=None) -> pd.DataFrame:
                     "recall": (int((right & positive).sum()), int(positive.sum())),
                 },
                 **more_scores(p["label"], p["p_positive"]),
-                "ratio": len(p) / environment.get("trained_on", _trained_on(spec, len(p))),
+                "trained_on": environment.get("trained_on", _trained_on(spec, len(p))),
                 "data": environment["data"],
                 "weights": environment["weights"],
                 # runs from before they were kept have none
                 **{name: environment.get(name) or float("nan") for name in [*COST, "seconds"]},
             }
         )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    tested = [counts["accuracy"][1] for counts in frame.get("counts", ())]
+    return frame.assign(ratio=tested / frame["trained_on"]) if rows else frame
 
 
 def _trained_on(spec: RunSpec, tested: int) -> float:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 
 import pandas as pd
 
-from . import differences
+from . import differences, run_folder
 from .spec import Readings, RunSpec
 
 COLUMNS = [
@@ -17,14 +17,17 @@ COLUMNS = [
     "seconds", "run_ids",
 ]  # fmt: skip
 READINGS = "readings"  # the folder in a study
+RANDOM_FOLDS, CHOSEN = "random folds", "epoch chosen on the test pictures"
 NOT_A_READING = ("fold", "seed", "pretrain")  # what runs of one row may differ in, or follows
 
 
-def changes(width: int = 512, levels: bool = False) -> dict[str, dict]:
-    """{name: what differs from the default}: every other value of each of `Readings`, the modules
-    of Table 7, half the width, and all other readings at once. levels: where the backbone is an
-    HRNet, whose levels can be read in two ways.
+def changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[str, dict]:
+    """{name: what differs from the default}: every other value of each of `Readings` (of `levels`
+    where the backbone is an HRNet), the modules of Table 7, half the width, and all other readings
+    at once; where the set has its own_folds, random ones; the same training stopped after fewer
+    epochs.
     """
+    levels = default.backbone.startswith("hrnet")
     found = {}
     for field in fields(Readings):
         for value in typing.get_args(field.type)[1:]:
@@ -35,39 +38,50 @@ def changes(width: int = 512, levels: bool = False) -> dict[str, dict]:
                 found[f"{field.name}={value}"] = alone
     others = {k: v for c in found.values() for k, v in c.items() if k not in ("afa",)}
     others |= {"readings.psi": "softmax"}
+    random = {RANDOM_FOLDS: {"official": False}} if own_folds else {}
+    stops = {e: {"epochs": e, "lr_step": default.lr_step} for e in stop_after}
     return {
         "without_mai": {"mai": False},
         "without_afa": {"afa": False},
         "without_both": {"mai": False, "afa": False},
         **found,
-        f"width={width // 2}": {"width": width // 2},
+        f"width={default.width // 2}": {"width": default.width // 2},
         "every other reading": others,
+        **random,
+        **{f"epochs={e}": change for e, change in stops.items() if e < default.epochs},
     }
 
 
-def specs(study, dataset: str, seed: int = 0) -> dict[str, list[RunSpec]]:
+def specs(study, dataset: str, seed: int = 0, stop_after=()) -> dict[str, list[RunSpec]]:
     """{name: a run for each fold}, "normal" first, of a `Study`."""
-    hrnet = study.backbone.startswith("hrnet")
-    named = {"normal": {}} | changes(study.spec(dataset).width, levels=hrnet)
-    count = range(len(study.open(dataset).folds()))
+    data = study.open(dataset)
+    named = {"normal": {}}
+    named |= changes(study.spec(dataset), bool(data.official_folds), stop_after)
+    count = range(len(data.folds()))
     return {
         name: [study.spec(dataset, fold, seed=seed, **change) for fold in count]
         for name, change in named.items()
     }
 
 
-def run(study, seeds: int = 1) -> list[RunSpec]:
+def run(study, seeds: int = 1, stop_after: str = "") -> list[RunSpec]:
     """Trains every reading on the small sets of a `Study`, its default in the study itself, the
     others in <study>/readings; all specs, for `Study.build_tables`. seeds: how many, from 0 on.
+    stop_after: epochs, as "1,2,3": what choosing the epoch on the test pictures would add. Raises
+    ValueError where it is anything else.
     """
+    parts = [part.strip() for part in str(stop_after).split(",") if part.strip()]
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"stop_after={stop_after!r}: epochs, with commas, as in 1,2,3")
     apart = replace(study, name=f"{study.name}/{READINGS}")
     done = []
     for dataset in (d for d in study.datasets if d != "fi"):
         for seed in range(seeds):
-            named = specs(study, dataset, seed)
+            named = specs(study, dataset, seed, map(int, parts))
             default = named.pop("normal")
             others = [spec for group in named.values() for spec in group]
             study.run(default)
+            run_folder.lend(others, study.folder, apart.folder)
             apart.run(others)
             done += [*default, *others]
     return done
@@ -81,7 +95,8 @@ def name_of(spec: RunSpec, default: RunSpec) -> str:
         if value != theirs["readings"][key]:
             parts.append(f"{key}={value}")
     skipped = {"mai", "afa", "readings", *NOT_A_READING}
-    parts += [f"{k}={v}" for k, v in mine.items() if k not in skipped and v != theirs[k]]
+    differs = [k for k, v in mine.items() if k not in skipped and v != theirs[k]]
+    parts += [RANDOM_FOLDS if k == "official" else f"{k}={mine[k]}" for k in differs]
     return ", ".join(parts) or "normal"
 
 
@@ -107,13 +122,19 @@ def table(
         names = [name_of(s, default) for s in there["spec"]]
         if set(names) <= {"normal"}:
             continue
-        for name, group in sorted(there.groupby(names, sort=False), key=lambda g: _order(g[0])):
+        groups = dict(sorted(there.groupby(names, sort=False), key=lambda g: _order(g[0])))
+        stopped = [g for name, g in groups.items() if name.startswith("epochs=")]
+        if stopped:
+            groups[CHOSEN] = _best_epochs(pd.concat([own, *stopped]))
+        for name, group in groups.items():
             for metric in ("accuracy", "recall"):
                 known = paper.get((dataset, name.partition(",")[0]), float("nan"))
                 row = {"table": "readings", "dataset": dataset, "method": name, "metric": metric}
                 row |= statistics(group, metric) | dict(differences.NOTHING)
                 if name != "normal":
                     row |= differences.paired(group, own, metric)
+                if name == CHOSEN:  # it cannot be worse: nothing to test
+                    row |= dict.fromkeys(("p_t", "p_mcnemar", "needed"), float("nan"))
                 row["published"] = float("nan")
                 if metric == "accuracy" and name != "normal":
                     row["published"] = known - paper.get((dataset, "normal"), float("nan"))
@@ -121,4 +142,14 @@ def table(
                 rows.append(row | {"smallest": float("nan")})
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    return differences.with_holm(pd.DataFrame(rows))[COLUMNS]
+    frame = differences.with_holm(pd.DataFrame(rows))[COLUMNS]
+    frame.loc[frame["method"] == CHOSEN, "verdict"] = "what such a choice adds"
+    return frame
+
+
+def _best_epochs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of each fold and seed the run whose test accuracy is highest, of equal ones the longest."""
+    keys = pd.DataFrame([(s.fold, s.seed, s.epochs) for s in runs["spec"]], runs.index)
+    order = runs.assign(fold=keys[0], seed=keys[1], epochs=keys[2])
+    order = order.sort_values(["accuracy", "epochs"]).drop_duplicates(["fold", "seed"], keep="last")
+    return order.sort_values(["seed", "fold"])[runs.columns]

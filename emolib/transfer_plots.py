@@ -1,0 +1,58 @@
+"""Figures of `transfer`."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from .plots import NAMES
+
+STARTS = {"normal": "with the set-to-set stage", "without_transfer": "without it"}
+
+
+def curve(frame: pd.DataFrame, title: str) -> Figure:
+    """Accuracy against the number of training pictures, with and without the set-to-set stage, 95%
+    intervals; a panel a set. Both axes share their scale over the panels."""
+    rows = frame[frame["metric"] == "accuracy"]
+    sets = list(dict.fromkeys(rows["dataset"]))
+    figure = Figure(figsize=(1 + 4 * len(sets), 3.6), layout="constrained")
+    axes = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
+    for axis, name in zip(axes, sets, strict=True):
+        for number, (method, label) in enumerate(STARTS.items()):
+            part = rows[(rows["dataset"] == name) & (rows["method"] == method)]
+            spread = np.vstack([part["mean"] - part["ci_low"], part["ci_high"] - part["mean"]])
+            axis.errorbar(part["pictures"] * (1 + 0.03 * number), part["mean"],
+                          yerr=np.nan_to_num(spread), fmt="o-", capsize=3, label=label,
+                          color=sns.color_palette("colorblind")[number])  # fmt: skip
+        places = sorted(set(rows.loc[rows["dataset"] == name, "pictures"]))
+        axis.set(title=NAMES[name], xscale="log", xlabel="training pictures")
+        axis.set_xticks(places, [f"{p:.0f}" for p in places])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center",
+                  ncols=2)  # fmt: skip
+    figure.suptitle(title)
+    return figure
+
+
+def cross(frame: pd.DataFrame, title: str) -> Figure:
+    """`transfer.cross`: accuracy in percent, coloured by how far it is above the larger class."""
+    names = [n for n in NAMES if n in set(frame["tested_on"])]
+    sources = [n for n in names if n in set(frame["trained_on"])]
+    wide = frame.pivot(index="trained_on", columns="tested_on", values="accuracy")
+    accuracy = wide.loc[sources, names]
+    above = frame.assign(above=frame["accuracy"] - frame["majority"])
+    above = above.pivot(index="trained_on", columns="tested_on", values="above")
+    figure = Figure(
+        figsize=(2.4 + 1.4 * len(names), 1.4 + 0.8 * len(sources)), layout="constrained"
+    )
+    axis = figure.subplots()
+    sns.heatmap(above.loc[sources, names], annot=accuracy, fmt=".1f", cmap="vlag", center=0,
+                ax=axis, cbar_kws={"label": "points above the larger class"},
+                xticklabels=[NAMES[n] for n in names],
+                yticklabels=[NAMES[n] for n in sources])  # fmt: skip
+    axis.tick_params(axis="y", rotation=0)
+    axis.set(xlabel="tested on", ylabel="trained on", title=title)
+    return figure
