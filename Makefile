@@ -6,16 +6,18 @@ BIN    := $(VENV)/bin
 NOTEBOOKS := 01_data_prep 02_pretrain_fi 03_finetune 04_ablations 05_tables
 # The notebooks' default for STUDY too, so that a notebook run by hand finds the same runs.
 DATA_NAME   = $(shell cd '$(DATA)' 2>/dev/null && basename "$$PWD")
+ON_DATA     = -r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' \
+              -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)'
 PAPER_STUDY = $(or $(STUDY),paper-$(DATA_NAME)-$(or $(BACKBONE),hrnet_w48))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench report readings verify reliability lab lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench report readings regions transfer verify reliability lab lint clean-demo
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@python=$(BIN)/python; test -x $(BIN)/pip || python='$(PYTHON)'; \
@@ -27,16 +29,16 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-# $(call run_notebooks,study,papermill parameters). -r passes strings: with -p, 2024_01 arrives as 202401.
+# $(call run_notebooks,names,study,papermill parameters). -r passes strings: with -p, 2024_01 arrives as 202401.
 # The copy takes its name when it is whole. papermill also exits 0 when a cell calls sys.exit(0),
 # so a notebook counts as run only when papermill marked every code cell completed.
 define run_notebooks
-@mkdir -p 'results/$(1)/notebooks'
-@for name in $(NOTEBOOKS); do \
-  out='results/$(1)/notebooks/'$$name; \
+@mkdir -p 'results/$(2)/notebooks'
+@for name in $(1); do \
+  out='results/$(2)/notebooks/'$$name; \
   echo "notebooks/$$name.ipynb -> $$out.ipynb"; \
   $(BIN)/papermill "notebooks/$$name.ipynb" "$$out.part.ipynb" -k python3 \
-      --no-log-output --no-progress-bar --log-level WARNING $(2) \
+      --no-log-output --no-progress-bar --log-level WARNING $(3) \
     && $(BIN)/python -c "$$ALL_CELLS_RAN" "$$out.part.ipynb" \
     && mv -f "$$out.part.ipynb" "$$out.ipynb" \
     || { echo "FAILED: notebooks/$$name.ipynb, run up to the failure in $$out.part.ipynb" >&2; exit 1; }; \
@@ -51,12 +53,11 @@ sys.exit(f"{len(left)} code cells did not run" if left else 0)
 endef
 export ALL_CELLS_RAN
 
-reproduce: $(VENV)/.ready  ## notebooks 01-05 on the generated demo data, into results/demo/
-	$(call run_notebooks,demo,-r profile demo)
+reproduce: $(VENV)/.ready  ## notebooks 01-05, 07, 08 on the generated demo data, into results/demo/
+	$(call run_notebooks,$(NOTEBOOKS) 07_regions 08_transfer,demo,-r profile demo)
 
 paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= EXECUTOR=]
-	$(call run_notebooks,$(PAPER_STUDY),-r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' \
-	  -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)')
+	$(call run_notebooks,$(NOTEBOOKS),$(PAPER_STUDY),$(ON_DATA))
 
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }
@@ -74,11 +75,9 @@ bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; 
 report: $(VENV)/.ready  ## results/REPORT.md, one page to cite, from tables and run folders
 	$(BIN)/python -m emolib report results
 
-readings: data-is-there $(VENV)/.ready  ## notebook 06, every open reading on real data: DATA=/data and the rest as for paper
-	@mkdir -p 'results/$(PAPER_STUDY)/notebooks'
-	$(BIN)/papermill notebooks/06_readings.ipynb 'results/$(PAPER_STUDY)/notebooks/06_readings.ipynb' -k python3 \
-	  --no-progress-bar --log-level WARNING -r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' \
-	  -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)'
+readings regions transfer: $(VENV)/.ready  ## one notebook, 06, 07 or 08, on demo data; with DATA=/data and the rest as for paper on those
+	$(if $(DATA),@test -d '$(DATA)' || { echo "make $@: DATA='$(DATA)' is not a folder" >&2; exit 1; })
+	$(call run_notebooks,$(notdir $(basename $(wildcard notebooks/*_$@.ipynb))),$(if $(DATA),$(PAPER_STUDY),demo),$(if $(DATA),$(ON_DATA),-r profile demo))
 
 verify: $(VENV)/.ready  ## does everything in results/ follow from the rest? DATA=/data: hold that copy against the runs too
 	$(BIN)/python -m emolib verify results $(if $(DATA),--data-root '$(DATA)')

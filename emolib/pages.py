@@ -61,7 +61,7 @@ def write(folder: Path, number: int | str, tables: dict, demo: bool, runs, missi
         "differences": plots.differences,
         "readings": plots.differences,
         "transfer": transfer_plots.curve,
-    }.get(number, partial(plots.table, noise=noise(tables.get("differences"), number)))
+    }.get(number, partial(plots.table, compared=tables.get("differences")))
     figure, source = draw(tables[number], title(number, demo)), f"{stem(number)}.csv"
     drawn_from = {"Source": f"{source} sha256:{sha256(folder / source)}"}
     with whole(folder / f"{stem(number)}.png") as part:

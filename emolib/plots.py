@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
+from .differences import noise
 from .pictures import decode
 
 OURS, POSITIVE, NEGATIVE = (sns.color_palette("colorblind")[i] for i in (0, 2, 3))
@@ -172,10 +173,10 @@ def folds(per_fold: pd.DataFrame) -> Figure:
     return figure
 
 
-def table(frame: pd.DataFrame, title: str, noise=frozenset()) -> Figure:
-    """Ours with 95% intervals beside the published numbers, a panel a data set and metric. noise:
-    rows (set, method, metric) that cannot be told from the default (`differences.noise`): hollow.
-    """
+def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:
+    """Ours with 95% intervals beside the published numbers, a panel a data set and metric.
+    compared: the table of differences; what it could not tell from the default is hollow."""
+    unclear_rows = noise(compared, frame["table"].iloc[0])
     sets = list(dict.fromkeys(frame["dataset"]))
     metrics = list(dict.fromkeys(frame["metric"]))
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
@@ -193,9 +194,9 @@ def table(frame: pd.DataFrame, title: str, noise=frozenset()) -> Figure:
                 rows["mean"], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS, capsize=3,
                 label="ours, 95% interval",
             )  # fmt: skip
-            unclear = np.array([(name, m, metric) in noise for m in rows["method"]], bool)
-            if noise:
-                axis.plot(rows["mean"][unclear], places[unclear], "o", mfc="white", color=OURS,
+            unclear = np.array([(name, m, metric) in unclear_rows for m in rows["method"]], bool)
+            if unclear_rows:
+                axis.plot(rows["mean"][unclear], places[unclear], "o", mfc="white", color=OURS, zorder=9,
                           label="cannot be told from the default")  # fmt: skip
             axis.set_yticks(places, rows["method"])
             axis.set(

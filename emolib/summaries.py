@@ -236,6 +236,15 @@ def differences(table: pd.DataFrame):
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
 
+def transfer(table: pd.DataFrame):
+    """Shares of the training pictures, for reading: accuracy with and without the stage."""
+    rows = table[table["metric"] == "accuracy"]
+    columns = ["dataset", "share", "pictures", "method", "mean", "ci_low", "ci_high", "runs",
+               "difference", "low", "high", "p_holm", "verdict"]  # fmt: skip
+    digits = {"p_holm": "{:.3f}", "share": "{:.0%}", "pictures": "{:.0f}"}
+    return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
+
+
 def more_scores(table: pd.DataFrame):
     """What the paper leaves out, for reading, a line a set and method: percent."""
     wide = table.pivot_table("mean", ["dataset", "method"], "metric", sort=False).reset_index()

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from . import differences, run_folder
+from . import differences, pages, run_folder
 from .loading import load
 from .metrics import scores
+from .plots import NAMES
 from .runs import Places, split
 from .spec import RunSpec
 
@@ -73,6 +74,21 @@ def table(runs: pd.DataFrame, own: pd.DataFrame, statistics) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
     return differences.with_holm(pd.DataFrame(rows))[COLUMNS]
+
+
+def conclusion(table: pd.DataFrame) -> str:
+    """A sentence a set, Markdown: what is lost without the set-to-set stage on each share."""
+    rows = table[(table["metric"] == "accuracy") & table["difference"].notna()]
+    lines = []
+    for dataset, group in rows.groupby("dataset", sort=False):
+        found = (
+            f"on {row['share']:.0%} of the training pictures ({row['pictures']:.0f}) "
+            f"{pages.difference(row['difference'], row['low'], row['high'])} points, "
+            f"{row['verdict']}"
+            for _, row in group.iterrows()
+        )
+        lines.append(f"- **{NAMES[dataset]}**, without the stage: {'; '.join(found)}.")
+    return "\n".join(lines) or "There is no run with a set-to-set stage to compare."
 
 
 def cross(study, results) -> pd.DataFrame:

@@ -23,7 +23,7 @@ def quick_figures(request, monkeypatch):
     if "figures" not in request.node.name:
         monkeypatch.setattr(Figure, "savefig", lambda self, file, **how: file.write_bytes(b""))
         for draw in ("table", "matched", "differences"):
-            monkeypatch.setattr(plots, draw, lambda frame, title, noise=(): Figure())
+            monkeypatch.setattr(plots, draw, lambda frame, title, compared=None: Figure())
 
 
 def fabricate(study, spec, right, n=20, demo=False, fingerprint="f", weights="scratch"):
