@@ -196,8 +196,8 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
             )  # fmt: skip
             unclear = np.array([(name, m, metric) in unclear_rows for m in rows["method"]], bool)
             if unclear_rows:
-                axis.plot(rows["mean"][unclear], places[unclear], "o", mfc="white", color=OURS, zorder=9,
-                          label="cannot be told from the default")  # fmt: skip
+                axis.plot(rows["mean"][unclear], places[unclear], "o", mfc="white", color=OURS,
+                          zorder=9, label="cannot be told from the default")  # fmt: skip
             axis.set_yticks(places, rows["method"])
             axis.set(
                 title=f"{NAMES[name]}: {metric}", xlim=(low, 102), ylim=(-0.6, len(rows) - 0.4)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import pages, tables
+from . import pages, tables, transfer
 from .files import read_json, write_text
 from .plots import NAMES
 from .spec import RunSpec
@@ -62,6 +62,12 @@ def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]
                        ("matched", "Other systems, same backbone and training")):  # fmt: skip
         if (folder / f"{stem}.csv").exists():
             lines += _verdicts(what, pd.read_csv(folder / f"{stem}.csv"))
+    if (folder / "transfer.csv").exists():
+        found = transfer.conclusion(pd.read_csv(folder / "transfer.csv"))
+        lines += ["The set-to-set stage on fewer training pictures (accuracy, minus with it, 95% "
+                  "interval):", "", found, ""]  # fmt: skip
+    if (folder / "cross.csv").exists():
+        lines += _cross(pd.read_csv(folder / "cross.csv"))
     if (folder / "regions.csv").exists():
         lines += _regions(pd.read_csv(folder / "regions.csv"))
     return lines
@@ -105,7 +111,7 @@ def _against_the_paper(table: pd.DataFrame) -> list[str]:
 
 
 def _verdicts(what: str, table: pd.DataFrame) -> list[str]:
-    rows = table[table["metric"] == "accuracy"].rename(
+    rows = table[(table["metric"] == "accuracy") & (table["table"] != 9)].rename(  # 9: see matched
         columns={"minus_maiafa": "difference", "minus_low": "low", "minus_high": "high"}
     )
     lines = []
@@ -116,6 +122,18 @@ def _verdicts(what: str, table: pd.DataFrame) -> list[str]:
         lines.append(f"- {NAMES[row['dataset']]}, {row['method']}: {found} points{paper}: "
                      f"**{row['verdict']}**")  # fmt: skip
     return [f"{what} (accuracy, minus the default, 95% interval):", "", *lines, ""] if lines else []
+
+
+def _cross(table: pd.DataFrame) -> list[str]:
+    """Networks on sets that they were not trained on."""
+    rows = table[table["trained_on"] != table["tested_on"]]
+    lines = [
+        f"- {NAMES[row.trained_on]} → {NAMES[row.tested_on]}: {row.accuracy:.1f} ({row.low:.1f}–"
+        f"{row.high:.1f}) on {row.pictures} pictures; the larger class alone {row.majority:.1f}"
+        for row in rows.itertuples()
+    ]
+    head = "Trained on one set, tested on another (accuracy, Wilson's 95% interval):"
+    return [head, "", *lines, ""] if lines else []
 
 
 def _regions(table: pd.DataFrame) -> list[str]:
