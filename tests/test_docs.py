@@ -1,0 +1,57 @@
+"""The documentation: its examples run as they stand, its pages build without a broken link."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import emolib
+from emolib import rivals, systems
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(file: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / file).read_text("utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("page", ["docs/pictures.md", "docs/network.md"])
+def test_the_examples_run_as_they_stand(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for number, block in enumerate(blocks(page)):
+        exec(compile(block, f"{page}, block {number + 1}", "exec"), names)
+    if page == "docs/pictures.md":
+        assert set(names["frame"].columns) == {"path", "label", "p_positive"}
+        assert len(names["frame"]) == len(names["data"]) and (tmp_path / "overlay.png").exists()
+        assert names["accuracy"].shape == (2,)
+    else:
+        net, images = names["net"].eval(), names["images"]
+        torch.testing.assert_close(names["logits"], net(images))
+        torch.testing.assert_close(names["D"], net.regions(images))
+
+
+def test_the_rival_of_contributing_is_one_file_and_two_entries(monkeypatch):
+    code = next(b for b in blocks("CONTRIBUTING.md") if "class MaxPool" in b)
+    names = {"__name__": "emolib.rivals.maxpool", "__package__": "emolib.rivals"}
+    exec(code, names)
+    monkeypatch.setitem(rivals.SYSTEMS, "maxpool", names["MaxPool"])
+    monkeypatch.setitem(systems.BACKBONES, "maxpool", "resnet101")
+    net = emolib.create_model("maxpool", backbone="resnet10t").eval()
+    assert net(torch.randn(2, 3, 64, 64)).shape == (2, 2)
+    assert emolib.RunSpec("twitter1", model="maxpool").backbone == "resnet101"
+
+
+def test_pages_build_and_no_link_is_broken(tmp_path):
+    pytest.importorskip("mkdocstrings")
+    made = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", tmp_path / "site"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "site/api/index.html").read_text("utf-8")
+    for name in set(emolib.__all__) - {"audit", "manifest", "tables"}:
+        assert f'id="emolib.{name}"' in page, name
