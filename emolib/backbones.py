@@ -121,15 +121,17 @@ def depths(backbone: nn.Module, coarse: bool = False) -> Callable[[str], tuple]:
         found = group_parameters(inner, inner.group_matcher(coarse), reverse=True)
         found |= {k.rpartition(".")[0]: layer for k, layer in found.items()}  # of modules
         return lambda key: (found[key.removeprefix(name)],)
+    parents = {n for n, m in inner.named_modules() if any(m.children())}  # else no block: a layer
     order, at = {}, 0
     for child, module in inner.named_children():
         at += any(p.dim() > 1 for p in module.parameters())
         order[child] = at
 
     def place(key: str) -> tuple:
-        child, first, second = _BLOCK.match(key.removeprefix(name)).groups()
-        blocks = [int(n) for n in (first, second) if n]
-        return (order[child], *(blocks[:-1] if coarse else blocks))
+        key = key.removeprefix(name)
+        found = _BLOCK.match(key)
+        blocks = [int(found[i]) for i in (2, 3) if found[i] and key[: found.end(i)] in parents]
+        return (order[found[1]], *(blocks[:-1] if coarse else blocks))
 
     return place
 
