@@ -1,6 +1,7 @@
 """emolib: the image-emotion network of Zhang et al. (CMC 2023), its protocol and its tables."""
 
-from . import audit, manifest, tables
+from . import audit, manifest, tables, timm_models  # noqa: F401 (registers the network with timm)
+from .blocks import AFA, MAI
 from .datasets import Dataset, open_dataset
 from .demo import make_demo_data
 from .loading import load
@@ -16,7 +17,9 @@ from .sweep import run_all
 
 __version__ = "0.1.0"
 __all__ = [
+    "AFA",
     "Dataset",
+    "MAI",
     "Predictor",
     "Readings",
     "RunResult",

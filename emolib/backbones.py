@@ -1,6 +1,8 @@
 """timm backbones: made, given their ImageNet weights, and read, as levels or as one map."""
 
 import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import timm
@@ -8,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 from timm.layers import Format
-from timm.models import load_state_dict, model_entrypoint
+from timm.models import group_parameters, load_state_dict, model_entrypoint
 from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 
@@ -61,8 +63,10 @@ def four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
 
 
 def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tensor]:
-    """B1..B4, N×c_i×h_i×w_i. Raises ValueError for sides that an HRNet refuses."""
-    _check_sides(backbone, images)
+    """B1..B4, N×c_i×h_i×w_i. Raises ValueError for pictures that are not N×3×H×W, floating point
+    and 32 px a side or more, and for sides that an HRNet refuses."""
+    if not torch.compiler.is_compiling():  # what is asked of a size there is asked of every size
+        _check(backbone, images)
     features = backbone(images)
     return [_plain(backbone, features[i]) for i in indices]
 
@@ -105,6 +109,49 @@ def width(backbone: nn.Module) -> int:
     return getattr(backbone, "head_hidden_size", None) or backbone.num_features
 
 
+def depths(backbone: nn.Module, coarse: bool = False) -> Callable[[str], tuple]:
+    """For layer-wise rates: the name of a parameter or module → its place, tuples that sort from
+    the stem upwards. timm's own order where the backbone brings it, else its children's and, not
+    coarse, that of the numbered blocks in them; a norm belongs to what it follows."""
+    name, inner = next(
+        ((f"{n}.", m) for n, m in backbone.named_children() if n in ("model", "body")),
+        ("", backbone),  # some of timm's feature networks wrap the whole one
+    )
+    if hasattr(inner, "group_matcher"):
+        found = group_parameters(inner, inner.group_matcher(coarse), reverse=True)
+        found |= {k.rpartition(".")[0]: layer for k, layer in found.items()}  # of modules
+        return lambda key: (found[key.removeprefix(name)],)
+    parents = {n for n, m in inner.named_modules() if any(m.children())}  # else no block: a layer
+    order, at = {}, 0
+    for child, module in inner.named_children():
+        at += any(p.dim() > 1 for p in module.parameters())
+        order[child] = at
+
+    def place(key: str) -> tuple:
+        key = key.removeprefix(name)
+        found = _BLOCK.match(key)
+        blocks = [int(found[i]) for i in (2, 3) if found[i] and key[: found.end(i)] in parents]
+        return (order[found[1]], *(blocks[:-1] if coarse else blocks))
+
+    return place
+
+
+# a child and its block's number: "layer1.0.conv1", "blocks.1.0.conv_pw", "stages_1.blocks.0.norm"
+_BLOCK = re.compile(r"([^.]+)(?:\.blocks)?(?:\.(\d+))?(?:\.(\d+))?(?:\.|$)")
+
+
+def set_grad_checkpointing(backbone: nn.Module, enable: bool = True) -> None:
+    """timm's, in a feature network too. ValueError for a backbone that it does not do it for."""
+    try:
+        getattr(backbone, "model", backbone).set_grad_checkpointing(enable)
+    except (AttributeError, AssertionError) as error:
+        name = backbone.pretrained_cfg.get("architecture", "?")
+        raise ValueError(
+            f"backbone {name!r}: timm has no gradient checkpointing for it (a smaller batch or "
+            "precision='bf16' save memory too)"
+        ) from error
+
+
 def _has_branches(backbone: nn.Module) -> bool:
     return isinstance(backbone, HighResolutionNetFeatures)
 
@@ -119,8 +166,26 @@ def standardise(conv: nn.Conv2d, found: Tensor) -> None:
     conv.bias.copy_((conv.bias - mean) / std)
 
 
-def _check_sides(backbone: nn.Module, images: Tensor) -> None:
+def _check(backbone: nn.Module, images: Tensor) -> None:
+    if not isinstance(images, Tensor):
+        raise ValueError(f"the network takes a tensor of pictures, not {type(images).__name__}")
+    shape = "×".join(map(str, images.shape))
+    if images.dim() != 4 or images.shape[1] != 3:
+        raise ValueError(
+            f"pictures of shape {shape}: the network takes N×3×H×W, red, green and blue "
+            "(Pillow's image.convert('RGB') makes such of any picture)"
+        )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"pictures of {images.dtype}: the network takes floating point, scaled to 0…1 and "
+            "normalised by the mean and std in its pretrained_cfg (Predictor.predict does both)"
+        )
     H, W = images.shape[-2:]
+    if min(H, W) < STRIDES[0]:
+        raise ValueError(
+            f"pictures of {H}×{W}: the network takes {STRIDES[0]} px a side or more, the stride "
+            "of its highest level (enlarge them)"
+        )
     if (H % 32 or W % 32) and "hrnet" in backbone.pretrained_cfg.get("architecture", ""):
         raise ValueError(
             f"pictures of {H}×{W}: timm's HRNet takes heights and widths that are multiples "

@@ -105,7 +105,7 @@ def pooled_O4(U: Tensor, B4: Tensor, reduction: nn.Conv2d, Q: Tensor | None = No
     H, W = B4.shape[-2:]
     T = adjoint(B4, U)  # N×c×h×w
     ones = adjoint(B4.new_ones(1, 1, H, W), U)  # 1×1×h×w
-    T = torch.cat([T, ones.expand(len(T), -1, -1, -1)], dim=1).flatten(2)  # N×(c+1)×hw
+    T = torch.cat([T, ones.expand(T.shape[0], -1, -1, -1)], dim=1).flatten(2)  # N×(c+1)×hw
     products = U.flatten(2) @ T.mT  # N×512×(c+1)
     products = products if Q is None else Q @ products
     return (products * _with_bias(reduction)).sum(2) / (H * W)
@@ -159,7 +159,7 @@ def pooled_features(
     weight = weight / (H * W)
     v, Z = [], []
     for b, reduction in zip(B, reductions, strict=True):
-        g = (weight if b is B4 else adjoint(weight, b)).expand(len(b), -1, -1, -1)
+        g = (weight if b is B4 else adjoint(weight, b)).expand(b.shape[0], -1, -1, -1)
         mean = torch.full_like(g, 1 / g[0].numel())
         g = torch.cat([g, mean], dim=1).flatten(2)  # N×2×hw
         sums = (g @ b.flatten(2).mT) @ reduction.weight.flatten(1).mT  # N×2×512

@@ -94,7 +94,7 @@ def _maiafa(
             f"head; backbone {backbone!r} has none (take levels='branches')"
         )
     features = backbones.with_levels(backbone, pretrained, weights, increased)
-    return MaiAfa(features, num_classes, readings=readings, **kwargs)
+    return _made("maiafa", MaiAfa, features, num_classes, readings=readings, **kwargs)
 
 
 def _rival(name, backbone, num_classes, pretrained, weights, **kwargs) -> nn.Module:

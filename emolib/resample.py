@@ -31,9 +31,19 @@ def taps(small: int, large: int, like: Tensor) -> tuple[Tensor, Tensor]:
     return index, weights
 
 
-@functools.lru_cache(maxsize=64)
 def _matrix(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """small×large: column j holds the weights of the inputs in output j of a 1-D up-sampling."""
+    if torch.compiler.is_compiling():  # sizes may be symbols there, which no cache can keep
+        return _made(small, large, dtype, device)
+    return _kept(small, large, dtype, device)
+
+
+def _made(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    unit = torch.eye(small, dtype=dtype, device=device)[None]
+    return F.interpolate(unit, size=large, mode="linear", align_corners=False)[0]
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False), torch.no_grad():
-        unit = torch.eye(small, dtype=dtype, device=device)[None]
-        return F.interpolate(unit, size=large, mode="linear", align_corners=False)[0]
+        return _made(small, large, dtype, device)
