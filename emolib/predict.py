@@ -143,7 +143,7 @@ def speed(predictor: Predictor, paths) -> float:
 def _one(picture) -> tuple[str, object]:
     named = listed(picture)
     if len(named) != 1:
-        raise ValueError(f"takes one picture, not {len(named)}")
+        raise ValueError(f"one picture is asked for, {len(named)} were given")
     return named[0]
 
 
