@@ -89,7 +89,7 @@ def _array(name: str, array: np.ndarray) -> Tensor:
         )
     batch = array.reshape(-1, *array.shape[-3:])
     try:
-        return _bytes(name, torch.from_numpy(np.ascontiguousarray(batch))).permute(0, 3, 1, 2)
+        return _bytes(name, torch.tensor(batch)).permute(0, 3, 1, 2)
     except TypeError:  # torch has no such dtype
         raise ValueError(_wrong_type(name, array.dtype)) from None
 
