@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_consistent_length
@@ -26,13 +27,12 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     X: paths of picture files, n strings or Paths in a list, an array, a column or a one-column
     frame. y: two labels of any kind; the second in sorted order is what the network calls positive.
 
-    Parameters are RunSpec's: those left out, or None, have its defaults, but for the rate, which is
-    for tens of epochs there and here for the few of a first try on ImageNet weights. init:
-    "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a folder with it,
-    "" for timm's download.
+    Parameters are RunSpec's. The defaults of epochs, lr and freeze_bn are for a first try on
+    ImageNet weights; None, where RunSpec has it, is the paper's. init: "imagenet" or "scratch".
+    weights: a file of the backbone's ImageNet weights or a folder with it, "" for timm's download.
 
-    After `fit`: classes_, history_ (a dict an epoch) and network_, the trained module. A pickle
-    holds the network for a CPU, so that any machine reads it.
+    After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
+    pickle holds the network for a CPU, so that any machine reads it.
 
     `fit` raises ValueError for another number of classes than two, settings that RunSpec refuses
     and files that are no pictures, FileNotFoundError for a missing one, before it trains.
@@ -73,17 +73,18 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def fit(self, X, y) -> "EmotionClassifier":
-        paths, labels = _paths(X), self._labels(X, y)
+        paths = _paths(X)
+        classes, labels = _labels(X, y)
         spec, device = self._spec(), pick_device(self.device)
         root = os.path.commonpath([path.parent for path in paths])
         data = Dataset("own", Path(root), paths, labels, layout="paths and labels")
         decode_all(data)
         with computing(spec, device):
-            network = build(spec, str(self.weights)).to(device)
+            network = build(spec, str(self.weights))
+            network = network.to(device, memory_format=torch.channels_last)
             everything = np.arange(len(data))
-            self.history_, _ = learn(
-                network, spec, data, everything, [], device, str(self.weights)
-            )  # fmt: skip
+            history, _ = learn(network, spec, data, everything, [], device, str(self.weights))
+        self.classes_, self.history_, self.spec_ = classes, history, spec
         self.network_ = network.eval()
         return self
 
@@ -92,12 +93,13 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         device = pick_device(self.device)
         network = self.network_.to(device)
-        predictor = Predictor(self._spec(), network, device, str(self.weights))
+        predictor = Predictor(self.spec_, network, device, str(self.weights))
         p = predictor.predict(_paths(X))["p_positive"].to_numpy()
         return np.stack([1 - p, p], axis=1)
 
     def predict(self, X) -> np.ndarray:
-        return self.classes_[(self.predict_proba(X)[:, 1] >= 0.5).astype(int)]
+        positive = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[positive.astype(int)]
 
     def _spec(self) -> RunSpec:
         names = ("model", "backbone", "image_size", "epochs", "batch_size", "lr", "freeze_bn")
@@ -108,29 +110,29 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
         return spec
 
-    def _labels(self, X, y) -> np.ndarray:
-        """y as 0 and 1; sets classes_."""
-        if y is None:
-            raise ValueError("requires y to be passed, but the target y is None")
-        check_classification_targets(y)
-        check_consistent_length(X, y)
-        encoder = LabelEncoder()
-        labels = encoder.fit_transform(column_or_1d(y, warn=True))
-        found = ", ".join(map(str, encoder.classes_[:5]))
-        if len(encoder.classes_) != 2:
-            count = len(encoder.classes_)
-            raise ValueError(
-                f"y has {count} class{'es' * (count > 1)} ({found}); only binary classification is "
-                "supported"
-            )
-        self.classes_ = encoder.classes_
-        return labels
-
     def __getstate__(self):
         state = super().__getstate__()
         if "network_" in state:
             state["network_"] = copy.deepcopy(state["network_"]).cpu()
         return state
+
+
+def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:
+    """The two classes and y as 0 and 1. ValueError for anything but two, one label a row of X."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    check_classification_targets(y)
+    check_consistent_length(X, y)
+    encoder = LabelEncoder()
+    labels = encoder.fit_transform(column_or_1d(y, warn=True))
+    count = len(encoder.classes_)
+    if count != 2:
+        found = ", ".join(map(str, encoder.classes_[:5])) + (", …" if count > 5 else "")
+        raise ValueError(
+            f"y has {count} class{'es' * (count > 1)} ({found}); only binary classification is "
+            "supported"
+        )
+    return encoder.classes_, labels
 
 
 def _paths(X) -> list[Path]:
