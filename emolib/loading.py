@@ -51,7 +51,7 @@ def load(source, device: str = "auto", weights="") -> Predictor:
 
     source: a complete run's folder; a folder as on the Hugging Face hub (config.json, whose "spec"
     is a RunSpec's, and model.safetensors); such a repository by name, "owner/name" or
-    "hf-hub:owner/name", where no folder here has that name; or a network's name in timm, such as
+    "hf-hub:owner/name", perhaps with @revision, where no folder here has that name; or a network's name in timm, such as
     "maiafa_hrnet_w48": untrained, with a warning, from ImageNet weights where `weights` has them.
     weights: the folder with its detector's weights, for a system whose boxes come from one.
 
@@ -103,10 +103,10 @@ def _ready(spec: RunSpec, model, device: torch.device, weights: str) -> Predicto
 
 def _on_hub(source: str) -> bool:
     """Whether it names a repository rather than a folder that is not there: two plain words with a
-    slash between them, the first of which is no folder here."""
+    slash between them, perhaps @revision, the first of which is no folder here."""
     owner, slash, name = source.removeprefix("hf-hub:").partition("/")
-    plain = all(re.fullmatch(r"\w[\w.-]*", word) for word in (owner, name))
-    return bool(slash) and plain and (source.startswith("hf-hub:") or not Path(owner).exists())
+    plain = re.fullmatch(r"\w[\w.-]*", owner) and re.fullmatch(r"\w[\w.-]*(@[\w./-]+)?", name)
+    return bool(slash and plain) and (source.startswith("hf-hub:") or not Path(owner).exists())
 
 
 def weights_file(spec: RunSpec, weights: str) -> str:
