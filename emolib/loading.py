@@ -51,8 +51,9 @@ def load(source, device: str = "auto", weights="") -> Predictor:
 
     source: a complete run's folder; a folder as on the Hugging Face hub (config.json, whose "spec"
     is a RunSpec's, and model.safetensors); such a repository by name, "owner/name" or
-    "hf-hub:owner/name", perhaps with @revision, where no folder here has that name; or a network's name in timm, such as
-    "maiafa_hrnet_w48": untrained, with a warning, from ImageNet weights where `weights` has them.
+    "hf-hub:owner/name@revision", where no folder here has that name; or a network's name in timm,
+    such as "maiafa_hrnet_w48": untrained, with a warning, from ImageNet weights where `weights`
+    has them.
     weights: the folder with its detector's weights, for a system whose boxes come from one.
 
     Raises FileNotFoundError where the folder holds no run, ValueError that names the file where its
@@ -67,8 +68,8 @@ def load(source, device: str = "auto", weights="") -> Predictor:
 
             source = folder_of(source.removeprefix("hf-hub:"))
     folder = Path(source)
-    model_card = (folder / "config.json").exists() and not (folder / "spec.json").exists()
-    about = folder / ("config.json" if model_card else "spec.json")
+    hub_layout = (folder / "config.json").exists() and not (folder / "spec.json").exists()
+    about = folder / ("config.json" if hub_layout else "spec.json")
     for file in (about, folder / "model.safetensors"):
         if not file.exists():
             raise FileNotFoundError(
