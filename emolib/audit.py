@@ -78,6 +78,7 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
         own = found[found["dataset"] == data.name]
         within = own[own["other_dataset"] == data.name]
         same, near = within["finding"] == "identical", within["finding"] == "near-twin"
+        conflict = within["conflict"].astype(bool)  # text where no finding is a pair
         # the other sets of `datasets` that come before this one: FI, for the small sets
         across = found[(found["other_dataset"] == data.name) & (found["dataset"] != data.name)]
         tested = sum(len(test) for _, test in data.folds())
@@ -87,9 +88,9 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
             "smaller than the crop": int((own["finding"] == "smaller than the crop").sum()),
             "in no fold": int((own["finding"] == "in no fold").sum()),
             "identical pairs": int(same.sum()),
-            "identical pairs with different labels": int(within["conflict"][same].sum()),
+            "identical pairs with different labels": int(conflict[same].sum()),
             f"near-twin pairs (pHash ≤ {NEAR}), identical ones apart": int(near.sum()),
-            "near-twin pairs with different labels": int(within["conflict"][near].sum()),
+            "near-twin pairs with different labels": int(conflict[near].sum()),
             "test pictures over all folds": tested,
             "… with an identical one in training": _leaking(data, within[same]),
             f"… with a twin in training (pHash ≤ {NEAR})": _leaking(data, within),

@@ -48,6 +48,20 @@ def decode(path: Path) -> Tensor:
         ) from error
 
 
+def pixels(image: Image.Image) -> Tensor:
+    """A Pillow image as `decode` gives its file: 3×H×W uint8, upright, transparency on white.
+
+    The image is loaded and otherwise left as it is. Of an animation, the frame that it is at.
+    Raises ValueError where it cannot be read or is 32-bit grey.
+    """
+    try:
+        with _quiet():
+            deep = ";16" in str(getattr(image, "tile", "")) or image.mode.startswith("I;16")
+            return v2.functional.pil_to_tensor(_rgb(_turned(image.copy()), deep))
+    except Exception as error:
+        raise ValueError(f"not a readable picture ({_reason(error, b'')})") from error
+
+
 def shrink(image: Tensor, side: int) -> Tensor:
     """3×h×w uint8, smaller or larger so that the short side is `side` px."""
     return v2.functional.resize(image, [side], antialias=True)
@@ -136,9 +150,14 @@ def _upright(image: Image.Image, deep: bool, data: bytes) -> Image.Image:
         Image.open(io.BytesIO(data)).verify()  # the checksums, which load() leaves out
     if image.format == "JPEG" and _cut(image, data):
         raise ValueError("image file is truncated; its rest is grey or noise")
+    return _rgb(_turned(image), deep)
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """The loaded image, itself turned as EXIF says."""
     with contextlib.suppress(Exception):  # a broken EXIF block leaves the pixels as good as before
         ImageOps.exif_transpose(image, in_place=True)
-    return _rgb(image, deep)
+    return image
 
 
 def _rgb(image: Image.Image, deep: bool) -> Image.Image:

@@ -1,5 +1,6 @@
 """A trained run as a predictor."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
+from PIL import Image
 from torch.utils.data import default_collate
 
 from . import proposals
-from .cache import shrunk
-from .pipeline import centre, centre_box, cut, normalise, short_side
+from .explain import Explanation, regions
+from .inputs import as_pixels, listed
+from .pictures import shrink
+from .pipeline import centre_box, cut, normalise, short_side
 from .progress import bar
 from .spec import RunSpec
 from .training import autocast, on
@@ -19,7 +24,12 @@ from .training import autocast, on
 
 @dataclass(frozen=True)
 class Predictor:
-    """Made by `emolib.load`. Pictures are treated as in the run's own test: its centre crop."""
+    """Made by `emolib.load`. Pictures are treated as in the run's own test: its centre crop.
+
+    `pictures` is everywhere what `inputs.listed` takes: a path, a folder, a PIL image, an array
+    H×W×3, a tensor 3×H×W, or any of them in a list. Raises ValueError or FileNotFoundError that
+    names the picture where one is none of these or cannot be read.
+    """
 
     spec: RunSpec
     model: torch.nn.Module
@@ -27,51 +37,95 @@ class Predictor:
     weights: str = ""  # the folder with the weights of the run's detector, if it had one
 
     @torch.inference_mode()
-    def predict(self, paths, batch_size: int = 32) -> pd.DataFrame:
-        """One row a picture: path (as given), label (1 = positive), p_positive.
-
-        Raises ValueError or FileNotFoundError naming a picture that cannot be read.
-        """
-        paths = _as_list(paths)
+    def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
+        """One row a picture: path (as given; in memory "picture 0", …), label (1 = positive),
+        p_positive."""
+        named = listed(pictures)
         if hasattr(self.model, "predict_proba"):
-            p = self.model.predict_proba([Path(path) for path in paths])[:, 1] if paths else []
-            return _frame(paths, np.array(p, float))
+            files = [picture for _, picture in named]
+            if not all(isinstance(file, Path) for file in files):
+                raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
+            p = self.model.predict_proba(files)[:, 1] if files else []
+            return _frame(named, np.array(p, float))
         with autocast(self.spec.precision, self.device):  # as in the run's own test
             p = [
                 self.model(x, **extras).cpu().double().softmax(1)[:, 1]
-                for x, extras in self._batches(paths, batch_size)
+                for x, extras in self._batches(named, batch_size)
             ]
-        return _frame(paths, torch.cat(p).numpy() if p else np.zeros(0))
+        return _frame(named, torch.cat(p).numpy() if p else np.zeros(0))
 
     @torch.inference_mode()
-    def regions(self, paths, batch_size: int = 32) -> np.ndarray:
-        """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size."""
+    def regions(self, pictures, batch_size: int = 32) -> np.ndarray:
+        """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size.
+        ValueError where the system has none."""
+        self._check_D()
         with autocast(self.spec.precision, self.device):
-            batches = self._batches(_as_list(paths), batch_size)
+            batches = self._batches(listed(pictures), batch_size)
             D = [self.model.regions(x)[:, 0] for x, _ in batches]
-        return torch.cat(D).cpu().numpy()
+        return torch.cat(D).cpu().numpy() if D else np.zeros((0, 0, 0), np.float32)
 
-    def view(self, path) -> np.ndarray:
+    def explain(self, picture) -> Explanation:
+        """The answer for one picture and where D is high. ValueError where the system has no D."""
+        self._check_D()
+        name, picture = _one(picture)
+        whole = as_pixels(name, picture)  # 3×H×W
+        row = self.predict(whole).iloc[0]
+        D = torch.from_numpy(self.regions(whole))[:, None]
+        image, (top, left, size, _, _) = self._shrunk(name, whole)
+        scale_y, scale_x = whole.shape[1] / image.shape[0], whole.shape[2] / image.shape[1]
+
+        def in_picture(x0, y0, x1, y1) -> tuple:
+            """From px of the view to those of the whole picture, outwards."""
+            low = math.floor((left + x0) * scale_x), math.floor((top + y0) * scale_y)
+            return (*low, math.ceil((left + x1) * scale_x), math.ceil((top + y1) * scale_y))
+
+        cell = size / D.shape[-1]
+        return Explanation(
+            path=name,
+            label=int(row["label"]),
+            p_positive=float(row["p_positive"]),
+            picture=Image.fromarray(whole.permute(1, 2, 0).numpy()),
+            crop=in_picture(0, 0, size, size),
+            view=self.view(whole),
+            D=F.interpolate(D, (size, size), mode="bilinear")[0, 0].numpy(),
+            boxes=[
+                (*in_picture(*(cell * side for side in sides)), score)
+                for *sides, score in regions(D[0, 0].numpy())
+            ],
+        )
+
+    def view(self, picture) -> np.ndarray:
         """The centre crop the model sees: S×S×3 uint8."""
-        return centre(path, self.spec.image_size).numpy()
+        image, box = self._shrunk(*_one(picture))
+        return cut(image, box, self.spec.image_size).numpy()
 
-    def _batches(self, paths: list, batch_size: int):
-        for start in bar(range(0, len(paths), batch_size), "pictures"):
-            views, extras = zip(*map(self._seen, paths[start:][:batch_size]), strict=True)
+    def _check_D(self) -> None:
+        if not getattr(self.model, "has_regions", False):
+            raise ValueError(f"{self.spec.id}: this system makes no region map D to look at")
+
+    def _batches(self, named: list, batch_size: int):
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: must be above 0")
+        for start in bar(range(0, len(named), batch_size), "pictures"):
+            part = named[start:][:batch_size]
+            views, extras = zip(*(self._seen(*one) for one in part), strict=True)
             images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
             yield images, on(self.device, default_collate(list(extras)))
 
-    def _seen(self, path) -> tuple[torch.Tensor, dict]:
+    def _seen(self, name: str, picture) -> tuple[torch.Tensor, dict]:
         """The centre crop and, for a system that looks at boxes, those in it, as in the test."""
-        size = self.spec.image_size
-        image = shrunk(path, short_side(size))
-        shape = tuple(image.shape[:2])
-        box = centre_box(*shape, size)
+        size, (image, box) = self.spec.image_size, self._shrunk(name, picture)
         extras = {}
         if hasattr(self.model, "finder"):
             found = proposals.find(self.model.finder, image, self.spec.detector, self.weights)
-            extras["boxes"] = proposals.in_view(found, shape, box, size)
+            extras["boxes"] = proposals.in_view(found, tuple(image.shape[:2]), box, size)
         return cut(image, box, size), extras
+
+    def _shrunk(self, name: str, picture) -> tuple[torch.Tensor, tuple]:
+        """The picture as crops are taken from it, h×w×3 uint8, and the centre crop's box in it."""
+        size = self.spec.image_size
+        image = shrink(as_pixels(name, picture), short_side(size)).permute(1, 2, 0)
+        return image, centre_box(*image.shape[:2], size)
 
 
 def speed(predictor: Predictor, paths) -> float:
@@ -86,11 +140,13 @@ def speed(predictor: Predictor, paths) -> float:
     return len(paths) / (clock() - started)
 
 
-def _frame(paths, p: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"path": [str(p) for p in paths], "label": (p >= 0.5).astype(int), "p_positive": p}
-    )
+def _one(picture) -> tuple[str, object]:
+    named = listed(picture)
+    if len(named) != 1:
+        raise ValueError(f"one picture is asked for, {len(named)} were given")
+    return named[0]
 
 
-def _as_list(paths) -> list:
-    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+def _frame(named: list, p: np.ndarray) -> pd.DataFrame:
+    names = [name for name, _ in named]
+    return pd.DataFrame({"path": names, "label": (p >= 0.5).astype(int), "p_positive": p})

@@ -197,36 +197,27 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
     ranks, device, folder = Ranks.here(), pick_device(places.device), places.folder(spec)
     training_part, validation, test = parts
     start = _start(before)
-    threads = contextlib.nullcontext()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)  # else helpers of torch's take memory on the first GPU too
-    elif device.type == "cpu":
-        threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // ranks.size))
-    devices.keep_freed_memory()
-    same_bits = device.type == "cpu" if spec.deterministic is None else spec.deterministic
-    with threads, devices.deterministic(same_bits):
+    with computing(spec, device):
         state = None
         if spec.model not in FITTED:
             state = run_folder.load_checkpoint(folder, spec, identity | start, device)
         if ranks.first:
             write_json(folder / "spec.json", spec.to_dict())
+
+        def after_epoch(state):
+            if ranks.first:
+                _check_unchanged(data, identity, spec)  # what is kept is of these pictures
+                run_folder.save_checkpoint(folder, spec, identity | start, device, state)
+
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
         started = time.perf_counter()
+        history, pictures = learn(
+            model, spec, data, training_part, validation, device, places.weights, not before,
+            state, after_epoch,
+        )  # fmt: skip
         if spec.model in FITTED:
-            history = _fit(model, data, training_part)
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
-            pictures = training.of_spec(spec, data, places.weights)
-
-            def after_epoch(state):
-                if ranks.first:
-                    _check_unchanged(data, identity, spec)  # what is kept is of these pictures
-                    run_folder.save_checkpoint(folder, spec, identity | start, device, state)
-
-            history = training.train(
-                model, spec, pictures, training_part, validation if len(validation) else None,
-                device, not before, state, after_epoch,
-            )  # fmt: skip
             p_positive = training.predict(model, pictures, test, device, spec.precision)
         seconds = time.perf_counter() - started
         if not np.isfinite(p_positive).all():
@@ -242,6 +233,39 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             }  # fmt: skip
             run_folder.write(folder, data, test, p_positive, history, model, facts, device)
     ranks.wait()
+
+
+@contextlib.contextmanager
+def computing(spec: RunSpec, device: torch.device):
+    """What a training's bits and speed depend on in this process: threads, algorithms, memory."""
+    threads = contextlib.nullcontext()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else helpers of torch's take memory on the first GPU too
+    elif device.type == "cpu":
+        threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // Ranks.here().size))
+    devices.keep_freed_memory()
+    same_bits = device.type == "cpu" if spec.deterministic is None else spec.deterministic
+    with threads, devices.deterministic(same_bits):
+        yield
+
+
+def learn(
+    model, spec: RunSpec, data: Dataset, train, validation, device, weights: str = "",
+    fresh: bool = True, state: dict | None = None, after_epoch=lambda state: None,
+) -> tuple:  # fmt: skip
+    """Trains or fits the spec's network in place on pictures `train` of `data` (indices, as is
+    `validation`, which may be empty): (history, the pictures as it saw them, None if fitted).
+
+    weights: the folder with a detector's. fresh, state, after_epoch: as in `training.train`.
+    """
+    if spec.model in FITTED:
+        return _fit(model, data, train), None
+    pictures = training.of_spec(spec, data, weights)
+    history = training.train(
+        model, spec, pictures, train, validation if len(validation) else None,
+        device, fresh, state, after_epoch,
+    )  # fmt: skip
+    return history, pictures
 
 
 def _start(before: Path | None) -> dict:

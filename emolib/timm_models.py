@@ -12,9 +12,6 @@ from dataclasses import replace
 import timm
 from timm.models import generate_default_cfgs, register_model
 
-from .models import create_model
-from .network import MaiAfa
-
 BACKBONES = (
     "hrnet_w18_small", "hrnet_w18", "hrnet_w32", "hrnet_w48", "resnet18", "resnet50", "resnet101",
     "tf_efficientnet_lite0", "efficientnet_b0", "mobilenetv3_large_100", "convnext_tiny",
@@ -32,8 +29,10 @@ def _entrypoint(backbone: str):
         num_classes: int = 2,
         drop_rate: float = 0.5,
         **options,
-    ) -> MaiAfa:
+    ):
         """options: mai, afa, head, readings, width of `MaiAfa`. ValueError for anything else."""
+        from .models import create_model  # when one is made: importing emolib stays light
+
         name = PREFIX + backbone
         if in_chans != 3:
             raise ValueError(f"in_chans={in_chans!r}: {name} takes colour pictures, 3 channels")

@@ -1,0 +1,178 @@
+"""The `emolib` command, also `python -m emolib`: each of its commands is one call of the package.
+
+What a command needs is imported when it runs, so that --help does not wait for torch.
+"""
+
+import argparse
+import contextlib
+import sys
+from pathlib import Path
+
+from . import __version__
+
+MODEL = "a run folder, a folder or repository as on the Hugging Face hub, or a name in timm"
+
+
+def main(words=None) -> int:
+    """Exit code: 0; 1 where `verify` found something wrong; 2 for an error, said in one line."""
+    chosen = _parser().parse_args(words)
+    try:
+        return chosen.run(chosen) or 0
+    except (ValueError, OSError, RuntimeError) as error:  # the package's own; sweeps' too
+        named = isinstance(error, OSError) and error.filename
+        text = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
+        print("emolib:", text, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("emolib", description="Image emotion: positive or negative?")
+    parser.add_argument("--version", action="version", version=f"emolib {__version__}")
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    def command(run, summary: str, example: str):
+        name = run.__name__.strip("_")
+        added = commands.add_parser(
+            name, help=summary, description=summary, epilog=f"example: emolib {name} {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        added.set_defaults(run=run)
+        return added
+
+    predict = command(
+        _predict,
+        "what pictures say, as CSV: path, label (1 = positive), p_positive",
+        "pictures/ --model results/demo/runs/<run> --out answers.csv",
+    )
+    predict.add_argument("pictures", nargs="+", help="picture files or folders of them")
+    predict.add_argument("--out", default="", metavar="FILE.csv", help="default: the screen")
+    explain = command(
+        _explain,
+        "where the network looked: its region map laid over the picture, and the highest regions",
+        "cat.jpg --model results/demo/runs/<run> --out cat_regions.png",
+    )
+    explain.add_argument("picture")
+    explain.add_argument("--out", required=True, metavar="FILE.png")
+    export = command(
+        _export,
+        "the network as an ONNX file, for any batch and size",
+        "--model results/demo/runs/<run> --onnx network.onnx",
+    )
+    export.add_argument("--onnx", required=True, metavar="FILE.onnx")
+    for one in (predict, explain, export):
+        one.add_argument("--model", required=True, help=MODEL)
+        one.add_argument("--weights", default="", metavar="FOLDER", help="where its detector's are")
+    for one in (predict, explain):
+        one.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+    tables = command(
+        _tables,
+        "writes Tables 7 to 9 beside the paper's into each study, from its runs",
+        "results --study demo",
+    )
+    tables.add_argument("results_root")
+    tables.add_argument("--study", help="only this one")
+    verify = command(
+        _verify,
+        "does everything in a results folder follow from the rest? exit code 1 where not",
+        "results --data-root /data",
+    )
+    verify.add_argument("results_root")
+    verify.add_argument("--data-root", default="", help="also hold the sets there against the runs")
+    report = command(_report, "writes REPORT.md, one page to cite", "results")
+    report.add_argument("results_root")
+    audit = command(
+        _audit,
+        "what is wrong with a copy of the sets: repeated, leaking, unreadable, small pictures",
+        "--data-root /data --datasets twitter1,emotionroi --out findings.csv",
+    )
+    audit.add_argument("--data-root", required=True, help="holds fi/, twitter1/, emotionroi/, own/")
+    audit.add_argument("--datasets", default="", help="with commas; default: all that are there")
+    audit.add_argument("--out", default="", metavar="FILE.csv", help="each finding, a row")
+    return parser
+
+
+def _predict(chosen) -> None:
+    from .files import write_csv
+    from .loading import load
+
+    with contextlib.redirect_stdout(sys.stderr):  # progress is no row
+        frame = load(chosen.model, chosen.device, chosen.weights).predict(chosen.pictures)
+    if chosen.out:
+        write_csv(Path(chosen.out), frame)
+        print(f"{chosen.out}: {len(frame)} pictures, {frame['label'].sum()} of them positive")
+    else:
+        frame.to_csv(sys.stdout, index=False, float_format="%.6g")
+
+
+def _explain(chosen) -> None:
+    from .files import whole
+    from .loading import load
+
+    found = load(chosen.model, chosen.device, chosen.weights).explain(chosen.picture)
+    with whole(Path(chosen.out)) as part:
+        found.overlay.save(part, format="PNG")
+    print(f"{found.path}: {'positive' if found.label else 'negative'}, p_positive "
+          f"{found.p_positive:.3f}; regions (x0, y0, x1, y1 in pixels, highest D):")  # fmt: skip
+    for *sides, score in found.boxes:
+        print(*sides, f"{score:.3f}")
+
+
+def _export(chosen) -> None:
+    from .export import to_onnx
+    from .loading import load
+
+    predictor = load(chosen.model, "cpu", chosen.weights)
+    to_onnx(predictor.model, chosen.onnx, predictor.spec.image_size)
+    print(chosen.onnx)
+
+
+def _tables(chosen) -> None:
+    from . import pages, tables
+
+    built = tables.build(_folder(chosen.results_root), chosen.study)
+    if not built:
+        raise FileNotFoundError(f"{chosen.results_root}: no study with complete runs")
+    for study, of_study in built.items():
+        for number in of_study:
+            print(Path(chosen.results_root, study, f"{pages.stem(number)}.csv"))
+
+
+def _verify(chosen) -> int:
+    from .provenance import findings
+
+    found = findings(_folder(chosen.results_root), chosen.data_root)
+    by_status = {s: [f for f in found if f.status == s] for s in ("ok", "unchecked", "wrong")}
+    for finding in by_status["wrong"]:
+        print(f"wrong: {finding}")
+    print(
+        f"{len(by_status['ok'])} files follow from the others, {len(by_status['unchecked'])} could "
+        f"not be checked (what they come from is not here), {len(by_status['wrong'])} are wrong"
+    )
+    return 1 if by_status["wrong"] else 0
+
+
+def _report(chosen) -> None:
+    from . import report
+
+    print(report.write(chosen.results_root))
+
+
+def _audit(chosen) -> None:
+    from . import audit, datasets
+    from .files import write_csv
+    from .manifest import manifest
+
+    names = list(filter(None, chosen.datasets.split(","))) or datasets.held(chosen.data_root)
+    if not names:
+        raise FileNotFoundError(f"{chosen.data_root}: none of the sets is there")
+    sets = [datasets.open_dataset(name, chosen.data_root) for name in names]
+    found = audit.audit(sets, {data.name: manifest(data) for data in sets})
+    print(audit.summary(sets, found).to_string())
+    if chosen.out:
+        write_csv(Path(chosen.out), found)
+
+
+def _folder(path: str) -> Path:
+    if not Path(path).is_dir():
+        raise FileNotFoundError(f"{path}: there is no such folder")
+    return Path(path)

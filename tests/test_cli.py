@@ -1,0 +1,135 @@
+"""The emolib command: what it prints and writes, its errors, and what importing it costs."""
+
+import ast
+import importlib
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+from trees import picture
+
+import emolib
+from emolib import files
+from emolib.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A network in the hub's layout, untrained."""
+    folder = tmp_path_factory.mktemp("model")
+    spec = emolib.RunSpec("own", backbone="test_efficientnet", width=32, image_size=32,
+                          init="scratch")  # fmt: skip
+    files.write_json(folder / "config.json", {"spec": spec.to_dict()})
+    save_file(emolib.loading.build(spec).state_dict(), folder / "model.safetensors")
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(3):
+        picture(folder / f"{i}.jpg", seed=i)
+    return folder
+
+
+def test_predict_prints_or_writes_the_predictors_answers(model, folder, tmp_path, capsys):
+    expected = emolib.load(model, device="cpu").predict(folder)
+    assert main(["predict", str(folder), "--model", model, "--device", "cpu"]) == 0
+    (tmp_path / "printed.csv").write_text(capsys.readouterr().out)
+    out = tmp_path / "new/written.csv"
+    assert main(["predict", str(folder), "--model", model, "--out", str(out)]) == 0
+    assert "3 pictures" in capsys.readouterr().out
+    for file in (tmp_path / "printed.csv", out):
+        frame = pd.read_csv(file)
+        assert list(frame["path"]) == list(expected["path"])
+        assert np.allclose(frame["p_positive"], expected["p_positive"], atol=1e-5)
+
+
+def test_explain_writes_the_overlay_and_prints_the_regions(model, folder, tmp_path, capsys):
+    out = tmp_path / "regions.png"
+    assert main(["explain", str(folder / "0.jpg"), "--model", model, "--out", str(out)]) == 0
+    found = emolib.load(model).explain(folder / "0.jpg")
+    assert np.array_equal(np.asarray(Image.open(out)), np.asarray(found.overlay))
+    first, *boxes = capsys.readouterr().out.splitlines()
+    assert f"p_positive {found.p_positive:.3f}" in first and len(boxes) == len(found.boxes)
+
+
+def test_export_hands_the_loaded_network_on(model, monkeypatch):
+    called = []
+    there = types.SimpleNamespace(to_onnx=lambda *given: called.append(given))
+    monkeypatch.setitem(sys.modules, "emolib.export", there)
+    assert main(["export", "--model", model, "--onnx", "net.onnx"]) == 0
+    ((network, file, size),) = called
+    assert isinstance(network, emolib.network.MaiAfa) and (str(file), size) == ("net.onnx", 32)
+
+
+def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
+    out = tmp_path / "findings.csv"
+    words = ["audit", "--data-root", str(root), "--datasets", "twitter1", "--out", str(out)]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert "twitter1" in text and "fi" not in text.split("\n")[0].split()
+    assert int(text.partition("pictures")[2].split()[0]) == 20
+    found = pd.read_csv(out)
+    assert (found["finding"] == "smaller than the crop").sum() == 20
+
+
+@pytest.mark.parametrize("words, message", [
+    ("predict {tmp}/gone.jpg --model {model}", "gone.jpg: No such file or directory"),
+    ("predict {tmp} --model {model}", "a folder without pictures"),
+    ("predict {tmp} --model {tmp}/none", "none has no spec.json"),
+    ("predict {tmp} --model {model} --device tpu9", "device='tpu9' is not there"),
+    ("explain {tmp} --model {model} --out o.png", "a folder without pictures"),
+    ("tables {tmp}/none", "none: there is no such folder"),
+    ("tables {tmp}", "no study with complete runs"),
+    ("verify {tmp}/none", "none: there is no such folder"),
+    ("report {tmp}", "no study with tables to report on"),
+    ("audit --data-root {tmp}", "none of the sets is there"),
+    ("audit --data-root {tmp} --datasets fo", "unknown data set 'fo'"),
+])  # fmt: skip
+def test_an_error_is_one_line_and_exit_code_2(words, message, model, tmp_path, capsys):
+    assert main(words.format(tmp=tmp_path, model=model).split()) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("emolib: ") and message in said
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+HEAVY = ("pandas", "matplotlib", "seaborn", "IPython", "cv2", "sklearn", "statsmodels")
+
+
+def test_import_and_help_load_nothing_heavy():
+    loaded = f"print([m for m in {HEAVY} if m in sys.modules])"
+    assert python(f"import sys, emolib; {loaded}") == "[]\n"
+    code = f"import sys, emolib.cli\ntry: emolib.cli.main(['predict', '-h'])\nfinally: {loaded}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and "example: emolib predict" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def test_a_predictor_and_an_estimator_need_no_plotting():
+    code = "import sys, emolib; emolib.load, emolib.EmotionClassifier, emolib.run_all"
+    plotting = ("matplotlib", "seaborn", "IPython")
+    assert python(f"{code}; print([m for m in {plotting} if m in sys.modules])") == "[]\n"
+
+
+def test_every_public_name_is_where_type_checkers_are_told():
+    tree = ast.parse(Path(emolib.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    told = {name.name: node.module for node in block.body for name in node.names}
+    assert set(told) == set(emolib.__all__) <= set(dir(emolib))
+    for name, module in told.items():
+        home = importlib.import_module(f"emolib.{module or name}")
+        assert getattr(emolib, name) is (getattr(home, name) if module else home)
+    assert emolib.plots.regions and not hasattr(emolib, "nothing")
