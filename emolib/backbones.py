@@ -64,7 +64,7 @@ def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tens
     """B1..B4, N×c_i×h_i×w_i. Raises ValueError for sides that an HRNet refuses."""
     _check_sides(backbone, images)
     features = backbone(images)
-    return [_plain(backbone, features[i]) for i in indices]
+    return [plain(backbone, features[i]) for i in indices]
 
 
 def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     if found.dim() != 4:
         name = backbone.pretrained_cfg.get("architecture", "?")
         raise ValueError(f"backbone {name!r} has no last feature map; take a convolutional one")
-    return _plain(backbone, found)
+    return plain(backbone, found)
 
 
 def channels(backbone: nn.Module) -> int:
@@ -128,7 +128,7 @@ def _check_sides(backbone: nn.Module, images: Tensor) -> None:
         )
 
 
-def _plain(backbone: nn.Module, B: Tensor) -> Tensor:
+def plain(backbone: nn.Module, B: Tensor) -> Tensor:
     """N×c×h×w, no less than float32: Swin and its kin put the channels last, autocast leaves 16
     bits."""
     if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:

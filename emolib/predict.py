@@ -39,7 +39,7 @@ class Predictor:
         with autocast(self.spec.precision, self.device):  # as in the run's own test
             p = [
                 self.model(x, **extras).cpu().double().softmax(1)[:, 1]
-                for x, extras in self._batches(paths, batch_size)
+                for x, extras in self.batches(paths, batch_size)
             ]
         return _frame(paths, torch.cat(p).numpy() if p else np.zeros(0))
 
@@ -47,7 +47,7 @@ class Predictor:
     def regions(self, paths, batch_size: int = 32) -> np.ndarray:
         """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size."""
         with autocast(self.spec.precision, self.device):
-            batches = self._batches(_as_list(paths), batch_size)
+            batches = self.batches(_as_list(paths), batch_size)
             D = [self.model.regions(x)[:, 0] for x, _ in batches]
         return torch.cat(D).cpu().numpy()
 
@@ -55,7 +55,8 @@ class Predictor:
         """The centre crop the model sees: S×S×3 uint8."""
         return centre(path, self.spec.image_size).numpy()
 
-    def _batches(self, paths: list, batch_size: int):
+    def batches(self, paths: list, batch_size: int = 32):
+        """(images, extras) of the pictures as the model takes them, batch by batch."""
         for start in bar(range(0, len(paths), batch_size), "pictures"):
             views, extras = zip(*map(self._seen, paths[start:][:batch_size]), strict=True)
             images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
