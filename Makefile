@@ -3,7 +3,7 @@ VENV   ?= .venv
 PYTHON ?= python3
 BIN    := $(VENV)/bin
 
-NOTEBOOKS := 01_data_prep 02_pretrain_fi 03_finetune 04_ablations 05_tables
+NOTEBOOKS := 01_data_prep 02_pretrain_fi 03_finetune 04_ablations 05_tables 07_regions
 # The notebooks' default for STUDY too, so that a notebook run by hand finds the same runs.
 DATA_NAME   = $(shell cd '$(DATA)' 2>/dev/null && basename "$$PWD")
 PAPER_STUDY = $(or $(STUDY),paper-$(DATA_NAME)-$(or $(BACKBONE),hrnet_w48))
@@ -51,7 +51,7 @@ sys.exit(f"{len(left)} code cells did not run" if left else 0)
 endef
 export ALL_CELLS_RAN
 
-reproduce: $(VENV)/.ready  ## notebooks 01-05 on the generated demo data, into results/demo/
+reproduce: $(VENV)/.ready  ## notebooks 01-05 and 07 on the generated demo data, into results/demo/
 	$(call run_notebooks,demo,-r profile demo)
 
 paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= EXECUTOR=]

@@ -15,7 +15,7 @@ def maps(views, found: dict, known=None, titles=None) -> Figure:
     """Pictures (n×S×S×3), the known regions of each (n×h×w) and its maps ({name: n×h×w}), each map
     stretched to its own range in each picture."""
     rows = {"picture": views} | ({} if known is None else {"known": known}) | found
-    figure = Figure(figsize=(1.3 * len(views) + 0.5, 1.3 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.1 * len(views) + 0.7, 1.1 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(views), squeeze=False)
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
@@ -97,7 +97,9 @@ def curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
     ):
         for place, rows in means[means["way"] == way].groupby("place", sort=False):
             axis.plot(100 * rows["share"], rows["p"], "o-", ms=3, color=colours[place], label=place)
-        axis.set(xlabel=f"share of the picture that is {what} (%)", title=f"{way}: {what} first …")
+        axis.set(
+            xlabel=f"share of the picture that is {what} (%)", title=f"{way}: {what} first is …"
+        )
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("p(class predicted on the whole picture)")
     axes[1].sharey(axes[0])

@@ -198,7 +198,7 @@ def examples(result, data, device: str = "auto", count: int = 8) -> tuple:
     found = maps(result, paths, device)
     views = [centre(path, size).numpy() for path in paths]
     known = [known_map(data.maps[i], data.paths[i], size, found["D"].shape[-1]) for i in chosen]
-    del found["uniform"]
+    found = {name: found[name] for name in found if name not in ("centre", "uniform")}
     return views, found, known, data.emotions[chosen]
 
 
@@ -257,7 +257,10 @@ def _runs(folder: Path) -> list:
 
 
 def _before(result) -> Path | None:
-    """The folder of the run that `result` started from, where it is there with its weights."""
+    """The folder of the run that `result` started from, where it is there with its weights and saw
+    pictures of the same size."""
     earlier = result.spec.predecessor()
-    folder = earlier and result.folder.parent / earlier.id
-    return folder if folder and (folder / "model.safetensors").exists() else None
+    if earlier is None or earlier.image_size != result.spec.image_size:
+        return None
+    folder = result.folder.parent / earlier.id
+    return folder if (folder / "model.safetensors").exists() else None

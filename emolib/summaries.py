@@ -199,7 +199,7 @@ def what_regions_say(table: pd.DataFrame) -> str:
             f"({D['over']}): {_verdict(D['low'] - 0.5, D['high'] - 0.5)} chance (0.5).**"
         )
         lines += [
-            f"- Minus {map_}: {_with_interval(*row, sign='+')}: {_verdict(*row[1:])} it."
+            f"- *D* minus {map_}: {_with_interval(*row, sign='+')}: {_verdict(*row[1:])} it."
             for map_, row in by[["D_minus", "D_minus_low", "D_minus_high"]].iterrows()
             if map_ not in ("D", "uniform")
         ]
