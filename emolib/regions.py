@@ -24,6 +24,10 @@ MEASURES = ("AUC", "NSS", "CC", "precision", "recall", "F", "MAE")
 CHANCE = {"AUC": 0.5, "NSS": 0.0, "CC": 0.0}  # what a map scores that knows nothing
 MAPS = ("D", "D before", "A1", "A2", "A3", "Grad-CAM", "centre", "uniform")
 COLUMNS = ["set", "reading", "network", "fold", "map", *MEASURES, "pictures", "left out", "run"]
+COMPARED = [
+    "set", "reading", "map", "measure", "mean", "low", "high", "over",
+    "D_minus", "D_minus_low", "D_minus_high",
+]  # fmt: skip
 BETA = 0.3**0.5  # precision counts more (Achanta et al., CVPR 2009)
 
 
@@ -222,7 +226,7 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
                     row |= {"D_minus": found["mean"]}
                     row |= {f"D_minus_{end}": found[end] for end in ("low", "high")}
                 rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COMPARED)
 
 
 def has_regions(spec: RunSpec) -> bool:

@@ -200,6 +200,8 @@ def test_a_set_without_maps_cannot_be_measured(root, study):
     data = emolib.open_dataset("twitter1", root)
     with pytest.raises(ValueError, match="no stimuli maps"):
         regions.measured(study.runs, data, study.ours, "cpu")
+    nothing = regions.compared(pd.DataFrame(columns=regions.COLUMNS))
+    assert nothing.empty and summaries.what_regions_say(nothing) == ""
 
 
 def test_a_plain_run_trained_on_these_very_test_pictures_is_not_taken(root, study, tmp_path):
