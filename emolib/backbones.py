@@ -68,7 +68,7 @@ def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tens
     if not torch.compiler.is_compiling():  # what is asked of a size there is asked of every size
         _check(backbone, images)
     features = backbone(images)
-    return [_plain(backbone, features[i]) for i in indices]
+    return [plain(backbone, features[i]) for i in indices]
 
 
 def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     if found.dim() != 4:
         name = backbone.pretrained_cfg.get("architecture", "?")
         raise ValueError(f"backbone {name!r} has no last feature map; take a convolutional one")
-    return _plain(backbone, found)
+    return plain(backbone, found)
 
 
 def channels(backbone: nn.Module) -> int:
@@ -193,7 +193,7 @@ def _check(backbone: nn.Module, images: Tensor) -> None:
         )
 
 
-def _plain(backbone: nn.Module, B: Tensor) -> Tensor:
+def plain(backbone: nn.Module, B: Tensor) -> Tensor:
     """N×c×h×w, no less than float32: Swin and its kin put the channels last, autocast leaves 16
     bits."""
     if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:

@@ -1,4 +1,4 @@
-"""Eq. 11 and 12, their intervals, and how far D agrees with known regions."""
+"""Eq. 11 and 12, what the paper leaves out, and their intervals."""
 
 import numpy as np
 import torch
@@ -66,15 +66,3 @@ def interval(
     else:
         return float("nan"), float("nan")
     return float(max(low, 0)), float(min(high, 100))
-
-
-def region_auc(D, regions) -> float:
-    """Chance that D is higher at a position inside the regions than outside: AUC, 0.5 is chance.
-
-    D, regions: arrays of the same shape; positions with regions > 0.5 are inside. nan where all
-    or none are.
-    """
-    inside = np.asarray(regions).ravel() > 0.5
-    if inside.all() or not inside.any():
-        return float("nan")
-    return float(roc_auc_score(inside, np.asarray(D).ravel()))

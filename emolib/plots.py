@@ -230,22 +230,6 @@ def calibration(results, title: str) -> Figure:
     return figure
 
 
-def blurring(frame: pd.DataFrame, title: str) -> Figure:
-    """`blurring.compared`: how far the answer falls against the share of the picture blurred."""
-    figure, axes = _grid(1, 1, 7.5, 3.4)
-    for offset, (place, rows) in enumerate(frame.groupby("blurred", sort=False)):
-        axes[0, 0].errorbar(
-            100 * rows["share"] + offset - 1.5, rows["fall"],
-            yerr=[rows["fall"] - rows["low"], rows["high"] - rows["fall"]],
-            fmt="o-", capsize=3, label=place, color=sns.color_palette("colorblind")[offset],
-        )  # fmt: skip
-    axes[0, 0].axhline(0, color="black", lw=1)
-    axes[0, 0].set(title=title, xlabel="share of the picture that is blurred (%)",
-                   ylabel="p(predicted class) falls by (points)")  # fmt: skip
-    figure.legend(fontsize=8, loc="outside right upper")  # over no bar
-    return figure
-
-
 def differences(frame: pd.DataFrame, title: str) -> Figure:
     """What each part changes, ours with 95% intervals beside the paper's, in grey what the paper's
     test pictures could not have shown. Other systems only where there is nothing else."""

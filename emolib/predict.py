@@ -41,8 +41,8 @@ class Predictor:
         """One row a picture: path (as given; in memory "picture 0", …), label (1 = positive),
         p_positive."""
         named = listed(pictures)
+        files = [picture for _, picture in named]
         if hasattr(self.model, "predict_proba"):
-            files = [picture for _, picture in named]
             if not all(isinstance(file, Path) for file in files):
                 raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
             p = self.model.predict_proba(files)[:, 1] if files else []
@@ -50,7 +50,7 @@ class Predictor:
         with autocast(self.spec.precision, self.device):  # as in the run's own test
             p = [
                 self.model(x, **extras).cpu().double().softmax(1)[:, 1]
-                for x, extras in self._batches(named, batch_size)
+                for x, extras in self.batches(files, batch_size)
             ]
         return _frame(named, torch.cat(p).numpy() if p else np.zeros(0))
 
@@ -60,7 +60,7 @@ class Predictor:
         ValueError where the system has none."""
         self._check_D()
         with autocast(self.spec.precision, self.device):
-            batches = self._batches(listed(pictures), batch_size)
+            batches = self.batches(pictures, batch_size)
             D = [self.model.regions(x)[:, 0] for x, _ in batches]
         return torch.cat(D).cpu().numpy() if D else np.zeros((0, 0, 0), np.float32)
 
@@ -103,7 +103,9 @@ class Predictor:
         if not getattr(self.model, "has_regions", False):
             raise ValueError(f"{self.spec.id}: this system makes no region map D to look at")
 
-    def _batches(self, named: list, batch_size: int):
+    def batches(self, pictures, batch_size: int = 32):
+        """(images, extras) of the pictures as the model takes them, batch by batch."""
+        named = listed(pictures)
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be above 0")
         for start in bar(range(0, len(named), batch_size), "pictures"):

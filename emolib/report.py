@@ -138,7 +138,8 @@ def _cross(table: pd.DataFrame) -> list[str]:
 
 def _regions(table: pd.DataFrame) -> list[str]:
     """D's AUC on known regions, over the networks that were measured."""
-    D = table.groupby("network")["AUC of D"].mean()
+    ours = table[(table["reading"] == "normal") & (table["map"] == "D")]
+    D = ours.groupby("network")["AUC"].mean()
     bright = int((D > 0.5).sum())
     return [
         f"*D* on known regions (AUC, 0.5 is chance), {len(D)} networks: mean {D.mean():.2f} "

@@ -32,6 +32,24 @@ def interval(values, ratio: float) -> tuple[float, float]:
     return float(values.mean() - half), float(values.mean() + half)
 
 
+def over_runs(values, seeds, ratio: float = 0.25) -> dict:
+    """{"mean", "low", "high", "over"} of a number that each run has, `seeds` saying whose it is.
+
+    Runs of one seed share their start and training pictures. Several seeds: the mean of each one's
+    folds, then Student's t over seeds. One seed: the corrected t over its folds. One run: its
+    value, and `over` says that there is no interval.
+    """
+    values, seeds = np.asarray(values, float), np.asarray(seeds)
+    means = np.array([values[seeds == seed].mean() for seed in np.unique(seeds)])
+    if len(means) > 1:
+        (low, high), over = interval(means, 0), f"{len(means)} seeds"
+    elif len(values) > 1:
+        (low, high), over = interval(values, ratio), f"{len(values)} folds"
+    else:
+        low, high, over = math.nan, math.nan, "one run: no interval"
+    return {"mean": float(means.mean()), "low": low, "high": high, "over": over}
+
+
 def t_test(differences, ratio: float) -> float:
     """The corrected resampled t-test: p of paired differences whose true mean is 0. 1 where all are
     0, nan for fewer than two."""

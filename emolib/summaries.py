@@ -3,15 +3,11 @@
 import typing
 from dataclasses import fields, replace
 
-import numpy as np
 import pandas as pd
-import torch.nn.functional as F
 
-from . import blurring as blur
-from .loading import build, load
-from .metrics import region_auc
-from .pipeline import centre
+from .loading import build
 from .plan import total_seconds
+from .plots import NAMES
 from .spec import Readings, RunSpec
 from .tables import published
 
@@ -102,57 +98,6 @@ def leakage(results, grouped) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("dataset", kind="stable", ignore_index=True)
 
 
-def region_scores(results, data, device: str = "auto") -> pd.DataFrame:
-    """How well D falls on the known regions of each run's own test pictures.
-
-    One row a run: the seed of its network, its fold, the mean over pictures of
-    `metrics.region_auc` for D and, as a control, for a Gaussian at the centre, and D's mean inside
-    and outside the regions. Chance is 0.5.
-    """
-    rows = []
-    index = {name: i for i, name in enumerate(data.names)}
-    for result in results:
-        predictor = load(result.folder, device)
-        chosen = [index[name] for name in result.predictions["path"]]
-        D = predictor.regions([data.paths[i] for i in chosen])
-        known = [_at(data.maps[i], result.spec.image_size, D.shape[-1]) for i in chosen]
-        centre = _centre(D.shape[-1])
-        inside = np.stack(known) > 0.5
-        rows.append(
-            {
-                "network": result.spec.seed,
-                "fold": result.spec.fold,
-                "AUC of D": np.nanmean([region_auc(d, k) for d, k in zip(D, known, strict=True)]),
-                "AUC of centre": np.nanmean([region_auc(centre, k) for k in known]),
-                "D inside": D[inside].mean(),
-                "D outside": D[~inside].mean(),
-                "pictures": len(chosen),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def blurring(results, data, device: str = "auto", most: int = 100) -> pd.DataFrame:
-    """`blurring.compared` over the test pictures of the runs (`most` of each): how far the answer
-    falls when D's brightest, or as much elsewhere, is blurred."""
-    frames = []
-    for result in results:
-        names = result.predictions["path"].sample(frac=1, random_state=0).head(most)
-        paths = [data.root / name for name in names]
-        frames.append(blur.blurred(load(result.folder, device), paths))
-    return blur.compared(pd.concat(frames, ignore_index=True))
-
-
-def by_network(scores: pd.DataFrame) -> pd.DataFrame:
-    """`region_scores` of several networks: the mean over each one's folds; prints their spread."""
-    columns = ["AUC of D", "AUC of centre", "D inside", "D outside"]
-    table = scores.groupby("network")[columns].mean()
-    D = table["AUC of D"]
-    print(f"AUC of D over {len(D)} networks: mean {D.mean():.3f}, {D.min():.3f} to {D.max():.3f}")
-    table.insert(0, "folds", scores.groupby("network").size())
-    return table.reset_index()
-
-
 def readings() -> pd.DataFrame:
     """The open readings: field, values (the first is the default) and why it is open."""
     return pd.DataFrame(
@@ -190,17 +135,6 @@ def plan(ahead: pd.DataFrame) -> pd.DataFrame:
                    memory_gb=("memory_mb", "max"))  # fmt: skip
     table["memory_gb"] /= 1024
     return table.rename(columns={"seconds": "seconds each"}).reset_index()
-
-
-def _at(path, image_size: int, size: int) -> np.ndarray:
-    """A stimuli map, cropped as its picture and at D's size: size×size in 0…1."""
-    view = centre(path, image_size)[None, :, :, 0].float() / 255
-    return F.interpolate(view[None], size=(size, size), mode="area")[0, 0].numpy()
-
-
-def _centre(size: int) -> np.ndarray:
-    axis = np.linspace(-1, 1, size)
-    return np.exp(-(axis[:, None] ** 2 + axis[None] ** 2))
 
 
 def costs(table: pd.DataFrame):
@@ -249,6 +183,70 @@ def more_scores(table: pd.DataFrame):
     """What the paper leaves out, for reading, a line a set and method: percent."""
     wide = table.pivot_table("mean", ["dataset", "method"], "metric", sort=False).reset_index()
     return wide.style.hide(axis="index").format(precision=1, na_rep="")
+
+
+def regions(table: pd.DataFrame):
+    """`regions.compared` for reading: a line a map, the mean of each measure and its interval."""
+    keys = ["set", "reading", "map"]
+    cells = table.assign(cell=[_with_interval(*row[1:]) for row in
+                               table[["mean", "low", "high"]].itertuples()])  # fmt: skip
+    wide = cells.pivot_table("cell", keys, "measure", aggfunc="first", sort=False)
+    over = table.groupby(keys, sort=False)["over"].first()
+    return wide.assign(over=over).reset_index().style.hide(axis="index")
+
+
+def what_regions_say(table: pd.DataFrame) -> str:
+    """`regions.compared` in sentences, AUC of the default reading: against chance, then against
+    each other map."""
+    rows = table[(table["measure"] == "AUC") & (table["reading"] == "normal")]
+    lines = []
+    for name, group in rows.groupby("set", sort=False):
+        by = group.set_index("map")
+        D = by.loc["D"]
+        lines.append(
+            f"**{NAMES[name]}: the AUC of *D* is {_with_interval(D['mean'], D['low'], D['high'])} "
+            f"({D['over']}): {_verdict(D['low'] - 0.5, D['high'] - 0.5)} chance (0.5).**"
+        )
+        lines += [
+            f"- *D* minus {map_}: {_with_interval(*row, sign='+')}: {_verdict(*row[1:])} it."
+            for map_, row in by[["D_minus", "D_minus_low", "D_minus_high"]].iterrows()
+            if map_ not in ("D", "uniform")
+        ]
+        if "Grad-CAM" not in by.index:
+            lines.append("- No Grad-CAM: the study has no complete run of the plain backbone.")
+        if "D before" not in by.index:
+            lines.append("- No *D* before the fine-tune: these networks start from no other run.")
+    return "\n".join(lines)
+
+
+def what_curves_say(table: pd.DataFrame) -> str:
+    """`blurring.areas` in sentences: whether the answer hangs on what D marks."""
+    lines = []
+    for name, group in table.groupby("set", sort=False):
+        lines.append(f"**{NAMES[name]}** ({group['over'].iloc[0]}), areas minus that of *D*'s "
+                     "highest:")  # fmt: skip
+        for row in group[group["difference"].notna()].itertuples():
+            low, high = (
+                (row.d_low, row.d_high) if row.way == "deletion" else (-row.d_high, -row.d_low)
+            )
+            found = _with_interval(row.difference, row.d_low, row.d_high, sign="+")
+            said = {"above": "it hangs more on *D*'s highest", "below": "it hangs less on *D*'s "
+                    "highest"}.get(_verdict(low, high), "cannot tell")  # fmt: skip
+            lines.append(f"- {row.way}, {row.place}: {found}: {said}.")
+    return "\n".join(lines)
+
+
+def _with_interval(middle, low, high, sign: str = "") -> str:
+    """ "0.58 (0.50 to 0.66)", or the number alone where there is no interval."""
+    text = f"{middle:{sign}.2f}"
+    return text if pd.isna(low) else f"{text} ({low:{sign}.2f} to {high:{sign}.2f})"
+
+
+def _verdict(low, high) -> str:
+    """Of a difference's interval."""
+    if pd.isna(low):
+        return "one run cannot tell it from"
+    return "above" if low > 0 else "below" if high < 0 else "cannot be told from"
 
 
 def readings_costs(table: pd.DataFrame):

@@ -1,4 +1,4 @@
-"""The deletion test: on a network whose answer is known to hang on one half of the picture."""
+"""Deletion and insertion: on a network whose answer is known to hang on one half of the picture."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from scipy import stats
 from torch import nn
 from trees import picture
 
-from emolib import blurring
+from emolib import blurring, region_plots, summaries
 from emolib.spec import RunSpec
 
 
@@ -45,6 +45,55 @@ def test_blurring_what_the_answer_hangs_on_lowers_it_and_blurring_the_rest_does_
     assert means[0.25, "where D is highest"] > means[0.25, "the same shape elsewhere"]
     again = blurring.blurred(Predictor(), [str(i) for i in range(40)], shares=(0.25, 0.5))
     pd.testing.assert_frame_equal(frame, again)
+
+
+@pytest.fixture(scope="module")
+def curves():
+    frame = blurring.curves(Predictor(), [str(i) for i in range(12)])
+    return frame.assign(set="twitter1", network=0, fold=0)
+
+
+def test_curves_run_from_the_picture_to_its_blur_and_back(curves):
+    wide = curves.pivot(index=["path", "way", "place"], columns="share", values="p")
+    assert list(wide.columns) == list(blurring.STEPS)
+    whole, soft = wide.xs("deletion", level="way"), wide.xs("insertion", level="way")
+    np.testing.assert_allclose(whole[0.0], soft[1.0], atol=1e-6)
+    np.testing.assert_allclose(whole[1.0], soft[0.0], atol=1e-6)
+    assert (whole[0.0] > 0.5).all()  # p of the class that was predicted
+    # sharpening D's highest is blurring its lowest: 256 positions make the shares exact
+    lowest = whole.xs("where D is lowest", level="place").to_numpy()[:, ::-1]
+    np.testing.assert_allclose(soft.xs("where D is highest", level="place"), lowest, atol=1e-6)
+
+
+def test_an_answer_that_hangs_on_the_left_half_falls_and_comes_back_with_it(curves):
+    means = blurring.mean_curves(curves).set_index(["way", "place", "share"])["p"]
+    high, low = blurring.PLACES[0], blurring.PLACES[2]
+    assert means["deletion", high, 0.5] == pytest.approx(means["deletion", high, 1.0], abs=0.02)
+    assert means["deletion", low, 0.5] == pytest.approx(means["deletion", low, 0.0], abs=0.02)
+    assert means["insertion", high, 0.5] == pytest.approx(means["insertion", high, 1.0], abs=0.02)
+    areas = blurring.areas(curves).set_index(["way", "place"])
+    for place in blurring.PLACES[1:]:
+        assert areas.loc[("deletion", place), "d_low"] > 0
+        assert areas.loc[("insertion", place), "d_high"] < 0
+    said = summaries.what_curves_say(areas.reset_index())
+    assert said.count("it hangs more on *D*'s highest") == 6
+    region_plots.curves(means.reset_index(), areas.reset_index(), "t").canvas.draw()
+
+
+def test_areas_are_trapezoids_with_intervals_over_pictures_folds_or_seeds(curves):
+    rows = curves[(curves["way"] == "deletion") & (curves["place"] == blurring.PLACES[3])]
+    each = [sum((a + b) / 20 for a, b in zip(p, p[1:], strict=False))
+            for p in rows.sort_values("share").groupby("path")["p"].apply(list)]  # fmt: skip
+    found = blurring.areas(curves).set_index(["way", "place"]).loc[("deletion", blurring.PLACES[3])]
+    assert found["area"] == pytest.approx(np.mean(each))
+    interval = stats.ttest_1samp(each, np.mean(each)).confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((interval.low, interval.high))
+    assert found["over"] == "12 pictures of one network"
+    number = curves["path"].astype(int)
+    folds = blurring.areas(curves.assign(fold=number % 3))
+    assert set(folds["over"]) == {"3 folds"} and set(folds["networks"]) == {3}
+    seeds = blurring.areas(curves.assign(network=number % 2))
+    assert set(seeds["over"]) == {"2 seeds"}
 
 
 @pytest.mark.parametrize("place", blurring.PLACES)

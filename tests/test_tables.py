@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 import emolib
 from emolib import plots, variations
-from emolib.metrics import interval, more_scores, region_auc, scores
+from emolib.metrics import interval, more_scores, scores
 
 BASE = dict(backbone="resnet10t", image_size=32, epochs=1, lr=0.01)
 
@@ -156,14 +156,6 @@ def test_scores_are_eq_11_and_12():
 
 def test_intervals_of_nothing_are_nan():
     assert all(map(math.isnan, interval([], None, None)))
-
-
-def test_region_auc_counts_pairs():
-    D = np.array([[0.9, 0.4], [0.6, 0.1]])
-    known = np.array([[1, 0.2], [0, 1]])
-    pairs = [(0.9 > 0.4), (0.9 > 0.6), (0.1 > 0.4), (0.1 > 0.6)]
-    assert region_auc(D, known) == np.mean(pairs)
-    assert math.isnan(region_auc(D, np.zeros((2, 2))))
 
 
 def test_results_hold_the_papers_tables_as_packaged():
