@@ -41,16 +41,16 @@ class Predictor:
         """One row a picture: path (as given; in memory "picture 0", …), label (1 = positive),
         p_positive."""
         named = listed(pictures)
-        files = [picture for _, picture in named]
+        given = [picture for _, picture in named]
         if hasattr(self.model, "predict_proba"):
-            if not all(isinstance(file, Path) for file in files):
-                raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
-            p = self.model.predict_proba(files)[:, 1] if files else []
+            if not all(isinstance(file, Path) for file in given):
+                raise ValueError(f"model {self.spec.model!r} reads picture given: give it paths")
+            p = self.model.predict_proba(given)[:, 1] if given else []
             return _frame(named, np.array(p, float))
         with autocast(self.spec.precision, self.device):  # as in the run's own test
             p = [
                 self.model(x, **extras).cpu().double().softmax(1)[:, 1]
-                for x, extras in self.batches(files, batch_size)
+                for x, extras in self.batches(given, batch_size)
             ]
         return _frame(named, torch.cat(p).numpy() if p else np.zeros(0))
 
