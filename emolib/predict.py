@@ -44,7 +44,7 @@ class Predictor:
         given = [picture for _, picture in named]
         if hasattr(self.model, "predict_proba"):
             if not all(isinstance(file, Path) for file in given):
-                raise ValueError(f"model {self.spec.model!r} reads picture given: give it paths")
+                raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
             p = self.model.predict_proba(given)[:, 1] if given else []
             return _frame(named, np.array(p, float))
         with autocast(self.spec.precision, self.device):  # as in the run's own test
