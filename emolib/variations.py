@@ -148,8 +148,10 @@ def table(
 
 
 def _best_epochs(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of each fold and seed the run whose test accuracy is highest, of equal ones the longest."""
+    """Of each fold and seed with several runs the one whose test accuracy is highest, of equal ones
+    the longest."""
     keys = pd.DataFrame([(s.fold, s.seed, s.epochs) for s in runs["spec"]], runs.index)
     order = runs.assign(fold=keys[0], seed=keys[1], epochs=keys[2])
+    order = order[order.duplicated(["fold", "seed"], keep=False)]
     order = order.sort_values(["accuracy", "epochs"]).drop_duplicates(["fold", "seed"], keep="last")
     return order.sort_values(["seed", "fold"])[runs.columns]

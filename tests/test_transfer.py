@@ -84,6 +84,7 @@ def test_choosing_the_epoch_on_the_test_pictures_is_the_best_of_each_fold(tmp_pa
     last, first, second = (14, 15, 13), (13, 17, 12), (16, 15, 10)
     for fold in range(3):
         fabricate(study, spec(fold=fold, epochs=3, lr_step=1), last[fold])
+        fabricate(study, spec(fold=fold, epochs=3, lr_step=1, seed=1), 20)  # never stopped early
         for epochs, right in ((1, first), (2, second)):
             stopped = spec(fold=fold, epochs=epochs, lr_step=1)
             fabricate(study / "readings", stopped, right[fold])
