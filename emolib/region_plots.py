@@ -117,6 +117,7 @@ def curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
     axes[2].axvline(0, color="black", lw=1)
     axes[2].set(yticks=[], ylim=(-0.6, len(others) - 0.2), xlabel="area, minus D's highest",
                 title="areas (95% intervals)")  # fmt: skip
+    axes[2].locator_params(axis="x", nbins=4)
     axes[2].legend(fontsize=8)
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center",
                   ncols=len(places))  # fmt: skip
