@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench report readings regions transfer verify reliability lab lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench report readings regions transfer verify reliability lab lab-test docs lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,13 @@ reliability: $(VENV)/.ready  ## sweeps killed at 100 moments, 10,000 mutated pic
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+lab-test: $(VENV)/.ready  ## all notebooks in a real JupyterLab in Chromium, pictures of them into lab/; needs a chromium
+	$(BIN)/python -m pip install -q 'playwright>=1.50'
+	$(BIN)/python tests/lab.py $(if $(wildcard results/demo/runs),--results results) $(ARGS)
+
+docs: $(VENV)/.ready  ## the documentation's pages, into site/
+	$(BIN)/mkdocs build
 
 lint: $(VENV)/.ready  ## ruff, and no outputs in notebooks/
 	$(BIN)/ruff check
