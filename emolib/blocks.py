@@ -11,6 +11,7 @@ and not square. The parameters' names are those of `MaiAfa`, so that a trained r
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class _Block(nn.Module):
             )
         if not torch.compiler.is_compiling():
             sides = [s[2:] for s in shapes]
-            if any(h < lower[0] or w < lower[1] for (h, w), lower in zip(sides, sides[1:])):  # noqa: B905
+            if any(h < above[0] or w < above[1] for (h, w), above in pairwise(sides)):
                 raise ValueError(f"maps of {sides} positions: the block takes the largest first")
         return list(maps)[::-1]
 

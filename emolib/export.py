@@ -1,15 +1,20 @@
 """A network outside emolib: as a torch.export program, as an ONNX file.
 
 Both take images N×3×H×W float32, normalised by the network's `pretrained_cfg`, of any number and
-size (a HRNet's sides are multiples of 32), and give the logits N×classes and, where the network has
-them, the regions D, N×1×H/4×W/4. Neither needs emolib to run.
+size (of an HRNet and of timm's `tf_…` models: sides that are multiples of 32), and give the logits
+N×classes and, where the network has them, the regions D, N×1×H/4×W/4. Neither needs emolib to run.
 """
 
+import contextlib
+import functools
 import importlib.util
 import warnings
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
+from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -83,13 +88,42 @@ def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
         raise ValueError(f"{type(outputs.net).__name__} has no parameters: not a network")
     weight, training = next(outputs.net.parameters()), outputs.net.training
     images = torch.zeros(2, 3, image_size, image_size + 32, device=weight.device)
-    sizes = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+    sides = (Dim.AUTO, Dim.AUTO)
+    if _in_steps(outputs.net):
+        sides = (32 * Dim("h32", min=2, max=128), 32 * Dim("w32", min=2, max=128))
+    sizes = {0: Dim.AUTO, 2: sides[0], 3: sides[1]}
     outputs.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _constant_padding(outputs):
             return torch.export.export(outputs, (images,), dynamic_shapes={"images": sizes})
     except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"torch.export cannot take this network: {reason}") from error
     finally:
         outputs.net.train(training)
+
+
+def _in_steps(net: nn.Module) -> bool:
+    """Whether free sides are multiples of 32, as HRNet and `_constant_padding` need them."""
+    return any(isinstance(m, (Conv2dSame, HighResolutionNet)) for m in net.modules())
+
+
+@contextlib.contextmanager
+def _constant_padding(net: nn.Module):
+    """TensorFlow's padding as it is where a convolution's stride divides its input's sides: the
+    same for all of them. In general it depends on them, by terms that torch takes minutes over."""
+    convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
+    for conv in convolutions:
+        conv.forward = functools.partial(_padded, conv)
+    try:
+        yield
+    finally:
+        for conv in convolutions:
+            del conv.forward
+
+
+def _padded(conv: Conv2dSame, x: Tensor) -> Tensor:
+    sides = zip(conv.kernel_size, conv.dilation, conv.stride, strict=True)
+    h, w = (max((k - 1) * d + 1 - s, 0) for k, d, s in sides)
+    x = F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2))
+    return F.conv2d(x, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
