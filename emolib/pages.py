@@ -36,8 +36,12 @@ TESTS = (
 
 
 def title(number: int | str, demo: bool) -> str:
-    stand_in = " — DEMO DATA: drawn pictures stand in for the real sets" if demo else ""
-    return TITLES[number] + stand_in
+    return marked(TITLES[number], demo)
+
+
+def marked(text: str, demo: bool) -> str:
+    """A title that says where the data are drawn ones."""
+    return text + " — DEMO DATA: drawn pictures stand in for the real sets" * demo
 
 
 def stem(number: int | str) -> str:

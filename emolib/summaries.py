@@ -223,8 +223,8 @@ def what_curves_say(table: pd.DataFrame) -> str:
     """`blurring.areas` in sentences: whether the answer hangs on what D marks."""
     lines = []
     for name, group in table.groupby("set", sort=False):
-        lines.append(f"**{NAMES[name]}** ({group['over'].iloc[0]}), areas minus that of *D*'s "
-                     "highest:")  # fmt: skip
+        lines += ["", f"**{NAMES[name]}** ({group['over'].iloc[0]}), areas minus that of *D*'s "
+                  "highest:", ""]  # fmt: skip
         for row in group[group["difference"].notna()].itertuples():
             low, high = (
                 (row.d_low, row.d_high) if row.way == "deletion" else (-row.d_high, -row.d_low)

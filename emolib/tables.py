@@ -16,7 +16,7 @@ import pandas as pd
 from . import differences, matched, pages, transfer, variations
 from .files import read_csv, read_json, write_csv
 from .metrics import interval, more_scores
-from .pages import title
+from .pages import marked, title
 from .run_folder import is_complete, read_spec
 from .spec import DATASETS, RunSpec
 from .systems import BACKBONES, UNPUBLISHED
@@ -30,7 +30,7 @@ COLUMNS = [
 ]  # fmt: skip
 PLAIN = ("costs", "scores")  # tables without a page and a figure of their own
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
-__all__ = ["build", "of_study", "published", "title"]
+__all__ = ["build", "marked", "of_study", "published", "title"]
 SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
 COST = ["parameters", "macs", "pictures_per_second"]  # of a row of Table 9
 

@@ -54,5 +54,6 @@ def cross(frame: pd.DataFrame, title: str) -> Figure:
                 xticklabels=[NAMES[n] for n in names],
                 yticklabels=[NAMES[n] for n in sources])  # fmt: skip
     axis.tick_params(axis="y", rotation=0)
-    axis.set(xlabel="tested on", ylabel="trained on", title=title)
+    axis.set(xlabel="tested on", ylabel="trained on")
+    figure.suptitle(title.replace(" — ", "\n"), fontsize=10)  # wider than the map
     return figure
