@@ -18,7 +18,7 @@ def main(words=None) -> int:
     chosen = _parser().parse_args(words)
     try:
         return chosen.run(chosen) or 0
-    except (ValueError, OSError, RuntimeError) as error:  # the package's own; sweeps' too
+    except (ValueError, OSError, RuntimeError, ImportError) as error:  # the package's own words
         named = isinstance(error, OSError) and error.filename
         text = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
         print("emolib:", text, file=sys.stderr)
