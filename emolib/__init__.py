@@ -4,7 +4,7 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING
 
-from . import timm_models  # noqa: F401 (registers the network with timm)
+import wrapt
 
 if TYPE_CHECKING:  # for editors and type checkers; _HOME says the same
     from . import audit, manifest, tables
@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # for editors and type checkers; _HOME says the same
     from .sweep import run_all
 
 __version__ = "0.1.0"
-# A public name's module is imported when the name is first used: nothing that trains, tabulates or
-# draws is waited for by who wants a network.
+# A public name's module is imported when the name is first used: torch and timm take seconds, which
+# `emolib --help` need not wait for.
 _HOME = {
     "AFA": "blocks",
     "MAI": "blocks",
@@ -48,6 +48,12 @@ _HOME = {
     "verify": "provenance",
 }
 __all__ = [*_HOME, "audit", "manifest", "tables"]
+
+
+@wrapt.when_imported("timm")
+def _register(timm):
+    """The network in timm's registry, whichever of the two is imported first."""
+    importlib.import_module(".timm_models", __name__)
 
 
 def __getattr__(name: str):

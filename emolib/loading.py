@@ -76,7 +76,12 @@ def load(source, device: str = "auto", weights="") -> Predictor:
                 f"{folder} has no {file.name}: not a complete run folder, or one whose weights "
                 "were not kept; run its spec again"
             )
-    spec = read_spec(about)
+    if hub_layout:
+        from .hub import read_config
+
+        spec = read_config(about)
+    else:
+        spec = read_spec(about)
     # its weights come from the file below, so the start they were trained from is not needed
     try:
         model = build(spec, before=folder / "model.safetensors")

@@ -59,12 +59,12 @@ def read(folder: Path, reused: bool = False) -> RunResult:
 
 
 def read_spec(file: Path) -> RunSpec:
-    """The RunSpec in a spec.json, or below "spec" in a config.json, whoever wrote it. ValueError
-    that names the file where it holds none."""
+    """The RunSpec in a spec.json, whoever wrote it. ValueError that names the file where it holds
+    none."""
     values = read_json(file)
     try:
-        return RunSpec.from_dict(values["spec"] if file.name == "config.json" else values)
-    except (ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
+        return RunSpec.from_dict(values)
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{file}: not a RunSpec ({str(error)[:300]})") from error
 
 

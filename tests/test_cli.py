@@ -17,6 +17,7 @@ from trees import picture
 import emolib
 from emolib import files
 from emolib.cli import main
+from emolib.hub import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model")
     spec = emolib.RunSpec("own", backbone="test_efficientnet", width=32, image_size=32,
                           init="scratch")  # fmt: skip
-    files.write_json(folder / "config.json", {"spec": spec.to_dict()})
+    files.write_json(folder / "config.json", {"spec": spec.to_dict(), "classes": CLASSES})
     save_file(emolib.loading.build(spec).state_dict(), folder / "model.safetensors")
     return str(folder)
 
@@ -106,7 +107,17 @@ def python(code: str) -> str:
     ).stdout
 
 
-HEAVY = ("pandas", "matplotlib", "seaborn", "IPython", "cv2", "sklearn", "statsmodels")
+HEAVY = (
+    "torch",
+    "timm",
+    "pandas",
+    "matplotlib",
+    "seaborn",
+    "IPython",
+    "cv2",
+    "sklearn",
+    "statsmodels",
+)
 
 
 def test_import_and_help_load_nothing_heavy():

@@ -1,8 +1,6 @@
 """What a person may hand the predictor, what it explains, and where `load` finds networks."""
 
 import io
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -12,7 +10,8 @@ from safetensors.torch import save_file
 from trees import picture
 
 import emolib
-from emolib import files, pictures
+from emolib import files, hub, pictures
+from emolib.hub import CLASSES
 from emolib.predict import Predictor
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, init="scratch")
@@ -206,7 +205,7 @@ def test_a_flat_map_has_no_regions(predictor):
 @pytest.fixture
 def hub_folder(predictor, tmp_path):
     folder = tmp_path / "downloaded"
-    files.write_json(folder / "config.json", {"spec": predictor.spec.to_dict(), "tags": []})
+    files.write_json(folder / "config.json", {"spec": predictor.spec.to_dict(), "classes": CLASSES})
     save_file(predictor.model.state_dict(), folder / "model.safetensors")
     return folder
 
@@ -215,8 +214,7 @@ def test_networks_load_from_the_hubs_layout_and_by_repository(
     predictor, folder, hub_folder, tmp_path, monkeypatch
 ):
     asked = []
-    hub = types.SimpleNamespace(folder_of=lambda name: asked.append(name) or hub_folder)
-    monkeypatch.setitem(sys.modules, "emolib.hub", hub)
+    monkeypatch.setattr(hub, "folder_of", lambda name: asked.append(name) or hub_folder)
     monkeypatch.chdir(tmp_path)
     expected = predictor.predict(folder)["p_positive"]
     for source in (hub_folder, "someone/emotions-v1", "hf-hub:someone/emotions-v1"):
@@ -234,10 +232,10 @@ def test_networks_load_from_the_hubs_layout_and_by_repository(
 
 def test_a_strangers_config_is_refused_by_name(hub_folder):
     files.write_json(hub_folder / "config.json", {"architectures": ["Other"]})
-    with pytest.raises(ValueError, match="config.json: not a RunSpec"):
+    with pytest.raises(ValueError, match="config.json: no config of emolib's"):
         emolib.load(hub_folder, device="cpu")
     spec = emolib.RunSpec("own", **TINY | {"width": 64}).to_dict()
-    files.write_json(hub_folder / "config.json", {"spec": spec})
+    files.write_json(hub_folder / "config.json", {"spec": spec, "classes": CLASSES})
     with pytest.raises(ValueError, match="not the weights of this folder's config.json"):
         emolib.load(hub_folder, device="cpu")
 
