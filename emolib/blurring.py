@@ -66,6 +66,8 @@ def of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of a `Study`'s small sets (FI where it
     is alone), on so many test pictures of each; also written to its curves.csv and areas.csv. Runs
     are trained where they are missing."""
+    if not str(pictures).isdecimal() or int(pictures) < 1:
+        raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
     frames = []
     for name in [d for d in study.datasets if d != "fi"] or study.datasets:
         results = study.run(study.specs(datasets=[name]))

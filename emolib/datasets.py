@@ -73,8 +73,8 @@ class Dataset:
     def folds(
         self, seed: int = 0, grouped=False, official: bool = True
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """[(train, test), …], indices: the set's own folds, else (or where `official` is False)
-        five stratified ones from `seed`.
+        """[(train, test), …], indices: the set's own folds, else five stratified ones from `seed`;
+        where `official` is False as many stratified ones also where the set has its own.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
 
@@ -91,13 +91,14 @@ class Dataset:
         if self.name == "fi":
             split = GroupShuffleSplit(1, test_size=0.15, random_state=seed)
             return [tuple(map(np.sort, pair)) for pair in split.split(grouped, groups=grouped)]
+        own = self.name == "own" and self.official_folds
+        count = len(self.official_folds) if own else 5
         if grouped is not None:
-            count = len(self.official_folds) if self.name == "own" and self.official_folds else 5
             split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return list(split.split(np.zeros(len(self)), self._classes(), grouped))
         if self.official_folds and official:
             return self.official_folds
-        split = StratifiedKFold(5, shuffle=True, random_state=seed)
+        split = StratifiedKFold(count, shuffle=True, random_state=seed)
         return list(split.split(np.zeros(len(self)), self._classes()))
 
     def validation(self, fold: int, seed: int = 0, grouped=False) -> np.ndarray | None:

@@ -29,9 +29,10 @@ HOW = (
 )
 TESTS = (
     "p (t): the corrected resampled t-test (Nadeau & Bengio 2003), over one run McNemar's, each "
-    "corrected for the number of comparisons in its set and metric (Holm). p (McNemar): exact, on "
-    "the pooled test pictures of one seed, uncorrected; it asks about these trained networks, the "
-    "t-test about the method. More runs: more folds and seeds of the same pictures, at 80% power."
+    "corrected for the number of comparisons in its table, set and metric (Holm). p (McNemar): "
+    "exact, on the pooled test pictures of one seed, uncorrected; it asks about these trained "
+    "networks, the t-test about the method. More runs: more folds and seeds of the same pictures, "
+    "at 80% power."
 )
 
 
@@ -130,8 +131,8 @@ def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
         lines += _row(cells)
     lines += _fewer_folds(table, specs)
     few = " Over two folds an interval means little: it can have no width, or be the whole scale."
-    marked = f" {NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
-    few = marked * bool(unclear) + few * bool((table["runs"] == 2).any())
+    legend = f" {NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
+    few = legend * bool(unclear) + few * bool((table["runs"] == 2).any())
     lines += ["", HOW + " Empty: no run." + few]
     if number == 8:
         lines += _same_spec(runs)

@@ -132,7 +132,8 @@ def plain_run(result):
         if r.spec.model == spec.backbone and r.spec.image_size == spec.image_size
         and r.spec.seed == spec.seed
     ]  # fmt: skip
-    same = [s for s in found if (s.dataset, s.fold) == (spec.dataset, spec.fold)]
+    split = ("dataset", "fold", "split_seed", "grouped", "official", "agree", "labels")
+    same = [s for s in found if all(getattr(s, k) == getattr(spec, k) for k in split)]
     earlier = [s for stage in spec.stages for s in found if s.dataset == stage]
     chosen = (same + earlier)[:1]
     return run_folder.read(result.folder.parent / chosen[0].id) if chosen else None
@@ -186,7 +187,9 @@ def of_study(study, networks: int | str = "") -> pd.DataFrame:
     for name in (name for name in study.datasets if study.open(name).maps):
         results = study.run(study.specs(datasets=[name])) + study.other_networks(name, networks)
         others = _runs(study.folder / READINGS / "runs")
-        results += [r for r in others if r.spec.dataset == name and has_regions(r.spec)]
+        known = {r.spec for r in results}
+        others = [r for r in others if r.spec.dataset == name and r.spec not in known]
+        results += [r for r in others if has_regions(r.spec)]
         frames.append(measured(results, study.open(name), study.spec(name), study.device))
     frame = pd.concat(frames[1:] or frames, ignore_index=True)
     if len(frame):

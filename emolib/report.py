@@ -48,7 +48,8 @@ def to_markdown(root: Path) -> str:
     for folder in folders:
         demo = "DEMO DATA" in (folder / "table9.md").read_text(encoding="utf-8").partition("\n")[0]
         runs = pd.DataFrame() if demo else tables.of_study(folder)[1]
-        real += list(runs["spec"]) if len(runs) else []
+        real += [s for s, f in zip(runs["spec"], runs["folder"], strict=True)
+                 if f.parent.parent.name not in tables.APART] if len(runs) else []  # fmt: skip
         lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
     return "\n".join([*lines, *_unknown([s for s in real if s.model == "maiafa"])]) + "\n"
 
@@ -75,7 +76,8 @@ def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]
 
 def _how(runs: pd.DataFrame) -> list[str]:
     """Data, settings, machine: from specs and environments."""
-    ours = runs[[s.model == "maiafa" for s in runs["spec"]]]
+    own = [f.parent.parent.name not in tables.APART for f in runs["folder"]]
+    ours = runs[own & runs["spec"].map(lambda s: s.model == "maiafa")]
     lines = []
     for dataset, group in ours.groupby("dataset", sort=False):
         specs = group["spec"]
@@ -125,8 +127,8 @@ def _verdicts(what: str, table: pd.DataFrame) -> list[str]:
 
 
 def _cross(table: pd.DataFrame) -> list[str]:
-    """Networks on sets that they were not trained on."""
-    rows = table[table["trained_on"] != table["tested_on"]]
+    """Networks on sets that neither they nor what they start from were trained on."""
+    rows = table[(table["trained_on"] != table["tested_on"]) & ~table["pre_trained"]]
     lines = [
         f"- {NAMES[row.trained_on]} → {NAMES[row.tested_on]}: {row.accuracy:.1f} ({row.low:.1f}–"
         f"{row.high:.1f}) on {row.pictures} pictures; the larger class alone {row.majority:.1f}"

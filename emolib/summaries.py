@@ -161,7 +161,7 @@ def matched(table: pd.DataFrame):
 
 def differences(table: pd.DataFrame):
     """Comparisons for reading: the difference, its interval and tests, what may be said."""
-    rows = table[table["difference"].notna()]
+    rows = table[table["difference"].notna() & (table["table"] != 9)]  # 9: hollow in its figure
     if "runs" in rows:
         rows = rows[rows["metric"] == "accuracy"]
     columns = ["dataset", "method", "metric", "difference", "low", "high", "p_holm", "p_mcnemar",
@@ -203,6 +203,9 @@ def what_regions_say(table: pd.DataFrame) -> str:
     for name, group in rows.groupby("set", sort=False):
         by = group.set_index("map")
         D = by.loc["D"]
+        if pd.isna(D["mean"]):
+            lines.append(f"{NAMES[name]}: {D['over']}, so that nothing can be measured.")
+            continue
         lines.append(
             f"**{NAMES[name]}: the AUC of *D* is {_with_interval(D['mean'], D['low'], D['high'])} "
             f"({D['over']}): {_verdict(D['low'] - 0.5, D['high'] - 0.5)} chance (0.5).**"
@@ -210,7 +213,7 @@ def what_regions_say(table: pd.DataFrame) -> str:
         lines += [
             f"- *D* minus {map_}: {_with_interval(*row, sign='+')}: {_verdict(*row[1:])} it."
             for map_, row in by[["D_minus", "D_minus_low", "D_minus_high"]].iterrows()
-            if map_ not in ("D", "uniform")
+            if map_ not in ("D", "uniform") and pd.notna(row["D_minus"])
         ]
         if "Grad-CAM" not in by.index:
             lines.append("- No Grad-CAM: the study has no complete run of the plain backbone.")

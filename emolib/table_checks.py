@@ -155,10 +155,16 @@ def _page(file: Path, frame: pd.DataFrame, text: str | None, folder: Path) -> tu
     if text is not None:
         same = "\n".join(line for line in lines if line not in named).rstrip() == text.rstrip()
         return ("ok", "") if same else ("wrong", "is not its table's text")
-    if file.stem in ("matched", "readings"):  # their pages have no interval of the recall
+    if file.stem in (
+        "matched",
+        "readings",
+        "transfer",
+    ):  # their pages have no interval of the recall
         frame = frame[frame["metric"] == "accuracy"]
     for _, row in frame.iterrows():
         start = f"| {row['dataset']} | {row['method']} |"
+        if "share" in row:
+            start += f" {row['share']:.0%} |"
         found = [c.strip() for x in lines if x.startswith(start) for c in x.split("|")]
         cells = {cell.removesuffix(pages.NOISE) for cell in found}
         if "mean" in row:

@@ -104,7 +104,7 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     if len(less):
         own = read_runs(folder, ids)
         less = less[~less["id"].isin(own["id"])]
-        curve = transfer.table(less, own, _statistics)
+        curve = transfer.table(less, own, _statistics, partial(_check_one_setting, folder))
         tables |= {"transfer": curve} if len(curve) else {}
         runs = pd.concat([runs, less]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
@@ -113,8 +113,11 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
 
 def run_folder(folder: Path, run: str) -> Path:
     """Where a study keeps a run: in runs/, or in those of another question (APART)."""
-    there = [folder / apart / "runs" / run for apart in APART]
-    return next((f for f in there if f.is_dir()), folder / "runs" / run)
+    there = [folder / "runs" / run, *(folder / apart / "runs" / run for apart in APART)]
+    there = [place for place in there if place.is_dir()]
+    return next(
+        (place for place in there if is_complete(place)), (there or [folder / "runs" / run])[0]
+    )
 
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
@@ -174,13 +177,17 @@ def read_runs(folder: Path, wanted=None) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    tested = [counts["accuracy"][1] for counts in frame.get("counts", ())]
-    return frame.assign(ratio=tested / frame["trained_on"]) if rows else frame
+    if not rows:
+        return frame
+    # of the whole fold: on a share of it, runs have fewer pictures in common, not more
+    share = frame["spec"].map(lambda s: s.share)
+    tested = frame["counts"].map(lambda counts: counts["accuracy"][1])
+    return frame.assign(ratio=tested / (frame["trained_on"] / share))
 
 
 def _trained_on(spec: RunSpec, tested: int) -> float:
     """About how many pictures a run was trained on that does not say it: §4.1.2's splits."""
-    return tested * (0.80 / 0.15 if spec.dataset == "fi" else 4)
+    return spec.share * tested * (0.80 / 0.15 if spec.dataset == "fi" else 4)
 
 
 def _check_one_source(folder: Path, runs: pd.DataFrame) -> bool:

@@ -24,46 +24,62 @@ COLUMNS = [
     "ci_high", "runs", *differences.COLUMNS, "p_holm", "verdict", "run_ids",
 ]  # fmt: skip
 CROSS = [
-    "trained_on", "tested_on", "networks", "pictures", "accuracy", "low", "high", "lowest",
-    "highest", "recall", "majority",
+    "trained_on", "tested_on", "pre_trained", "networks", "pictures", "accuracy", "low", "high",
+    "lowest", "highest", "recall", "majority",
 ]  # fmt: skip
 
 
 def specs(study) -> list[RunSpec]:
     """The small sets' runs of a `Study`, with and without their set-to-set stage, on each share of
-    the training pictures."""
-    whole = study.specs(datasets=[d for d in study.datasets if d != "fi"])
-    whole = dict.fromkeys([*whole, *study.without_transfer()])
+    the training pictures. Raises ValueError where the study has no small set or chooses a share."""
+    small = [d for d in study.datasets if d != "fi"]
+    if not small or "share" in study.overrides:
+        why = "its overrides set share" if small else "it has FI alone"
+        raise ValueError(f"study {study.name!r}: {why}; the curve is of shares of a small set")
+    whole = dict.fromkeys([*study.specs(datasets=small), *study.without_transfer()])
     return [replace(spec, share=share) for share in SHARES for spec in whole]
 
 
 def run(study) -> list[RunSpec]:
     """Trains what `specs` says, whole sets in the study itself, less in <study>/shares; all specs,
     for `Study.build_tables`."""
-    found = specs(study)
-    study.run([s for s in found if s.share == 1])
-    apart = replace(study, name=f"{study.name}/{FOLDER}")
-    less = [s for s in found if s.share < 1]
+    apart, whole, less = _parts(study)
+    study.run(whole)
     run_folder.lend(less, study.folder, apart.folder)
     apart.run(less)
-    return found
+    return [*whole, *less]
 
 
-def table(runs: pd.DataFrame, own: pd.DataFrame, statistics) -> pd.DataFrame:
+def plan(study) -> pd.DataFrame:
+    """`Study.plan` of what `run` is still to train."""
+    apart, whole, less = _parts(study)
+    return pd.concat([study.plan(whole), apart.plan(less)], ignore_index=True)
+
+
+def _parts(study) -> tuple:
+    """(the study of the shares, the specs on all pictures, those on fewer)"""
+    found = specs(study)
+    whole, less = [s for s in found if s.share == 1], [s for s in found if s.share < 1]
+    return replace(study, name=f"{study.name}/{FOLDER}"), whole, less
+
+
+def table(runs: pd.DataFrame, own: pd.DataFrame, statistics, check) -> pd.DataFrame:
     """A row for each set, share, start and metric; empty where there are no runs on a share.
 
     runs: those of <study>/shares; own: the study's, of which those of Table 8 count; statistics:
-    (runs, metric) → mean, std, interval. pictures: trained on, mean over folds. difference: without
-    the set-to-set stage minus with it, on the same share.
+    (runs, metric) → mean, std, interval; check: raises for a row's runs that have several settings.
+    pictures: trained on, mean over folds. difference: without the set-to-set stage minus with it,
+    on the same share.
     """
     rows = []
     both = pd.concat([own, runs], ignore_index=True)
-    both = both[[s.model == "maiafa" and s.method == "normal" for s in both["spec"]]]
+    both = both[[s.method == "normal" and not s.grouped for s in both["spec"]]]
     for dataset in dict.fromkeys(runs["dataset"]):
         there = both[both["dataset"] == dataset]
         for share, group in there.groupby([s.share for s in there["spec"]]):
             staged = np.array([bool(s.stages) for s in group["spec"]])
             for method, part in (("normal", group[staged]), ("without_transfer", group[~staged])):
+                check(part)
                 for metric in ("accuracy", "recall") if len(part) else ():
                     row = {"table": "transfer", "dataset": dataset, "method": method}
                     row |= {"metric": metric, "share": share, "pictures": part["trained_on"].mean()}
@@ -92,27 +108,33 @@ def conclusion(table: pd.DataFrame) -> str:
 
 
 def cross(study, results) -> pd.DataFrame:
-    """Each set's networks (`results`, complete runs with their weights) on every set (CROSS).
+    """Each set's networks (`results`, complete runs) on every set (CROSS). Those whose weights were
+    not kept are left out and named.
 
-    On its own set a network answers for its test pictures, on a set of its chain for that one's
-    test pictures, on any other for all: for none that it was trained on. accuracy, recall: mean
-    over the networks, in percent; low, high: Wilson's 95% interval of as many test pictures;
-    lowest, highest: over the networks; majority: the larger class's share.
+    On its own set a network answers for its test pictures, on a set that its chain began on
+    (pre_trained) for that one's test pictures, on any other for all: for none that it was trained
+    on. accuracy, recall: mean over the networks, in percent; low, high: Wilson's 95% interval of as
+    many test pictures; lowest, highest: over the networks; majority: the larger class's share.
     """
     rows = []
-    for result in results:
+    gone = [r.spec.id for r in results if not (r.folder / "model.safetensors").exists()]
+    if gone:
+        print(f"Left out, because their weights were not kept: {', '.join(gone)}.")
+    for result in (r for r in results if r.spec.id not in gone):
         for dataset in study.datasets:
             frame = _answers(study, result, dataset)
             found = {"trained_on": result.spec.dataset, "tested_on": dataset}
+            found["pre_trained"] = dataset in result.spec.stages
             found |= scores(frame["label"], frame["p_positive"])
             rows.append(found | {"positive": frame["label"].mean()})
-    frame, lines = pd.DataFrame(rows), []
+    frame, lines = pd.DataFrame(rows, columns=None if rows else CROSS), []
     for (source, target), group in frame.groupby(["trained_on", "tested_on"], sort=False):
         accuracy, positive = group["accuracy"].mean(), group["positive"].mean()
         tested = int(group["n"].sum() if source == target else group["n"].iloc[0])
         low, high = proportion_confint(accuracy / 100 * tested, tested, method="wilson")
         lines.append(
             {"trained_on": source, "tested_on": target, "networks": len(group), "pictures": tested}
+            | {"pre_trained": bool(group["pre_trained"].any())}
             | {"accuracy": accuracy, "low": 100 * low, "high": 100 * high}
             | {"lowest": group["accuracy"].min(), "highest": group["accuracy"].max()}
             | {"recall": group["recall"].astype(float).mean()}

@@ -21,6 +21,8 @@ def curve(frame: pd.DataFrame, title: str) -> Figure:
     for axis, name in zip(axes, sets, strict=True):
         for number, (method, label) in enumerate(STARTS.items()):
             part = rows[(rows["dataset"] == name) & (rows["method"] == method)]
+            if part.empty:
+                continue
             spread = np.vstack([part["mean"] - part["ci_low"], part["ci_high"] - part["mean"]])
             axis.errorbar(part["pictures"] * (1 + 0.03 * number), part["mean"],
                           yerr=np.nan_to_num(spread), fmt="o-", capsize=3, label=label,

@@ -27,18 +27,18 @@ def changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[st
     at once; where the set has its own_folds, random ones; the same training stopped after fewer
     epochs.
     """
-    levels = default.backbone.startswith("hrnet")
-    found = {}
+    found, others = {}, {}
     for field in fields(Readings):
-        for value in typing.get_args(field.type)[1:]:
+        if field.name == "levels" and not default.backbone.startswith("hrnet"):
+            continue
+        mine = getattr(default.readings, field.name)
+        for value in (v for v in typing.get_args(field.type) if v != mine):
             alone = {f"readings.{field.name}": value}
-            if field.name == "without_afa":
-                alone |= {"afa": False}
-            if field.name != "levels" or levels:
-                found[f"{field.name}={value}"] = alone
-    others = {k: v for c in found.values() for k, v in c.items() if k not in ("afa",)}
-    others |= {"readings.psi": "softmax"}
-    random = {RANDOM_FOLDS: {"official": False}} if own_folds else {}
+            others = alone | others  # the first other value
+            found[f"{field.name}={value}"] = (
+                alone | {"afa": False} if field.name == "without_afa" else alone
+            )
+    random = {RANDOM_FOLDS: {"official": False}} if own_folds and default.official else {}
     stops = {e: {"epochs": e, "lr_step": default.lr_step} for e in stop_after}
     return {
         "without_mai": {"mai": False},
@@ -77,7 +77,7 @@ def run(study, seeds: int = 1, stop_after: str = "") -> list[RunSpec]:
     done = []
     for dataset in (d for d in study.datasets if d != "fi"):
         for seed in range(seeds):
-            named = specs(study, dataset, seed, map(int, parts))
+            named = specs(study, dataset, seed, [int(part) for part in parts])
             default = named.pop("normal")
             others = [spec for group in named.values() for spec in group]
             study.run(default)

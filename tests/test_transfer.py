@@ -1,5 +1,7 @@
 """Shares of the training pictures, random folds, stopped trainings, networks on other sets."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,10 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     assert "| twitter1 | without_transfer | 10% |" in (study / "transfer.md").read_text("utf-8")
     found = {f.file: f for f in provenance.findings(tmp_path)}
     assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"ok"}
+    for runs in (study / "runs", study / transfer.FOLDER):
+        shutil.rmtree(runs)
+    found = {f.file: f for f in provenance.findings(tmp_path)}  # as on a fresh clone
+    assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"unchecked"}
 
 
 def test_the_curve_has_figures(tmp_path):
@@ -110,6 +116,11 @@ def test_random_folds_are_held_against_the_sets_own_picture_by_picture(tmp_path)
             p = np.where(truth[places], label, 1 - label) * 0.8 + 0.1
             frame = pd.DataFrame({"path": names[places], "label": label, "p_positive": p})
             frame.to_csv(run / "predictions.csv", index=False)
+    half = study / "readings/runs" / run.name
+    half.rename(tmp_path / "away")  # a sweep that was killed: nothing to compare yet
+    table = emolib.tables.build(tmp_path)["s"]["readings"]
+    assert np.isnan(row(table, "twitter1", variations.RANDOM_FOLDS)["difference"])
+    (tmp_path / "away").rename(half)
     table = emolib.tables.build(tmp_path)["s"]["readings"]
     found = row(table, "twitter1", variations.RANDOM_FOLDS)
     assert found["difference"] == pytest.approx(100 * (other_right.mean() - right.mean()))
@@ -129,7 +140,7 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     whole = study.spec("twitter1")
     results = study.run([whole, study.spec("fi")])
     table = transfer.cross(study, results).set_index(["trained_on", "tested_on"])
-    assert len(table) == 4
+    assert len(table) == 4 and table["pre_trained"].sum() == 1
     fi, twitter = emolib.open_dataset("fi", root), emolib.open_dataset("twitter1", root)
     seen = len(fi.folds()[0][1])
     assert table.loc[("twitter1", "fi"), "pictures"] == seen  # its chain began on FI
@@ -142,3 +153,21 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     run_folder.lend(less, study.folder, study.folder / "shares")
     lent = study.folder / "shares/runs" / whole.predecessor().id / "model.safetensors"
     assert lent.samefile(study.folder / "runs" / whole.predecessor().id / "model.safetensors")
+
+
+def test_a_run_that_is_whole_in_the_study_is_not_missing_where_another_place_has_half_of_it(
+    tmp_path,
+):
+    run = fabricate(tmp_path / "s", spec(), 16)
+    half = tmp_path / "s/readings/runs" / run.name
+    half.mkdir(parents=True)
+    (half / "spec.json").write_text("{}")
+    assert emolib.tables.missing(tmp_path / "s") == {}
+
+
+def test_the_curve_refuses_a_study_of_fi_alone_and_one_of_a_share(root, tmp_path):
+    for options, message in (({"datasets": "fi"}, "it has FI alone"),
+                             ({"overrides": "share=0.5"}, "its overrides set share")):  # fmt: skip
+        study = emolib.Study.configure(data_root=str(root), results_root=str(tmp_path), **options)
+        with pytest.raises(ValueError, match=message):
+            transfer.specs(study)
