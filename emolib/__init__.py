@@ -61,7 +61,11 @@ def __getattr__(name: str):
         module = importlib.import_module(f".{_HOME[name]}", __name__)
         globals()[name] = getattr(module, name)
         return globals()[name]
-    if not name.startswith("_") and importlib.util.find_spec(f"{__name__}.{name}"):
+    if (
+        name.isidentifier()
+        and not name.startswith("_")
+        and importlib.util.find_spec(f"{__name__}.{name}")
+    ):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -10,7 +10,8 @@ and not square. The parameters' names are those of `MaiAfa`, so that a trained r
     D = regions(backbone(images))
 """
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -24,15 +25,17 @@ from .spec import Readings
 class _Block(nn.Module):
     """The reductions, the highest level's first."""
 
-    def __init__(self, channels: Sequence[int], width: int):
+    def __init__(self, channels: Sequence[int], width: int, readings: Readings):
         super().__init__()
-        channels = [channels] if isinstance(channels, int) else list(channels)
-        if len(channels) < 2 or not all(isinstance(c, int) and c > 0 for c in [*channels, width]):
+        network.check(width, readings)
+        given = list(channels) if isinstance(channels, Iterable) else [channels]
+        whole = all(isinstance(c, numbers.Integral) and c > 0 for c in given)
+        if len(given) < 2 or not whole:
             raise ValueError(
-                f"channels={channels}, width={width}: the channels of two feature maps or more, "
-                "each a whole number above 0"
+                f"channels={channels!r}: the channels of two feature maps or more, each a whole "
+                "number above 0"
             )
-        self.channels = channels
+        self.channels = channels = [int(c) for c in given]
         self.reductions = nn.ModuleList(nn.Conv2d(c, width, 1) for c in reversed(channels))
 
     @torch.no_grad()
@@ -76,7 +79,7 @@ class MAI(_Block):
     """
 
     def __init__(self, channels: Sequence[int], width: int = 512, readings: Readings = Readings()):
-        super().__init__(channels, width)
+        super().__init__(channels, width, readings)
         self.mai = network.MAI(width, readings, levels=len(self.channels))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -92,7 +95,7 @@ class AFA(_Block):
     """
 
     def __init__(self, channels: Sequence[int], width: int = 512, readings: Readings = Readings()):
-        super().__init__(channels, width)
+        super().__init__(channels, width, readings)
         self.afa = network.AFA(width, readings, levels=len(self.channels))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

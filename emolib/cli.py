@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--out", required=True, metavar="FILE.png")
     export = command(
         _export,
-        "the network as an ONNX file, for any batch and size",
+        "the network as an ONNX file, for any batch and size (multiples of 32 px, HRNet and tf_…)",
         "--model results/demo/runs/<run> --onnx network.onnx",
     )
     export.add_argument("--onnx", required=True, metavar="FILE.onnx")
@@ -122,7 +122,7 @@ def _export(chosen) -> None:
     from .loading import load
 
     predictor = load(chosen.model, "cpu", chosen.weights)
-    to_onnx(predictor.model, chosen.onnx, predictor.spec.image_size)
+    to_onnx(predictor.model, chosen.onnx)
     print(chosen.onnx)
 
 

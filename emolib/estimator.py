@@ -111,7 +111,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         return spec
 
     def __getstate__(self):
-        state = super().__getstate__()
+        state = dict(super().__getstate__())
         if "network_" in state:
             state["network_"] = copy.deepcopy(state["network_"]).cpu()
         return state

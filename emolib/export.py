@@ -21,6 +21,7 @@ from torch.export import Dim, ExportedProgram
 from .files import whole
 
 PACKAGES = ("onnx", "onnxscript")
+STEP = 32  # px
 
 
 class _Outputs(nn.Module):
@@ -28,10 +29,13 @@ class _Outputs(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net = net
+        self.net, self.in_steps = net, _in_steps(net)
         self.names = ["logits", "regions"] if getattr(net, "has_regions", False) else ["logits"]
 
     def forward(self, images: Tensor):
+        if self.in_steps:  # a reshape that fails, also in ONNX, for any other size
+            images = images.unflatten(3, (-1, STEP)).unflatten(2, (-1, STEP))
+            images = images.flatten(4, 5).flatten(2, 3)
         return self.net.with_regions(images) if len(self.names) == 2 else self.net(images)
 
 
@@ -52,7 +56,7 @@ def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
     ImportError where the packages for it are not installed.
     """
     if absent := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"ONNX needs {' and '.join(absent)}: pip install emolib[onnx]")
+        raise ImportError(f"ONNX needs {' and '.join(absent)}: install emolib's extra [onnx]")
     outputs = _Outputs(_suited(net))
     program = _traced(outputs, image_size)
     with warnings.catch_warnings():
@@ -75,6 +79,7 @@ def _suited(net: nn.Module) -> nn.Module:
         raise ValueError(
             f"a {type(net).__name__} is no network: take create_model's, or a Predictor's .model"
         )
+    net = getattr(net, "net", net)  # `hub.Network` holds the network itself
     if hasattr(net, "finder") or hasattr(net, "predict_proba"):
         kind = type(net).__name__
         raise ValueError(f"{kind} takes more than pictures (boxes or files): it has no export")

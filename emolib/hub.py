@@ -107,13 +107,18 @@ class Network(
 
     `net` is the network itself (`create_model`); called, it does what that does. images N×3×H×W
     float, normalised by `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights.
+    The card is that of the weights it came with: write another into `card` after training it.
     """
 
     def __init__(self, spec: RunSpec | dict):
         super().__init__()
         self.spec = spec if isinstance(spec, RunSpec) else RunSpec.from_dict(spec)
         self.net = loading.build(replace(self.spec, init="scratch", pretrain=()))
-        self.card = f"# {self.spec.id}\n\nA network of emolib's with random weights.\n"
+        self.card = (
+            "---\nlibrary_name: emolib\npipeline_tag: image-classification\n---\n\n"
+            f"# {self.spec.id}\n\nA network of emolib's. How its weights were trained is not known "
+            "here, and nothing was measured.\n"
+        )
 
     def forward(self, images: Tensor, **extras) -> Tensor:
         return self.net(images, **extras)

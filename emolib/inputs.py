@@ -49,6 +49,8 @@ def as_pixels(name: str, picture) -> Tensor:
 
 def _of_one(item, position: int) -> list[tuple[str, object]]:
     if isinstance(item, (str, Path)):
+        if not str(item):
+            raise ValueError(f"picture {position} is an empty path")
         path = Path(item)
         return [(str(p), p) for p in _inside(path)] if path.is_dir() else [(str(item), path)]
     name = f"picture {position}"
@@ -87,7 +89,8 @@ def _array(name: str, array: np.ndarray) -> Tensor:
             f"{name} is an array of shape {shape}; expected H×W×3, H×W or N×H×W×3 "
             "(with alpha: PIL.Image.fromarray lays it on white)"
         )
-    batch = array.reshape(-1, *array.shape[-3:])
+    batch = np.ascontiguousarray(array.reshape(-1, *array.shape[-3:]))
+    batch = batch.astype(batch.dtype.newbyteorder("="), copy=False)
     try:
         return _bytes(name, torch.tensor(batch)).permute(0, 3, 1, 2)
     except TypeError:  # torch has no such dtype

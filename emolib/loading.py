@@ -60,6 +60,11 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     spec or weights are none.
     """
     device = pick_device(device)
+    if not isinstance(source, (str, Path)) or not str(source) or Path(source).is_file():
+        raise ValueError(
+            f"load({str(source)!r}): takes a run folder, a folder in the Hugging Face layout, "
+            "'owner/name' or a name such as 'maiafa_resnet50'"
+        )
     if isinstance(source, str) and not Path(source).exists():
         if source.startswith("maiafa_") and timm.is_model(source.removeprefix("maiafa_")):
             return _untrained(source, device, str(weights))

@@ -29,6 +29,7 @@ LABELLED = {
     "surprise count as positive.",
     "own": "Whoever wrote labels.csv; emolib does not know.",
 }
+UNKNOWN = "emolib does not know; the set's own paper may."
 VALENCE = (
     "A picture is positive where the mean valence that the people of Emotion6's user study (Peng "
     "et al., CVPR 2015) gave it is above the scale's middle."
@@ -42,7 +43,11 @@ def text(folder: Path) -> str:
     lies in its study, it has the mean of the runs that differ in fold and seed alone."""
     result, environment = read(folder), read_json(folder / "environment.json")
     spec, drawn = result.spec, environment["data"]["demo"]
-    data = f"emolib's demo, drawn stand-ins for {spec.dataset}" if drawn else SETS[spec.dataset]
+    data = (
+        f"emolib's demo, drawn stand-ins for {spec.dataset}"
+        if drawn
+        else SETS.get(spec.dataset, spec.dataset)
+    )
     predictions = result.predictions
     counts = _counts(predictions)
     siblings = _siblings(folder, spec, environment)
@@ -96,6 +101,8 @@ def _header(spec: RunSpec, metrics: dict, data: str) -> str:
     ]
     tags = ["image-classification", "visual-sentiment-analysis", spec.model]
     return ModelCardData(
+        license="other",
+        license_name="as the training pictures' owners allow",
         library_name="emolib",
         pipeline_tag=TASK[0],
         tags=tags,
@@ -115,6 +122,8 @@ def _what(spec: RunSpec) -> str:
 def _split(spec: RunSpec, environment: dict, tested: int) -> str:
     trained = environment.get("trained_on")
     grouped = ", near-twins on one side" if spec.grouped else ""
+    grouped += "" if spec.official else ", random in place of the set's own"
+    grouped += f", {spec.share:.0%} of the training pictures" if spec.share < 1 else ""
     kind = "80/5/15" if spec.dataset == "fi" else f"fold {spec.fold}, counted from 0"
     of = f"{trained} pictures trained on, " if trained else ""
     return f"{kind}{grouped}; {of}{tested} tested. No epoch was chosen on the test pictures."
@@ -129,7 +138,7 @@ def _start(spec: RunSpec) -> str:
 def _labelled(spec: RunSpec) -> str:
     if spec.dataset == "emotionroi" and spec.labels == "valence":
         return VALENCE
-    return LABELLED[spec.dataset].format(agree=spec.agree)
+    return LABELLED.get(spec.dataset, UNKNOWN).format(agree=spec.agree)
 
 
 def _counts(predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:

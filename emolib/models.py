@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from . import backbones
-from .network import MaiAfa
+from .network import MaiAfa, check
 from .proposals import COUNT
 from .rivals import SYSTEMS
 from .spec import Readings
@@ -37,6 +37,8 @@ def create_model(
     Raises ValueError for an unknown name or backbone, one without the four strides, a weights
     file of another network; RuntimeError where weights cannot be downloaded.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"name={name!r}: the name of a system, such as 'maiafa' or 'wscnet'")
     if name == "maiafa":
         return _maiafa(backbone or BACKBONES[name], num_classes, pretrained, weights, **kwargs)
     if name in SYSTEMS:
@@ -87,6 +89,7 @@ def _maiafa(
     readings: Readings = Readings(),
     **kwargs,
 ) -> MaiAfa:
+    check(kwargs.get("width", 1), readings)
     increased = readings.levels == "increased"
     if increased and timm.is_model(backbone) and not backbone.startswith("hrnet"):
         raise ValueError(

@@ -13,6 +13,8 @@ Two heads compute the same function of the same parameters: "reference", below, 
 prints it; "folded" (folded.py, the default) without ever building C4, O4, F or E.
 """
 
+import numbers
+
 import torch
 from timm.layers import EcaModule
 from torch import Tensor, nn
@@ -98,6 +100,16 @@ class AFA(nn.Module):
     def forward(self, *C: Tensor) -> Tensor:
         psi = self.psi(torch.cat([c.mean((2, 3)) for c in C], dim=1))
         return concatenate([c * psi[:, i, None, None, None] for i, c in enumerate(C)])  # Eq. 7
+
+
+def check(width, readings) -> None:
+    """ValueError where they are not what the modules are made of."""
+    if not isinstance(readings, Readings):
+        raise ValueError(
+            f"readings={readings!r}: an emolib.Readings, such as Readings(gate='fused')"
+        )
+    if isinstance(width, bool) or not isinstance(width, numbers.Integral) or width < 1:
+        raise ValueError(f"width={width!r}: a whole number of channels above 0")
 
 
 def concatenate(C) -> Tensor:

@@ -39,7 +39,7 @@ class Predictor:
     @torch.inference_mode()
     def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
         """One row a picture: path (as given; in memory "picture 0", …), label (1 = positive),
-        p_positive."""
+        p_positive. No system here is trained to answer with finer classes."""
         named = listed(pictures)
         given = [picture for _, picture in named]
         if hasattr(self.model, "predict_proba"):
@@ -106,8 +106,8 @@ class Predictor:
     def batches(self, pictures, batch_size: int = 32):
         """(images, extras) of the pictures as the model takes them, batch by batch."""
         named = listed(pictures)
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: must be above 0")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r}: a whole number above 0")
         for start in bar(range(0, len(named), batch_size), "pictures"):
             part = named[start:][:batch_size]
             views, extras = zip(*(self._seen(*one) for one in part), strict=True)

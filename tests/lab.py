@@ -3,7 +3,7 @@
 Starts JupyterLab on loopback in a scratch folder with copies of the notebooks (and of results that
 are there, so that trainings are reused), opens each in headless Chromium, runs all cells, and
 writes a picture of each page and of its table of contents. Ends with 1 where a cell failed, wrote
-to stderr, or is taller than a screen without being a table or picture that scrolls.
+to stderr, or is taller than a screen.
 """
 
 import argparse

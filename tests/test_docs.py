@@ -45,6 +45,22 @@ def test_the_rival_of_contributing_is_one_file_and_two_entries(monkeypatch):
     assert emolib.RunSpec("twitter1", model="maxpool").backbone == "resnet101"
 
 
+@pytest.mark.slow
+def test_type_checkers_understand_the_examples_and_find_a_wrong_call(tmp_path):
+    pytest.importorskip("mypy")
+    code = "\n".join(b for page in ("docs/pictures.md", "docs/network.md") for b in blocks(page))
+    for name, more in (("right", ""), ("wrong", "emolib.RunSpec(dataset=3)\nresult.metrix\n")):
+        (tmp_path / f"{name}.py").write_text(f"{code}\n{more}")
+    words = ["--follow-imports=silent", "--ignore-missing-imports"]
+    done = {
+        name: subprocess.run([sys.executable, "-m", "mypy", *words, tmp_path / f"{name}.py"],
+                             cwd=ROOT, capture_output=True, text=True)
+        for name in ("right", "wrong")
+    }  # fmt: skip
+    assert done["right"].returncode == 0, done["right"].stdout
+    assert "Found 2 errors" in done["wrong"].stdout, done["wrong"].stdout
+
+
 def test_pages_build_and_no_link_is_broken(tmp_path):
     pytest.importorskip("mkdocstrings")
     made = subprocess.run(

@@ -77,7 +77,9 @@ def test_the_same_fit_gives_the_same_answers_also_after_a_pickle(fitted, frame, 
     assert np.array_equal(again.predict_proba(frame["path"]), p)
     other = clone(fitted).set_params(seed=1).fit(frame["path"], frame["label"])
     assert not np.array_equal(other.predict_proba(frame["path"]), p)
+    before = fitted.network_
     joblib.dump(fitted, tmp_path / "c.joblib")
+    assert fitted.network_ is before
     for copy in (joblib.load(tmp_path / "c.joblib"), pickle.loads(pickle.dumps(fitted))):
         assert np.array_equal(copy.predict_proba(frame["path"]), p)
 

@@ -248,3 +248,23 @@ def test_a_networks_name_loads_it_untrained_with_a_warning():
     assert 0 < frame["p_positive"][0] < 1
     with pytest.raises(FileNotFoundError, match="maiafa_nothing has no spec.json"):
         emolib.load("maiafa_nothing")
+
+
+def test_views_of_arrays_are_pictures_like_their_copies(predictor):
+    array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    expected = predictor.predict(array[:, :, ::-1].copy())["p_positive"]
+    assert np.array_equal(predictor.predict(array[:, :, ::-1])["p_positive"], expected)  # BGR
+    floats = array.astype(">f4") / 255
+    as_bytes = predictor.predict(array)["p_positive"]
+    assert np.allclose(predictor.predict(floats.astype(">f4"))["p_positive"], as_bytes)
+
+
+@pytest.mark.parametrize("source", [None, 3, "", __file__])
+def test_load_says_what_it_takes(source):
+    with pytest.raises(ValueError, match="takes a run folder"):
+        emolib.load(source)
+
+
+def test_an_empty_path_is_not_the_folder_one_is_in(predictor):
+    with pytest.raises(ValueError, match="picture 0 is an empty path"):
+        predictor.predict("")
