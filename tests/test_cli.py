@@ -66,8 +66,8 @@ def test_export_hands_the_loaded_network_on(model, monkeypatch):
     there = types.SimpleNamespace(to_onnx=lambda *given: called.append(given))
     monkeypatch.setitem(sys.modules, "emolib.export", there)
     assert main(["export", "--model", model, "--onnx", "net.onnx"]) == 0
-    ((network, file, size),) = called
-    assert isinstance(network, emolib.network.MaiAfa) and (str(file), size) == ("net.onnx", 32)
+    ((network, file),) = called
+    assert isinstance(network, emolib.network.MaiAfa) and str(file) == "net.onnx"
 
 
 def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
