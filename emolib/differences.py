@@ -33,9 +33,8 @@ def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     differences and no p_t. p_mcnemar: McNemar's exact test on the test pictures of all common
     folds, of the lowest seed both have (for recall: the positive ones). pairs: how many; needed:
     how many it would take (`significance.runs_needed`). Where one has random folds in place of
-    the set's own, all pictures that the folds of the lowest seed test together are one pair;
-    nothing is compared until they are the same. Raises ValueError where the two were not tested on
-    the same pictures.
+    the set's own, all pictures that both test with the lowest seed are one pair. Raises ValueError
+    where the two were not tested on the same pictures.
     """
     frames = [
         g.assign(fold=[s.fold for s in g["spec"]], seed=[s.seed for s in g["spec"]])[
@@ -51,12 +50,13 @@ def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     once = pairs[pairs["seed"] == pairs["seed"].min()]
     right, own_right = (_right(once[c], metric) for c in ("folder_x", "folder_y"))
     if list(right.index) != list(own_right.index):
-        right, own_right = right.sort_index(), own_right.sort_index()
-        if list(right.index) != list(own_right.index):
-            if {s.official for s in theirs["spec"]} != {s.official for s in own["spec"]}:
-                return dict(NOTHING)
+        if {s.official for s in theirs["spec"]} == {s.official for s in own["spec"]}:
             names = once["folder_x"].iloc[0], once["folder_y"].iloc[0]
             raise ValueError(f"{names[0]} and {names[1]} were tested on different pictures")
+        both = right.index.intersection(own_right.index)
+        if both.empty:
+            return dict(NOTHING)
+        right, own_right = right[both], own_right[both]
         values = np.array([100 * (right.mean() - own_right.mean())])
     found = {
         "difference": values.mean(),

@@ -277,7 +277,8 @@ def _transfer(table: pd.DataFrame, demo: bool) -> str:
                        _p(row["p_mcnemar"]), f"{recall[tuple(row[k] for k in keys)]:.2f}",
                        str(row["runs"]), row["verdict"]])  # fmt: skip
     lines += ["", HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it; "
-              "minus normal: on the same share, folds and seeds. " + TESTS]  # fmt: skip
+              "minus normal: on the same share, folds and seeds; corrected as if all training "
+              "pictures were used, of which folds have more in common. " + TESTS]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 

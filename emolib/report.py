@@ -48,10 +48,9 @@ def to_markdown(root: Path) -> str:
     for folder in folders:
         demo = "DEMO DATA" in (folder / "table9.md").read_text(encoding="utf-8").partition("\n")[0]
         runs = pd.DataFrame() if demo else tables.of_study(folder)[1]
-        real += [s for s, f in zip(runs["spec"], runs["folder"], strict=True)
-                 if f.parent.parent.name not in tables.APART] if len(runs) else []  # fmt: skip
+        real += [] if demo else list(_ours(runs)["spec"])
         lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
-    return "\n".join([*lines, *_unknown([s for s in real if s.model == "maiafa"])]) + "\n"
+    return "\n".join([*lines, *_unknown(real)]) + "\n"
 
 
 def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]:
@@ -74,12 +73,16 @@ def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]
     return lines
 
 
+def _ours(runs: pd.DataFrame) -> pd.DataFrame:
+    """The network's runs for Tables 7 to 9: not those of other readings and shares."""
+    apart = runs["folder"].map(lambda f: f.parent.parent.name in tables.APART)
+    return runs[~apart & (runs["spec"].map(lambda s: s.model) == "maiafa")]
+
+
 def _how(runs: pd.DataFrame) -> list[str]:
     """Data, settings, machine: from specs and environments."""
-    own = [f.parent.parent.name not in tables.APART for f in runs["folder"]]
-    ours = runs[own & runs["spec"].map(lambda s: s.model == "maiafa")]
     lines = []
-    for dataset, group in ours.groupby("dataset", sort=False):
+    for dataset, group in _ours(runs).groupby("dataset", sort=False):
         specs = group["spec"]
         settings = (f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
                     for k in PROTOCOL)  # fmt: skip
