@@ -62,11 +62,14 @@ paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }
 
+# A file's tests stay together: they share what they trained. Two at once fit any machine.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
 test: $(VENV)/.ready  ## the tests, without the slow ones
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-full: $(VENV)/.ready  ## all tests
-	$(BIN)/python -m pytest -q -m ""
+	$(PYTEST) -m ""
 
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
