@@ -129,7 +129,12 @@ def of_tables(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataF
         for dataset in DATASETS:
             groups = methods(number, runs[runs["dataset"] == dataset])
             own = groups.pop(default, runs[:0])
-            for method, found in ((m, g) for m, g in groups.items() if len(own) and len(g)):
+            papers = list(
+                dict.fromkeys(m for _, m, _ in paper.index)
+            )  # in its order, then the rest
+            for method in sorted(groups, key=lambda m: papers.index(m) if m in papers else 99):
+                if not len(own) or not len(found := groups[method]):
+                    continue
                 for metric in metrics[number]:
                     row = {"table": number, "dataset": dataset, "method": method, "metric": metric}
                     row |= paired(found, own, metric)

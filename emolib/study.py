@@ -1,6 +1,7 @@
 """A study: the notebooks' parameters, checked, and the runs that follow from them."""
 
 import os
+import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -286,7 +287,13 @@ class Study:
         rivals = [*self.rivals(), *specs]
         before = [s.predecessor() for s in rivals if s.stages and s.model != "maiafa"]
         wanted = [*self.ablations(), *self.without_transfer(), *rivals, *before]
-        built = tables.build(self.results_root, self.name, wanted)
+        with warnings.catch_warnings(
+            record=True
+        ) as said:  # a line in a notebook, not a path in red
+            warnings.simplefilter("always")
+            built = tables.build(self.results_root, self.name, wanted)
+        for warning in said:
+            print(warning.message)
         return built[self.name]
 
     def _profile(self, dataset: str, model: str = "maiafa") -> dict:

@@ -66,7 +66,7 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
         tables, runs, demo = of_study(folder, wanted)
         absent = missing(folder, wanted)
         if absent:
-            warnings.warn(f"{folder}: {pages.missing_line(absent)}", stacklevel=2)
+            warnings.warn(f"{folder.name}: {pages.missing_line(absent)}", stacklevel=2)
         for number, table in tables.items():
             write_csv(folder / f"{pages.stem(number)}.csv", table)
             if number not in PLAIN:
