@@ -119,6 +119,6 @@ def test_what_cannot_be_exported_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else found(name, *a)
     )
-    with pytest.raises(ImportError, match=r"ONNX needs onnx: pip install emolib\[onnx\]"):
+    with pytest.raises(ImportError, match=r"ONNX needs onnx: install emolib's extra \[onnx\]"):
         export.to_onnx(net, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
