@@ -32,6 +32,11 @@ CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(cell => ({
   input: cell.inputArea ? cell.inputArea.node.offsetHeight : 0,
   source: cell.model.sharedModel.getSource().slice(0, 80),
   outputs: cell.model.type === 'code' ? cell.model.outputs.toJSON() : []}))"""
+LAST = "[...document.querySelectorAll('.jp-Notebook .jp-Cell')].pop()"
+SETTINGS = {  # all cells on the page, not only those in sight; no question about news
+    "notebook-extension/tracker": {"windowingMode": "none", "scrollPastEnd": False},
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
 STATUS = "() => jupyterapp.shell.currentWidget.sessionContext.kernelDisplayStatus"
 
 
@@ -81,12 +86,18 @@ def _jupyterlab(folder: Path) -> tuple[subprocess.Popen, str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token = secrets.token_hex(8)
-    log = (folder / "jupyterlab.log").open("w")
+    file = Path(tempfile.mkstemp(suffix="-jupyterlab.log")[1])
+    log, settings = file.open("w"), Path(tempfile.mkdtemp(prefix="settings-"))
+    for name, values in SETTINGS.items():
+        there = settings / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_text(json.dumps(values))
     server = subprocess.Popen(
         [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip=127.0.0.1",
          f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
          f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"],
         cwd=folder, stdout=log, stderr=log,
+        env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)},
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
     for _ in range(120):
@@ -95,7 +106,7 @@ def _jupyterlab(folder: Path) -> tuple[subprocess.Popen, str]:
             return server, address
         except OSError:
             time.sleep(0.5)
-    raise RuntimeError(f"JupyterLab did not start: {(folder / 'jupyterlab.log').read_text()}")
+    raise RuntimeError(f"JupyterLab did not start: {file.read_text()}")
 
 
 def _run(page: Page, address: str, name: str, out: Path, minutes: float) -> list[str]:
@@ -115,9 +126,13 @@ def _run(page: Page, address: str, name: str, out: Path, minutes: float) -> list
         if 20 < time.monotonic() - started < 22:  # bars that move, while they do
             page.screenshot(path=out / f"{Path(name).stem}-running.png")
     print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    height = page.evaluate("jupyterapp.shell.currentWidget.content.node.scrollHeight")
-    page.set_viewport_size({"width": WIDTH, "height": min(TALLEST, height + 400)})
-    page.wait_for_timeout(3000)
+    page.set_viewport_size({"width": WIDTH, "height": TALLEST})  # so that all cells are drawn
+    page.wait_for_timeout(2000)
+    page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+    page.wait_for_timeout(2000)
+    height = page.evaluate(f"{LAST} ? {LAST}.getBoundingClientRect().bottom : {TALLEST}")
+    page.set_viewport_size({"width": WIDTH, "height": min(TALLEST, int(height) + 60)})
+    page.wait_for_timeout(2000)
     page.screenshot(path=out / f"{Path(name).stem}.png")
     cells = page.evaluate(CELLS)
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
