@@ -182,7 +182,7 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
     low = 20 if frame[["mean", "published"]].min(axis=None) > 20 else -2
     figure, axes = _grid(
-        len(metrics), len(sets), 3.6 * len(sets), 0.8 + (0.9 + 0.32 * most) * len(metrics)
+        len(metrics), len(sets), 3.6 * len(sets), 0.8 + (0.9 + 0.3 * most) * len(metrics)
     )
     for line, metric in zip(axes, metrics, strict=True):
         for axis, name in zip(line, sets, strict=True):
