@@ -23,7 +23,7 @@ def _grid(rows: int, columns: int, width: float, height: float, **options):
 def samples(data, per_class: int = 8, seed: int = 0) -> Figure:
     """Random pictures of a set, positive ones above, negative ones below."""
     rng = np.random.default_rng(seed)
-    figure, axes = _grid(2, per_class, 1.35 * per_class, 3.4)
+    figure, axes = _grid(2, per_class, 1.35 * per_class, 2.9)
     for label, row in zip((1, 0), axes, strict=True):
         of_class = np.flatnonzero(data.labels == label)
         chosen = rng.permutation(of_class)[:per_class]

@@ -15,7 +15,7 @@ def maps(views, found: dict, known=None, titles=None) -> Figure:
     """Pictures (n×S×S×3), the known regions of each (n×h×w) and its maps ({name: n×h×w}), each map
     stretched to its own range in each picture."""
     rows = {"picture": views} | ({} if known is None else {"known": known}) | found
-    figure = Figure(figsize=(1.1 * len(views) + 0.7, 1.1 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.1 * len(views) + 0.7, 1.05 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), len(views), squeeze=False)
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
