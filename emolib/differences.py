@@ -129,9 +129,8 @@ def of_tables(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataF
         for dataset in DATASETS:
             groups = methods(number, runs[runs["dataset"] == dataset])
             own = groups.pop(default, runs[:0])
-            papers = list(
-                dict.fromkeys(m for _, m, _ in paper.index)
-            )  # in its order, then the rest
+            # in the paper's order, then the rest
+            papers = list(dict.fromkeys(m for _, m, _ in paper.index))
             for method in sorted(groups, key=lambda m: papers.index(m) if m in papers else 99):
                 if not len(own) or not len(found := groups[method]):
                     continue

@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -136,13 +135,8 @@ class Network(
                 raise FileNotFoundError(f"{folder} has no {needed}: not what hub.save writes")
         network = cls(read_config(folder / CONFIG))
         load = getattr(network.net, "start_from", network.net.load_state_dict)
-        try:
+        with loading.weights_of(folder / WEIGHTS, "its config"):
             load(load_file(folder / WEIGHTS))
-        except (SafetensorError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ValueError(
-                f"{folder / WEIGHTS}: not the weights of its config ({reason})"
-            ) from error
         if (folder / CARD).is_file():
             network.card = (folder / CARD).read_text(encoding="utf-8")
         return network.eval()

@@ -1,5 +1,6 @@
 """A spec's network: as it starts, and as a run left it."""
 
+import contextlib
 import re
 import warnings
 from pathlib import Path
@@ -88,15 +89,20 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     else:
         spec = read_spec(about)
     # its weights come from the file below, so the start they were trained from is not needed
+    file = folder / "model.safetensors"
+    with weights_of(file, f"this folder's {about.name}"):
+        model = build(spec, before=file)
+    return _ready(spec, model, device, str(weights))
+
+
+@contextlib.contextmanager
+def weights_of(file: Path, whose: str):
+    """ValueError, in one line that names it, where what is read from `file` does not fit."""
     try:
-        model = build(spec, before=folder / "model.safetensors")
+        yield
     except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"{folder / 'model.safetensors'}: not the weights of this folder's {about.name} "
-            f"({reason})"
-        ) from error
-    return _ready(spec, model, device, str(weights))
+        raise ValueError(f"{file}: not the weights of {whose} ({reason})") from error
 
 
 def _untrained(name: str, device: torch.device, weights: str) -> Predictor:

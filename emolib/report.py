@@ -19,14 +19,8 @@ Aggregation* (Zhang et al., CMC 2023). Made by `python -m emolib report` from ta
 folders; the tables name the runs behind every number, and `make verify` checks that they follow.
 Intervals and tests: see any `matched.md`.
 """
-PROTOCOL = (
-    "backbone",
-    "image_size",
-    "epochs",
-    "batch_size",
-    "lr",
-    "init",
-)  # what a reader asks for
+# what a reader asks for
+PROTOCOL = ("backbone", "image_size", "epochs", "batch_size", "lr", "init")
 
 
 def write(results_root) -> str:

@@ -1,5 +1,5 @@
 """Does what was learnt on one set help on another? Table 8 as a curve over the amount of target
-data, and each trained network tested on the sets it never saw.
+data, and each trained network tested on the other sets.
 
 Runs on a share of the training pictures are kept in <study>/shares, apart from the tables' own.
 """
@@ -53,6 +53,7 @@ def run(study) -> list[RunSpec]:
 def plan(study) -> pd.DataFrame:
     """`Study.plan` of what `run` is still to train."""
     apart, whole, less = _parts(study)
+    run_folder.lend(less, study.folder, apart.folder)  # what is lent is not ahead
     return pd.concat([study.plan(whole), apart.plan(less)], ignore_index=True)
 
 
