@@ -1,20 +1,29 @@
 """Two systems on the same test pictures: how far apart, and whether that is more than noise."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.weightstats import DescrStatsW
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from . import significance
 from .files import read_csv
+from .significance import ALPHA, SEEDS, Mean
 from .spec import DATASETS
 
-COLUMNS = ["difference", "low", "high", "p_t", "p_mcnemar", "pairs", "needed"]
+COLUMNS = [
+    "difference", "low", "high", "p", "t_low", "t_high", "p_t", "p_mcnemar", "pairs", "seeds",
+    "tested", "se_pictures", "se_seeds", "discordance", "margin", "t_margin", "untrained",
+    "default_untrained",
+]  # fmt: skip
+VERDICT = ["p_holm", "decides", "verdict"]
+NADEAU_BENGIO = {"t_low": "nb_low", "t_high": "nb_high"}  # names where no mean has them too
 TABLE = [
-    "table", "dataset", "method", "metric", *COLUMNS, "p_holm", "verdict", "published", "smallest",
-    "run_ids",
+    "table", "dataset", "method", "metric", *(NADEAU_BENGIO.get(c, c) for c in COLUMNS), *VERDICT,
+    "published", "smallest", "smallest_paired", "run_ids",
 ]  # fmt: skip
 # Test pictures of the paper: 15% of FI, all of the small sets over five folds; of them positive.
 PAPERS_TESTS = {
@@ -22,97 +31,268 @@ PAPERS_TESTS = {
     ("twitter1", "recall"): 769, ("emotionroi", "recall"): 660,
 }  # fmt: skip
 DEFAULT = {7: "normal", 8: "normal", 9: "maiafa"}  # what the other rows of a table are held against
-NOTHING = dict.fromkeys(COLUMNS[:5], math.nan) | {"pairs": 0, "needed": math.nan}
+ABOUT_A_METHOD = (7, "readings")  # tables whose verdicts speak of a part of the network
+SMALL = ("twitter1", "emotionroi")  # five folds each: what may be pooled
+BOTH = "+".join(SMALL)
+EQUAL = 1.0  # points: two systems that are closer than this are as good as equal
+TOO_MANY = 100_000  # pictures that nobody will label
+AUDIT = "audit.csv"  # of a study; notebook 01 writes it
+COUNTS = ("pairs", "seeds", "tested", "untrained", "default_untrained")
+NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0)
+
+
+def near_twins(folder: Path) -> dict[tuple[str, str], str]:
+    """{(set, path): the first of the pictures that it is a near-twin of}, from the audit of the
+    study in `folder` or of one above it; empty where there is none. A twin of a twin is one."""
+    file = next((f / AUDIT for f in (folder, folder.parent) if (f / AUDIT).exists()), None)
+    if file is None:
+        return {}
+    found = read_csv(file)
+    found = found[found["finding"].isin(["identical", "near-twin"])]
+    found = found[found["dataset"] == found["other_dataset"]]
+    ends = [[*zip(found["dataset"], found[c].astype(str), strict=True)]
+            for c in ("path", "other_path")]  # fmt: skip
+    names = sorted({*ends[0], *ends[1]})
+    place = {name: i for i, name in enumerate(names)}
+    rows, columns = ([place[name] for name in end] for end in ends)
+    links = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(names),) * 2)
+    groups = connected_components(links, directed=False)[1]
+    first = {group: name for name, group in reversed([*zip(names, groups, strict=True)])}
+    return {name: first[group][1] for name, group in zip(names, groups, strict=True)}
+
+
+def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame | None:
+    """The runs' test pictures, a row each: fold, path, cluster (near-twins share one), weight (of
+    the picture in the mean over folds, 0 where the metric leaves it out), and for each seed that
+    tested all of them 100 where the answer was right, else 0. None for a metric that is no mean
+    over pictures.
+
+    runs: as `tables.read_runs` gives them, each fold and seed once.
+    """
+    if metric not in WEIGHTS:
+        return None
+    frame = pd.concat(
+        [
+            run.answers.assign(
+                fold=run.spec.fold, seed=run.spec.seed, weight=WEIGHTS[metric](run.answers["label"])
+            )
+            for run in runs.itertuples()
+        ],
+        ignore_index=True,
+    )
+    frame = frame[frame["weight"] > 0]
+    wide = frame.pivot_table("right", KEYS, "seed", sort=False)
+    tested = wide.notna().sum()
+    wide = wide.loc[:, tested == tested.max()].dropna()
+    return (100 * wide).reset_index().rename_axis(None, axis=1)
+
+
+def _of_class(labels: pd.Series, label: int) -> np.ndarray:
+    mine = labels.to_numpy() == label
+    return mine / max(mine.sum(), 1)
+
+
+# What each test picture of a run counts in the run's metric.
+WEIGHTS = {
+    "accuracy": lambda labels: np.full(len(labels), 1 / len(labels)),
+    "recall": lambda labels: _of_class(labels, 1),
+    "recall_negative": lambda labels: _of_class(labels, 0),
+    "balanced_accuracy": lambda labels: (_of_class(labels, 1) + _of_class(labels, 0)) / 2,
+}
+KEYS = ["fold", "path", "cluster", "weight"]  # of `answers`; its other columns are seeds
+
+
+def mean_of(frame: pd.DataFrame) -> Mean:
+    """`significance.over_pictures` of what `answers` gives, or of a difference of two such."""
+    return significance.over_pictures(
+        frame.drop(columns=KEYS), frame["weight"], frame["cluster"].astype(str)
+    )
+
+
+def over_folds(runs: pd.DataFrame, values) -> np.ndarray:
+    """One number a fold, its mean over seeds: what `significance.over_folds` takes. Seeds share
+    their folds' pictures, so that more of them are no more folds."""
+    folds = [spec.fold for spec in runs["spec"]]
+    return pd.Series(np.asarray(values, float)).groupby(folds).mean().dropna().to_numpy()
+
+
+def untrained(runs: pd.DataFrame) -> pd.Series:
+    """Of each run whether all its answers are one class: it has not trained."""
+    return runs["answers"].map(lambda frame: frame["predicted"].nunique() < 2).astype(bool)
 
 
 def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     """`theirs` minus `own` in points, over the folds and seeds that both have (COLUMNS).
 
-    theirs, own: runs, as `tables.read_runs` gives them. low, high, p_t: the corrected resampled
-    t-test's interval and p (`significance`); over one pair, the t-interval of the pictures'
-    differences and no p_t. p_mcnemar: McNemar's exact test on the test pictures of all common
-    folds, of the lowest seed both have (for recall: the positive ones). pairs: how many; needed:
-    how many it would take (`significance.runs_needed`). Where one has random folds in place of
-    the set's own, all pictures that both test with the lowest seed are one pair. Raises ValueError
-    where the two were not tested on the same pictures.
+    theirs, own: runs, as `tables.read_runs` gives them. low, high, p: over pictures, the main
+    interval; margin: the smallest that its 90% interval supports; se_pictures, se_seeds: the two
+    parts of its error. t_low, t_high, p_t, t_margin: the same over folds (`significance`), empty
+    for fewer than two. p_mcnemar: McNemar's exact test on the test pictures of all common folds, of
+    the lowest seed both have. pairs: how many runs of each; seeds: of how many seeds; tested: how
+    many pictures, of the metric's; discordance: the share on which one is right and the other
+    wrong, percent, mean over seeds; untrained, default_untrained: how many of `theirs`, of `own`
+    answer with one class alone.
+
+    Seeds that tested fewer pictures than others are left out. Where one has random folds in place
+    of the set's own, pictures are paired and folds are not. Raises ValueError where the two were
+    not tested on the same pictures.
     """
     frames = [
-        g.assign(fold=[s.fold for s in g["spec"]], seed=[s.seed for s in g["spec"]])[
-            ["fold", "seed", "folder", "ratio", metric]
-        ]
+        g.assign(fold=[s.fold for s in g["spec"]], seed=[s.seed for s in g["spec"]])
         for g in (theirs, own)
     ]
-    pairs = pd.merge(*frames, on=["fold", "seed"]).dropna()
-    if pairs.empty:
+    common = pd.merge(*(f.loc[f[metric].notna(), ["fold", "seed"]] for f in frames))
+    if common.empty:
         return dict(NOTHING)
-    values = (pairs[f"{metric}_x"] - pairs[f"{metric}_y"]).astype(float).to_numpy()
-    ratio = pairs["ratio_y"].mean()
-    once = pairs[pairs["seed"] == pairs["seed"].min()]
-    right, own_right = (_right(once[c], metric) for c in ("folder_x", "folder_y"))
-    if list(right.index) != list(own_right.index):
-        if {s.official for s in theirs["spec"]} == {s.official for s in own["spec"]}:
-            names = once["folder_x"].iloc[0], once["folder_y"].iloc[0]
-            raise ValueError(f"{names[0]} and {names[1]} were tested on different pictures")
-        both = right.index.intersection(own_right.index)
-        if both.empty:
-            return dict(NOTHING)
-        right, own_right = right[both], own_right[both]
-        values = np.array([100 * (right.mean() - own_right.mean())])
-    found = {
-        "difference": values.mean(),
-        "p_t": significance.t_test(values, ratio),
-        "p_mcnemar": significance.mcnemar_test(right, own_right),
-        "pairs": len(values),
-        "needed": significance.runs_needed(values, ratio) if len(values) > 1 else math.nan,
+    frames = [f.merge(common).sort_values(["seed", "fold"]) for f in frames]
+    both, same_folds = _aligned(*(answers(f, metric) for f in frames), frames)
+    if both is None:
+        return dict(NOTHING)
+    seeds = [c for c in both if c not in KEYS]
+    frames = [f[f["seed"].isin(seeds)] for f in frames]
+    values = frames[0][metric].to_numpy(float) - frames[1][metric].to_numpy(float)
+    folds = over_folds(frames[0], values) if same_folds else []
+    once = both[seeds[0]]
+    return _described(mean_of(both), significance.over_folds(folds, frames[1]["ratio"].mean())) | {
+        "p_mcnemar": significance.mcnemar_test(once >= 0, once <= 0),
+        "pairs": len(frames[0]),
+        "seeds": len(seeds),
+        "tested": len(both),
+        "discordance": float(100 * (both[seeds] != 0).to_numpy().mean()),
+        "untrained": int(untrained(frames[0]).sum()),
+        "default_untrained": int(untrained(frames[1]).sum()),
     }
-    if len(values) > 1:
-        low, high = np.clip(significance.interval(values, ratio), -100, 100)
-    else:
-        each = 100 * (right.to_numpy(int) - own_right.to_numpy(int))
-        low, high = DescrStatsW(each).tconfint_mean() if len(each) > 1 else (math.nan, math.nan)
-    return found | {"low": float(low), "high": float(high)}
 
 
-def _right(folders, metric: str) -> pd.Series:
-    """Whether each test picture of the runs is classified right; for recall the positive ones."""
-    frames = [read_csv(Path(folder) / "predictions.csv") for folder in folders]
-    frame = pd.concat(frames, keys=range(len(frames)))
-    if metric == "recall":
-        frame = frame[frame["label"] == 1]
-    right = (frame["p_positive"] >= 0.5) == (frame["label"] == 1)
-    return pd.Series(np.asarray(right), index=frame["path"])
+def _described(pictures: Mean, folds: Mean) -> dict:
+    """The columns that the two means give; they themselves are kept for `pooled`."""
+    bounds = np.clip([*pictures.interval(), *folds.interval()], -100, 100).tolist()
+    return {
+        "difference": pictures.value,
+        **dict(zip(("low", "high", "t_low", "t_high"), bounds, strict=True)),
+        "p": pictures.p,
+        "p_t": folds.p,
+        "se_pictures": pictures.pictures,
+        "se_seeds": pictures.seeds,
+        "margin": pictures.margin,
+        "t_margin": folds.margin,
+        "means": (pictures, folds),
+    }
 
 
-def with_holm(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` (COLUMNS) with "p_holm": p_t, or McNemar's where there is one pair, corrected for the
-    number of comparisons in each table, set and metric; and "verdict"."""
-    p = frame["p_t"].where(frame["pairs"] > 1, frame["p_mcnemar"])
-    family = [frame[name] for name in ("table", "dataset", "metric")]
-    frame["p_holm"] = p.groupby(family).transform(significance.holm)
-    return frame.assign(verdict=[verdict(row) for _, row in frame.iterrows()])
+def _aligned(theirs, own, frames) -> tuple[pd.DataFrame | None, bool]:
+    """(their answers minus ours, picture by picture, as `answers` has them; whether the folds are
+    the same). None where no picture and seed is common."""
+    seeds = sorted(c for c in theirs if c not in KEYS and c in own)
+    keys = ["fold", "path"]
+    same = set(theirs.set_index(keys).index) == set(own.set_index(keys).index)
+    if not same:
+        official = [{s.official for s in f["spec"]} for f in frames]
+        if official[0] == official[1]:
+            names = frames[0]["id"].iloc[0], frames[1]["id"].iloc[0]
+            raise ValueError(f"{names[0]} and {names[1]} were tested on different pictures")
+        keys = ["path"]
+    both = pd.merge(theirs, own, on=keys, suffixes=("", " own"))
+    if both.empty or not seeds:
+        return None, same
+    found = both[KEYS].copy()
+    for seed in seeds:
+        found[seed] = both[f"{seed}"] - both[f"{seed} own"]
+    return found, same
 
 
-def verdict(row) -> str:
-    """What a row of COLUMNS and "p_holm" allows to say, in a few words. Runs: folds × seeds of the
-    same pictures, which do not become more by it."""
+def pooled(rows: list[dict]) -> list[dict]:
+    """`rows` and, for each method and metric that stands on both small sets, a row over BOTH: the
+    sets' differences weighted by their pictures, the sets independent of each other."""
+    found = list(rows)
+    keys = ("table", "method", "metric")
+    for key in dict.fromkeys(tuple(row[k] for k in keys) for row in rows):
+        parts = [r for r in rows if tuple(r[k] for k in keys) == key and r["dataset"] in SMALL]
+        parts = [r for r in parts if r["pairs"]]
+        if len(parts) < 2:
+            continue
+        sizes = [r["tested"] for r in parts]
+        means = [significance.stratified([r["means"][i] for r in parts], sizes) for i in range(2)]
+        found.append(
+            dict.fromkeys(parts[0], math.nan)
+            | dict(zip(keys, key, strict=True))
+            | _described(*means)
+            | {name: sum(r[name] for r in parts)
+               for name in ("pairs", "tested", "untrained", "default_untrained")}
+            | {
+                "dataset": BOTH,
+                "seeds": min(r["seeds"] for r in parts),
+                "discordance": float(np.average([r["discordance"] for r in parts], weights=sizes)),
+                "apart": tuple(r["means"][0] for r in parts),
+                "run_ids": ";".join(r["run_ids"] for r in parts),
+            }
+        )  # fmt: skip
+    return found
+
+
+def with_verdicts(rows: list[dict]) -> pd.DataFrame:
+    """`rows` (COLUMNS) as a frame with p_holm, p corrected for the number of comparisons in each
+    table, set and metric (Holm); decides, "folds" where the interval over pictures would find too
+    much (`significance.pictures_decide`) and the one over folds, which is wider, has to exclude 0
+    as well, else "pictures"; and the verdict."""
+    frame = pd.DataFrame(rows)
+    wider = frame["t_high"] - frame["t_low"] > frame["high"] - frame["low"]
+    by_folds = ~frame["seeds"].map(significance.pictures_decide).astype(bool) & wider
+    frame["decides"] = np.where(by_folds, "folds", "pictures")
+    frame.loc[frame["pairs"] == 0, "decides"] = ""
+    family = frame.groupby(["table", "dataset", "metric"])["p"]
+    frame["p_holm"] = family.transform(significance.holm)
+    # what the next p that Holm lets through has to be below
+    passed = (frame["p_holm"] < ALPHA).groupby([frame[k] for k in family.keys]).transform("sum")
+    levels = ALPHA / (family.transform("count") - passed).clip(lower=1)
+    lines = zip(frame.to_dict("records"), levels, strict=True)
+    frame["verdict"] = [verdict(row, level) for row, level in lines]
+    return frame
+
+
+def verdict(row: dict, level: float) -> str:
+    """What a row of COLUMNS, p_holm and decides allows to say, in a few words. level: what its p
+    has to be below to be told apart."""
     if row["pairs"] == 0:
         return ""
-    p = row["p_holm"]
-    if p < significance.ALPHA:
-        return "better" if row["difference"] > 0 else "worse"
-    if row["pairs"] == 1 or pd.isna(row["needed"]):
-        return "cannot tell"
-    if math.isinf(row["needed"]):
-        return "cannot tell; more runs would not help"
-    return f"cannot tell; it would take about {row['needed']:.0f} runs"
+    if 2 * max(row["untrained"], row["default_untrained"]) > row["pairs"]:
+        return "not trained"
+    one = " on these pictures, one run" * (row["pairs"] == 1)
+    more_seeds = f"cannot tell; it takes {SEEDS} seeds"
+    if not one and row["table"] in ABOUT_A_METHOD and row["seeds"] < SEEDS:
+        return more_seeds
+    by_pictures = row["p_holm"] < ALPHA
+    told_apart = by_pictures and (row["decides"] == "pictures" or row["p_t"] < ALPHA)
+    if _disagree(row.get("apart"), told_apart):
+        return ""
+    if told_apart:
+        return ("better" if row["difference"] > 0 else "worse") + one
+    if row["t_margin" if row["decides"] == "folds" else "margin"] <= EQUAL:
+        return "no difference larger than 1 point" + one
+    if by_pictures:
+        return more_seeds
+    what, number = significance.needed(row["means"][0], row["seeds"], row["tested"], level)
+    if number > TOO_MANY:
+        return f"cannot tell; it would take more than {TOO_MANY:,} pictures"
+    return f"cannot tell; it would take about {float(f'{number:.2g}'):,.0f} {what}"
+
+
+def _disagree(parts, told_apart: bool) -> bool:
+    """Whether the sets of a pooled row contradict each other: one points up, the other down, and
+    they differ by more than noise or the pooled row is told apart from 0."""
+    if not isinstance(parts, tuple) or parts[0].value * parts[1].value >= 0:
+        return False
+    one, other = parts
+    apart = significance.stratified([one, replace(other, value=-other.value)], [1, 1])
+    return told_apart or apart.p < ALPHA
 
 
 def noise(table: pd.DataFrame | None, number: int) -> set[tuple[str, str, str]]:
     """The rows (set, method, metric) of Table 7, 8 or 9 that `of_tables` could not tell from its
-    `DEFAULT`; none without that table."""
+    `DEFAULT`, or found no further from it than a point; none without that table."""
     if table is None:
         return set()
-    rows = table[(table["table"] == number) & table["verdict"].str.startswith("cannot tell")]
+    rows = table[(table["table"] == number) & table["verdict"].str.startswith(("cannot", "no "))]
     return set(zip(rows["dataset"], rows["method"], rows["metric"], strict=True))
 
 
@@ -137,19 +317,24 @@ def of_tables(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataF
                 for metric in metrics[number]:
                     row = {"table": number, "dataset": dataset, "method": method, "metric": metric}
                     row |= paired(found, own, metric)
-                    row |= _papers(paper, dataset, (default, method), metric)
+                    row |= papers_own(paper, dataset, (default, method), metric, row)
                     rows.append(row | {"run_ids": ";".join([*found["id"], *own["id"]])})
     if not rows:
         return pd.DataFrame(columns=TABLE)
-    return with_holm(pd.DataFrame(rows))[TABLE]
+    return with_verdicts(pooled(rows)).rename(columns=NADEAU_BENGIO)[TABLE]
 
 
-def _papers(paper: pd.Series, dataset: str, methods: tuple[str, str], metric: str) -> dict:
-    """The paper's own difference, and the smallest that its test pictures could show."""
-    normal, theirs = (paper.get((dataset, m, metric), math.nan) for m in methods)
+def papers_own(paper: pd.Series, dataset: str, methods: tuple, metric: str, row: dict) -> dict:
+    """The paper's own difference, and the smallest that its test pictures could show: each system
+    on pictures of its own, and both on the same ones, if they differ on as many as ours do."""
+    normal, theirs = (float(paper.get((dataset, m, metric), math.nan)) for m in methods)
     tested = PAPERS_TESTS.get((dataset, metric))
     known = tested and not math.isnan(normal)
+    share = row["discordance"] / 100
     return {
         "published": theirs - normal,
         "smallest": significance.smallest_difference(normal, tested) if known else math.nan,
+        "smallest_paired": significance.smallest_paired_difference(share, tested)
+        if known and share > 0
+        else math.nan,
     }

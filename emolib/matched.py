@@ -12,10 +12,17 @@ from .differences import NOTHING
 from .spec import TRAINING, RunSpec
 from .systems import FITTED
 
+# Of `differences.paired`, under the names of this table.
+RENAMED = {
+    "difference": "minus_maiafa", "low": "minus_low", "high": "minus_high", "p_mcnemar": "p_value",
+    "t_low": "minus_nb_low", "t_high": "minus_nb_high",
+}  # fmt: skip
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
     "minus_maiafa", "minus_low", "minus_high", "p_value", "p_t", "p_holm", "verdict", "parameters",
-    "macs", "pictures_per_second", "run_ids",
+    "macs", "pictures_per_second", "run_ids", "nb_low", "nb_high", "minus_nb_low", "minus_nb_high",
+    "p", "decides", "pairs", "seeds", "tested", "se_pictures", "se_seeds", "discordance",
+    "margin", "t_margin", "untrained", "default_untrained",
 ]  # fmt: skip
 SYSTEM = {"model", "mai", "afa", "readings", "width", "dropout", "fold", "seed"}  # may differ
 
@@ -57,12 +64,9 @@ def table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
             for metric in ("accuracy", "recall"):
                 row = {"table": "matched", "dataset": dataset, "method": method, "metric": metric}
                 row |= statistics(group, metric)
-                found = differences.paired(group, own, metric) if method != "maiafa" else NOTHING
-                row |= found
+                row |= differences.paired(group, own, metric) if method != "maiafa" else NOTHING
                 row |= {k: group[k].median() for k in ("parameters", "macs", "pictures_per_second")}
                 rows.append(row)
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    frame = differences.with_holm(pd.DataFrame(rows))
-    names = {"difference": "minus_maiafa", "low": "minus_low", "high": "minus_high"}
-    return frame.rename(columns=names | {"p_mcnemar": "p_value"})[COLUMNS]
+    return differences.with_verdicts(rows).rename(columns=RENAMED)[COLUMNS]

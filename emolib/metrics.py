@@ -11,8 +11,6 @@ from sklearn.metrics import (
 )
 from statsmodels.stats.proportion import proportion_confint
 
-from . import significance
-
 
 def scores(labels, p_positive) -> dict:
     """Accuracy (Eq. 11) and recall of the positive class (Eq. 12), in percent, and n.
@@ -49,20 +47,9 @@ def more_scores(labels, p_positive) -> dict:
     return {name: None if v is None else 100 * float(v) for name, v in found.items()}
 
 
-def interval(
-    values, successes: int | None = None, trials: int | None = None, ratio: float = 0.25
-) -> tuple:
-    """A 95% interval of a mean of percentages, cut at 0 and 100.
-
-    Several runs: Student's t over their values, corrected for the training pictures that they share
-    (`significance`; ratio: test to training pictures, 1 to 4 in five folds). One run: Wilson's
-    interval of its `successes` out of `trials` test pictures. (nan, nan) where neither can be had.
-    """
-    values = np.asarray(values, dtype=float)
-    if len(values) > 1:
-        low, high = significance.interval(values, ratio)
-    elif trials:
-        low, high = (100 * b for b in proportion_confint(successes, trials, method="wilson"))
-    else:
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share of test pictures, in percent; (nan, nan) of none."""
+    if not trials:
         return float("nan"), float("nan")
-    return float(max(low, 0)), float(min(high, 100))
+    low, high = proportion_confint(successes, trials, method="wilson")
+    return 100 * float(low), 100 * float(high)

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from . import tables
 from .files import read_json
-from .metrics import interval
+from .metrics import wilson
 from .pipeline import short_side
 from .run_folder import is_complete, read, read_spec
 from .spec import RunSpec
@@ -70,8 +70,8 @@ def text(folder: Path) -> str:
         "## Metrics", "",
         *_table(result.metrics, counts, siblings), "",
         "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
-        "One run: Wilson's 95% interval over its test pictures. Several: Student's t over the "
-        "runs, corrected for the training pictures that they share (Nadeau & Bengio 2003). Always "
+        "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
+        "all folds (Bayle et al. 2020). Always "
         f"saying the more frequent class would score {share:.2f}.", "",
         "## Intended use", "",
         "Research on what pictures evoke, and comparison with the paper. The two classes say how "
@@ -173,10 +173,10 @@ def _table(metrics: dict, counts: dict, siblings: pd.DataFrame) -> list[str]:
     for name in ("accuracy", "recall"):
         if metrics[name] is None:
             continue
-        cells = [name, _cell(metrics[name], interval([metrics[name]], *counts[name]))]
+        cells = [name, _cell(metrics[name], wilson(*counts[name]))]
         if several:
-            values = siblings[name].dropna()
-            cells.append(_cell(values.mean(), interval(values, ratio=siblings["ratio"].mean())))
+            found = tables.statistics(siblings, name)
+            cells.append(_cell(found["mean"], (found["ci_low"], found["ci_high"])))
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

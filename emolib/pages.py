@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import plots, transfer_plots
-from .differences import DEFAULT, noise
+from .differences import BOTH, DEFAULT, noise, untrained
 from .files import sha256, whole, write_text
 from .spec import RunSpec
 from .systems import CLIP, FITTED
@@ -23,16 +23,22 @@ TITLES = {
 NOISE = " ≈"  # behind a number that cannot be told from the default's
 SMALL, FOLDS = ("twitter1", "emotionroi"), 5  # §4.1.2
 HOW = (
-    "Percent. Several runs: mean and Student's t interval over folds and seeds, corrected for "
-    "the training pictures that folds share (Nadeau & Bengio 2003). One run: Wilson's interval "
-    "over its test pictures."
+    "Percent: the mean over the runs, in brackets its 95% interval over test pictures (Bayle et "
+    "al. 2020; of one run Wilson's). It says how these trained networks would do on other pictures "
+    "of the kind; several seeds add their own variance. `nb_low` and `nb_high` in the CSV are the "
+    "cautious interval, over folds (Nadeau & Bengio 2003): how the method would do, trained again "
+    "on other pictures. Near-twins count as one picture where notebook 01 has written `audit.csv`. "
+    "Not trained: all answers of a run are one class."
 )
 TESTS = (
-    "p (t): the corrected resampled t-test (Nadeau & Bengio 2003), over one run McNemar's, each "
-    "corrected for the number of comparisons in its table, set and metric (Holm). p (McNemar): "
-    "exact, on the pooled test pictures of one seed, uncorrected; it asks about these trained "
-    "networks, the t-test about the method. More runs: more folds and seeds of the same pictures, "
-    "at 80% power."
+    "In brackets the interval over test pictures; “over folds” is the cautious one. p: of the "
+    "first, corrected for the number of comparisons in its table, set and metric (Holm). p "
+    "(McNemar): exact, on the test pictures of one seed, uncorrected. Margin: the smallest m for "
+    "which two one-sided tests at 5% say that the two differ by less than m points. Verdict: with "
+    "one seed, better or worse only where both intervals exclude 0, because the first alone would "
+    "find too much there (`results/levels.csv`); a part or a reading of the network needs three "
+    "seeds for any verdict. What it would take: at the level that Holm's "
+    "correction applies, with 80% power, if the difference and its spread stay."
 )
 
 
@@ -96,15 +102,15 @@ def missing_line(missing: dict[str, str]) -> str:
 def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
     """One line a set and method, ours beside the paper's. tables: the study's (`tables.of_study`),
     of which `number` is written."""
-    table = tables[number]
+    table, flat = tables[number], set(runs["id"][untrained(runs)])
     if number == "transfer":
-        return _transfer(table, demo)
+        return _transfer(table, demo, flat)
     if number == "matched":
-        return _matched(table, demo, dict(zip(runs["id"], runs["spec"], strict=True)))
+        return _matched(table, demo, dict(zip(runs["id"], runs["spec"], strict=True)), flat)
     if number == "differences":
         return _differences(table, demo)
     if number == "readings":
-        return _readings(table, demo)
+        return _readings(table, demo, flat)
     lines = [f"# {title(number, demo)}", ""]
     if demo:
         lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
@@ -123,7 +129,7 @@ def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
             mark = NOISE * ((dataset, method, row["metric"]) in unclear)
             cells += [score(row) + mark, "" if pd.isna(paper) else f"{paper:.2f}"]
         first = rows.iloc[0]
-        cells.append(str(first["runs"]))
+        cells.append(_count(first, flat))
         if number == 9:
             ids = first["run_ids"].split(";") if first["runs"] else []
             there = [_trained(specs[ids[0]]), *_cost(costs.loc[(dataset, method)])] if ids else []
@@ -194,10 +200,17 @@ def _same_spec(runs: pd.DataFrame) -> list[str]:
             "so that `normal` and `without_transfer` are the same spec."]  # fmt: skip
 
 
-def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec]) -> str:
+def _count(row, flat: set[str]) -> str:
+    """How many runs a row has, and how many of them have not trained (`flat`)."""
+    gone = sum(run in flat for run in row["run_ids"].split(";"))
+    return f"{row['runs']:.0f}" + f", {gone} of them not trained" * bool(gone)
+
+
+def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec], flat: set[str]) -> str:
     """One line a set and method, the best accuracy first."""
     head = ["data set", "method", "accuracy (95% interval)", "minus maiafa (95% interval)",
-            "p (t)", "p (McNemar)", "recall", "runs", *_COST]  # fmt: skip
+            "over folds", "p (Holm)", "p (McNemar)", "verdict", "recall", "runs",
+            *_COST]  # fmt: skip
     lines = [f"# {title('matched', demo)}", "", *_row(head), *_row(["---"] * len(head))]
     for dataset, rows in table.groupby("dataset", sort=False):
         recall = rows[rows["metric"] == "recall"].set_index("method")["mean"]
@@ -205,8 +218,9 @@ def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec]) -> str:
         for _, row in accuracy.sort_values("mean", ascending=False, kind="stable").iterrows():
             against = [row[k] for k in ("minus_maiafa", "minus_low", "minus_high")]
             lines += _row([dataset, row["method"], score(row), difference(*against),
-                           _p(row["p_holm"]), _p(row["p_value"]), f"{recall[row['method']]:.2f}",
-                           str(row["runs"]), *_cost(row)])  # fmt: skip
+                           _bounds(row["minus_nb_low"], row["minus_nb_high"]), _p(row["p_holm"]),
+                           _p(row["p_value"]), row["verdict"], f"{recall[row['method']]:.2f}",
+                           _count(row, flat), *_cost(row)])  # fmt: skip
     lines += _fewer_folds(table, specs)
     lines += ["", HOW + " Minus maiafa: over the folds and seeds that both have. " + TESTS
               + " pcnn and rao2016 have no backbone to match.", "", _COST_NOTE]  # fmt: skip
@@ -220,41 +234,50 @@ def _differences(table: pd.DataFrame, demo: bool) -> str:
         lines += [f"## {TITLES[number]}", "", *_differences_of(number, rows), ""]
     lines += ["Points, on the folds and seeds that both have. " + TESTS + " Smallest: how "
               "far two systems of about the paper's accuracy have to be apart to be told apart "
-              "with 80% power on as many test pictures as the paper had, each on pictures of its "
-              "own; tested on the same pictures, as here, somewhat less does."]  # fmt: skip
+              "with 80% power at 5% on as many test pictures as the paper had: each on pictures of "
+              "its own; and both on the same ones, if they differ on as many of them as ours do "
+              f"(“differ”). `{BOTH}`: both sets, weighted by their pictures; no verdict where the "
+              "sets disagree."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
 def _differences_of(number: int, rows: pd.DataFrame) -> list[str]:
-    head = ["data set", "method", "metric", f"minus {DEFAULT[number]} (95% interval)", "p (t)",
-            "p (McNemar)", "runs", "verdict", "paper's difference",
-            "smallest that the paper's test could show"]  # fmt: skip
+    head = ["data set", "method", "metric", f"minus {DEFAULT[number]} (95% interval)",
+            "over folds", "p (Holm)", "p (McNemar)", "runs", "seeds", "differ", "margin",
+            "verdict", "paper's difference", "smallest that the paper's test could show",
+            "on the same pictures"]  # fmt: skip
     lines = [*_row(head), *_row(["---"] * len(head))]
     for _, row in rows.iterrows():
-        paper, least = (
-            "" if pd.isna(row[k]) else f"{row[k]:+.2f}" for k in ("published", "smallest")
+        paper, least, same = (
+            "" if pd.isna(row[k]) else f"{row[k]:+.2f}"
+            for k in ("published", "smallest", "smallest_paired")
         )
         lines += _row([row["dataset"], row["method"], row["metric"],
                        difference(row["difference"], row["low"], row["high"]),
-                       _p(row["p_holm"]), _p(row["p_mcnemar"]),
-                       str(row["pairs"]), row["verdict"], paper,
-                       least.replace("+", "±")])  # fmt: skip
+                       _bounds(row["nb_low"], row["nb_high"]), _p(row["p_holm"]),
+                       _p(row["p_mcnemar"]), _trained_of(row), f"{row['seeds']:.0f}",
+                       _share(row), _margin(row), row["verdict"], paper,
+                       least.replace("+", "±"), same.replace("+", "±")])  # fmt: skip
     return lines
 
 
-def _readings(table: pd.DataFrame, demo: bool) -> str:
+def _readings(table: pd.DataFrame, demo: bool, flat: set[str]) -> str:
     """One line a reading, what may be said of it last."""
     head = ["data set", "reading", "accuracy (95% interval)", "minus normal (95% interval)",
-            "p (t)", "p (McNemar)", "recall", "runs", "parameters (M)", "MACs (M)", "seconds",
-            "paper's", "verdict"]  # fmt: skip
+            "over folds", "p (Holm)", "p (McNemar)", "recall", "runs", "seeds", "margin",
+            "parameters (M)", "MACs (M)", "seconds", "paper's", "verdict"]  # fmt: skip
     lines = [f"# {title('readings', demo)}", "", *_row(head), *_row(["---"] * len(head))]
     for dataset, rows in table.groupby("dataset", sort=False):
         recall = rows[rows["metric"] == "recall"].set_index("method")["mean"]
         for _, row in rows[rows["metric"] == "accuracy"].iterrows():
-            lines += _row([dataset, row["method"], score(row),
+            own = dataset != BOTH  # a row over both sets has differences alone
+            lines += _row([dataset, row["method"], score(row) if own else "",
                            difference(row["difference"], row["low"], row["high"]),
-                           _p(row["p_holm"]), _p(row["p_mcnemar"]), f"{recall[row['method']]:.2f}",
-                           str(row["runs"]), *_cost(row)[:2], f"{row['seconds']:.0f}",
+                           _bounds(row["t_low"], row["t_high"]), _p(row["p_holm"]),
+                           _p(row["p_mcnemar"]), f"{recall[row['method']]:.2f}" if own else "",
+                           _count(row, flat) if own else _trained_of(row), f"{row['seeds']:.0f}",
+                           _margin(row), *(_cost(row)[:2] if own else ("", "")),
+                           f"{row['seconds']:.0f}" if own else "",
                            difference(row["published"], None, None), row["verdict"]])  # fmt: skip
     lines += ["", HOW + " Minus normal: on the folds and seeds that both have. " + TESTS
               + " Paper's: its own difference in Table 7. Seconds: of a training, not always on an "
@@ -262,24 +285,42 @@ def _readings(table: pd.DataFrame, demo: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _transfer(table: pd.DataFrame, demo: bool) -> str:
+def _transfer(table: pd.DataFrame, demo: bool, flat: set[str]) -> str:
     """One line a set, share and start."""
     head = ["data set", "method", "share", "pictures", "accuracy (95% interval)",
-            "minus normal (95% interval)", "p (t)", "p (McNemar)", "recall", "runs",
-            "verdict"]  # fmt: skip
+            "minus normal (95% interval)", "over folds", "p (Holm)", "p (McNemar)", "recall",
+            "runs", "verdict"]  # fmt: skip
     lines = [f"# {title('transfer', demo)}", "", *_row(head), *_row(["---"] * len(head))]
     keys = ["dataset", "method", "share"]
     recall = table[table["metric"] == "recall"].set_index(keys)["mean"]
     for _, row in table[table["metric"] == "accuracy"].iterrows():
         lines += _row([row["dataset"], row["method"], f"{row['share']:.0%}",
                        f"{row['pictures']:.0f}", score(row),
-                       difference(row["difference"], row["low"], row["high"]), _p(row["p_holm"]),
+                       difference(row["difference"], row["low"], row["high"]),
+                       _bounds(row["t_low"], row["t_high"]), _p(row["p_holm"]),
                        _p(row["p_mcnemar"]), f"{recall[tuple(row[k] for k in keys)]:.2f}",
-                       str(row["runs"]), row["verdict"]])  # fmt: skip
+                       _count(row, flat), row["verdict"]])  # fmt: skip
     lines += ["", HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it; "
               "minus normal: on the same share, folds and seeds; corrected as if all training "
               "pictures were used, of which folds have more in common. " + TESTS]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _trained_of(row) -> str:
+    gone = row["untrained"]
+    return f"{row['pairs']:.0f}" + f", {gone:.0f} of them not trained" * bool(gone)
+
+
+def _share(row) -> str:
+    return "" if pd.isna(row["discordance"]) else f"{row['discordance']:.1f}%"
+
+
+def _margin(row) -> str:
+    return "" if pd.isna(row["margin"]) else f"{row['margin']:.1f}"
+
+
+def _bounds(low, high) -> str:
+    return "" if pd.isna(low) else f"{low:+.1f} to {high:+.1f}"
 
 
 def difference(middle, low, high) -> str:

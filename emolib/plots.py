@@ -12,6 +12,7 @@ from .pictures import decode
 OURS, POSITIVE, NEGATIVE = (sns.color_palette("colorblind")[i] for i in (0, 2, 3))
 PUBLISHED = "0.6"
 NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI", "own": "own set"}
+NAMES |= {"twitter1+emotionroi": "both sets"}
 
 
 def _grid(rows: int, columns: int, width: float, height: float, **options):

@@ -80,8 +80,8 @@ def _read(file: Path, number) -> pd.DataFrame:
     columns = own.get(number, tables.COLUMNS)
     if lacks := set(columns) - set(frame.columns):
         raise ValueError(f"without {', '.join(sorted(lacks))}")
-    words = ["table", "dataset", "method", "metric", "run_ids", "verdict"]
-    for column in {"run_ids", "verdict"} & set(frame.columns):
+    words = ["table", "dataset", "method", "metric", "run_ids", "verdict", "decides"]
+    for column in {"run_ids", "verdict", "decides"} & set(frame.columns):
         frame[column] = frame[column].fillna("").astype(str)
     return frame.astype({c: float for c in frame.columns if c not in words})
 

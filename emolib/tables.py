@@ -11,11 +11,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
-from . import differences, matched, pages, transfer, variations
+from . import differences, matched, pages, significance, transfer, variations
 from .files import read_csv, read_json, write_csv
-from .metrics import interval, more_scores
+from .metrics import more_scores, wilson
 from .pages import marked, title
 from .run_folder import is_complete, read_spec
 from .spec import DATASETS, RunSpec
@@ -26,7 +27,7 @@ APART = (READINGS, transfer.FOLDER)  # folders of a study with runs of other que
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-    "published", "difference", "run_ids",
+    "published", "difference", "run_ids", "nb_low", "nb_high",
 ]  # fmt: skip
 PLAIN = ("costs", "scores")  # tables without a page and a figure of their own
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
@@ -80,31 +81,32 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
 def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     """({7: table, 8: …, 9: …, "costs": …, perhaps "matched": …}, the runs they come from, whether
     the data are drawn). ids: of these runs only. Raises what `build` does."""
-    runs = read_runs(folder, ids)
+    twins = differences.near_twins(folder)
+    runs = read_runs(folder, ids, twins)
     if runs.empty:
         raise FileNotFoundError(f"{folder}: no complete run to build tables from")
     demo = _check_one_source(folder, runs)
     tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
     ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
     ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
-    comparison = matched.table(runs, ours, partial(_one_row, folder), _statistics)
+    comparison = matched.table(runs, ours, partial(_one_row, folder), statistics)
     if len(comparison):
         tables["matched"] = comparison
     tables["costs"] = _costs(tables[9], runs)
     tables["scores"] = _scores(tables[9], runs)
     compared = differences.of_tables(runs, _methods, METRICS, published)
     tables |= {"differences": compared} if len(compared) else {}
-    others = read_runs(folder / READINGS, ids)
+    others = read_runs(folder / READINGS, ids, twins)
     if len(others):
         runs = pd.concat([runs, others]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
-        readings = variations.table(runs, ours, _statistics, published(7))
+        readings = variations.table(runs, ours, statistics, published(7))
         tables |= {"readings": readings} if len(readings) else {}
-    less = read_runs(folder / transfer.FOLDER, ids)
+    less = read_runs(folder / transfer.FOLDER, ids, twins)
     if len(less):
-        own = read_runs(folder, ids)
+        own = read_runs(folder, ids, twins)
         less = less[~less["id"].isin(own["id"])]
-        curve = transfer.table(less, own, _statistics, partial(_check_one_setting, folder))
+        curve = transfer.table(less, own, statistics, partial(_check_one_setting, folder))
         tables |= {"transfer": curve} if len(curve) else {}
         runs = pd.concat([runs, less]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
@@ -144,18 +146,23 @@ def _studies(root: Path) -> list[Path]:
     return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
 
 
-def read_runs(folder: Path, wanted=None) -> pd.DataFrame:
+def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFrame:
     """One row a complete run (of the ids `wanted`): its spec, folder, metrics, data, successes out
-    of trials, and the ratio of test to training pictures."""
-    rows = []
+    of trials, answers (path, label, predicted, right, and cluster: near-twins by `twins`, as
+    `differences.near_twins` gives them, share one), and the ratio of test to training pictures."""
+    rows, twins = [], twins or {}
     for run in sorted((folder / "runs").glob("*")):
         if not is_complete(run) or (wanted is not None and run.name not in wanted):
             continue
         spec = read_spec(run / "spec.json")
         environment = read_json(run / "environment.json")
         p = read_csv(run / "predictions.csv")
-        right = (p["p_positive"] >= 0.5).astype(int) == p["label"]
-        positive = p["label"] == 1
+        predicted = (p["p_positive"] >= 0.5).astype(int)
+        right, positive = predicted == p["label"], p["label"] == 1
+        paths = p["path"].astype(str)
+        clusters = [twins.get((spec.dataset, path), path) for path in paths]
+        answers = pd.DataFrame({"path": paths, "label": p["label"], "predicted": predicted,
+                                "right": right.astype(int), "cluster": clusters})  # fmt: skip
         rows.append(
             {
                 "id": run.name,
@@ -168,6 +175,7 @@ def read_runs(folder: Path, wanted=None) -> pd.DataFrame:
                     "accuracy": (int(right.sum()), len(p)),
                     "recall": (int((right & positive).sum()), int(positive.sum())),
                 },
+                "answers": answers,
                 **more_scores(p["label"], p["p_positive"]),
                 "trained_on": environment.get("trained_on", _trained_on(spec, len(p))),
                 "data": environment["data"],
@@ -232,7 +240,7 @@ def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 value = number_of.iloc[0] if len(number_of) else float("nan")
                 rows.append(
                     {"table": number, "dataset": dataset, "method": method, "metric": metric}
-                    | _statistics(group, metric)
+                    | statistics(group, metric)
                     | {"published": value}
                 )
     table = pd.DataFrame(rows)
@@ -252,7 +260,7 @@ def _scores(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         group = by_id.loc[row.run_ids.split(";")].reset_index()
         for metric in SCORES:
             line = {"table": "scores", "dataset": row.dataset, "method": row.method}
-            found.append(line | {"metric": metric} | _statistics(group, metric))
+            found.append(line | {"metric": metric} | statistics(group, metric))
     return pd.DataFrame(found, columns=[c for c in COLUMNS if c not in ("published", "difference")])
 
 
@@ -317,18 +325,30 @@ def _check_one_setting(folder: Path, group: pd.DataFrame) -> None:
                 )
 
 
-def _statistics(group: pd.DataFrame, metric: str) -> dict:
+def statistics(group: pd.DataFrame, metric: str) -> dict:
+    """Mean and standard deviation over the runs of a row, in percent, and its two 95% intervals
+    (`significance`): over pictures, of one run Wilson's; over folds. A metric that is no mean over
+    pictures has the second one in both places."""
     values = group[metric].dropna() if len(group) else pd.Series(dtype=float)
     if not len(values):
-        nan = float("nan")
-        return {"mean": nan, "std": nan, "ci_low": nan, "ci_high": nan, "runs": 0, "run_ids": ""}
-    counts = group["counts"].iloc[0].get(metric, ())  # of the others no share of test pictures
-    low, high = interval(values, *counts, ratio=group["ratio"].mean())
+        names = ("mean", "std", "ci_low", "ci_high", "nb_low", "nb_high")
+        return dict.fromkeys(names, float("nan")) | {"runs": 0, "run_ids": ""}
+    there = group.loc[values.index]
+    folds = significance.over_folds(differences.over_folds(there, values), there["ratio"].mean())
+    shift, frame = values.mean() - folds.value, differences.answers(there, metric)
+    nb_low, nb_high = (bound + shift for bound in folds.interval())
+    if len(values) == 1:
+        low, high = wilson(*there["counts"].iloc[0].get(metric, (0, 0)))
+    elif frame is not None:
+        found = differences.mean_of(frame)
+        low, high = (bound + values.mean() - found.value for bound in found.interval())
+    else:
+        low, high = nb_low, nb_high
+    bounds = np.clip([low, high, nb_low, nb_high], 0, 100).tolist()
     return {
         "mean": values.mean(),
         "std": values.std(),
-        "ci_low": low,
-        "ci_high": high,
+        **dict(zip(("ci_low", "ci_high", "nb_low", "nb_high"), bounds, strict=True)),
         "runs": len(values),
         "run_ids": ";".join(group["id"]),
     }

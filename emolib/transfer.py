@@ -21,7 +21,7 @@ SHARES = (0.1, 0.3, 1.0)
 FOLDER = "shares"  # in a study
 COLUMNS = [
     "table", "dataset", "method", "metric", "share", "pictures", "mean", "std", "ci_low",
-    "ci_high", "runs", *differences.COLUMNS, "p_holm", "verdict", "run_ids",
+    "ci_high", "runs", *differences.COLUMNS, *differences.VERDICT, "run_ids", "nb_low", "nb_high",
 ]  # fmt: skip
 CROSS = [
     "trained_on", "tested_on", "pre_trained", "networks", "pictures", "accuracy", "low", "high",
@@ -90,7 +90,7 @@ def table(runs: pd.DataFrame, own: pd.DataFrame, statistics, check) -> pd.DataFr
                     rows.append(row)
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    return differences.with_holm(pd.DataFrame(rows))[COLUMNS]
+    return differences.with_verdicts(rows)[COLUMNS]
 
 
 def conclusion(table: pd.DataFrame) -> str:

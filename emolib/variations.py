@@ -3,6 +3,7 @@
 Their runs are kept in <study>/readings, apart from the tables' own, which have one setting a row.
 """
 
+import math
 import typing
 from dataclasses import fields, replace
 
@@ -13,8 +14,8 @@ from .spec import Readings, RunSpec
 
 COLUMNS = [
     "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-    *differences.COLUMNS, "p_holm", "verdict", "published", "smallest", "parameters", "macs",
-    "seconds", "run_ids",
+    *differences.COLUMNS, *differences.VERDICT, "published", "smallest", "parameters", "macs",
+    "seconds", "run_ids", "nb_low", "nb_high", "smallest_paired",
 ]  # fmt: skip
 READINGS = "readings"  # the folder in a study
 RANDOM_FOLDS, CHOSEN = "random folds", "epoch chosen on the test pictures"
@@ -114,7 +115,7 @@ def table(
     statistics: (runs, metric) → mean, std, interval; published: Table 7. `published` is the paper's
     own difference where it has the row.
     """
-    paper = published.set_index(["dataset", "method"])["published"]
+    paper = published.set_index(["dataset", "method", "metric"])["published"]
     rows = []
     for dataset, own in normal.items():
         default = own["spec"].iloc[0]
@@ -128,21 +129,19 @@ def table(
             groups[CHOSEN] = _best_epochs(pd.concat([own, *stopped]))
         for name, group in groups.items():
             for metric in ("accuracy", "recall"):
-                known = paper.get((dataset, name.partition(",")[0]), float("nan"))
                 row = {"table": "readings", "dataset": dataset, "method": name, "metric": metric}
                 row |= statistics(group, metric) | dict(differences.NOTHING)
                 if name != "normal":
                     row |= differences.paired(group, own, metric)
                 if name == CHOSEN:  # it cannot be worse: nothing to test
-                    row |= dict.fromkeys(("p_t", "p_mcnemar", "needed"), float("nan"))
-                row["published"] = float("nan")
-                if metric == "accuracy" and name != "normal":
-                    row["published"] = known - paper.get((dataset, "normal"), float("nan"))
+                    row |= dict.fromkeys(("p", "p_t", "p_mcnemar"), float("nan"))
+                methods = ("normal", name.partition(",")[0])
+                row |= differences.papers_own(paper, dataset, methods, metric, row)
                 row |= {k: group[k].median() for k in ("parameters", "macs", "seconds")}
-                rows.append(row | {"smallest": float("nan")})
+                rows.append(row | {"published": row["published"] if name != "normal" else math.nan})
     if not rows:
         return pd.DataFrame(columns=COLUMNS)
-    frame = differences.with_holm(pd.DataFrame(rows))[COLUMNS]
+    frame = differences.with_verdicts(differences.pooled(rows))[COLUMNS]
     frame.loc[frame["method"] == CHOSEN, "verdict"] = "what such a choice adds"
     return frame
 

@@ -11,8 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import emolib
-from emolib import plots, variations
-from emolib.metrics import interval, more_scores, scores
+from emolib import plots, significance, variations
+from emolib.metrics import more_scores, scores, wilson
 
 BASE = dict(backbone="resnet10t", image_size=32, epochs=1, lr=0.01)
 
@@ -32,7 +32,8 @@ def fabricate(study, spec, right, n=20, demo=False, fingerprint="f", weights="sc
     folder.mkdir(parents=True)
     label = np.arange(n) % 2
     p = np.where(np.arange(n) < right, label, 1 - label) * 0.8 + 0.1
-    frame = pd.DataFrame({"path": [f"{i}.jpg" for i in range(n)], "label": label, "p_positive": p})
+    paths = [f"{spec.fold}-{i}.jpg" for i in range(n)]
+    frame = pd.DataFrame({"path": paths, "label": label, "p_positive": p})
     frame.to_csv(folder / "predictions.csv", index=False)
     (folder / "spec.json").write_text(json.dumps(spec.to_dict()))
     data = {"name": spec.dataset, "fingerprint": fingerprint, "demo": demo}
@@ -64,9 +65,13 @@ def test_tables_hold_means_intervals_and_published_numbers(tmp_path):
     normal = row(tables[7], "twitter1", "normal")
     values = [80, 75, 85, 70, 90]
     assert normal["mean"] == 80 and normal["std"] == pytest.approx(np.std(values, ddof=1))
+    # over the 100 test pictures, of which 80 are right
+    half = 1.984217 * 100 * math.sqrt(0.8 * 0.2 / 99)
+    assert normal["ci_low"] == pytest.approx(80 - half, abs=1e-4)
     # t with 4 degrees of freedom; folds share pictures, one is tested for four that are trained on
     half = 2.776445 * np.std(values, ddof=1) * math.sqrt(1 / 5 + 1 / 4)
-    assert normal["ci_low"] == pytest.approx(80 - half, abs=1e-4)
+    assert normal["nb_low"] == pytest.approx(80 - half, abs=1e-4)
+    assert normal["nb_high"] == pytest.approx(80 + half, abs=1e-4)
     assert (normal["runs"], normal["published"]) == (5, 84.66)
     assert normal["difference"] == pytest.approx(80 - 84.66)
     assert set(normal["run_ids"].split(";")) == {spec(fold=f).id for f in range(5)}
@@ -87,7 +92,7 @@ def test_tables_hold_means_intervals_and_published_numbers(tmp_path):
         saved = pd.read_csv(study / f"table{number}.csv")
         assert list(saved.columns) == [
             "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-            "published", "difference", "run_ids",
+            "published", "difference", "run_ids", "nb_low", "nb_high",
         ]  # fmt: skip
     assert "DEMO" not in (study / "table7.md").read_text()
 
@@ -155,7 +160,7 @@ def test_scores_are_eq_11_and_12():
 
 
 def test_intervals_of_nothing_are_nan():
-    assert all(map(math.isnan, interval([], None, None)))
+    assert all(map(math.isnan, wilson(0, 0)))
 
 
 def test_results_hold_the_papers_tables_as_packaged():
@@ -187,7 +192,9 @@ def test_the_matched_table_compares_on_common_folds_with_the_same_training(tmp_p
     differences = 5 * (np.array(theirs) - np.array(ours))
     assert wscnet["minus_maiafa"] == pytest.approx(differences.mean())
     half = 2.776445 * np.std(differences, ddof=1) * math.sqrt(1 / 5 + 1 / 4)
-    assert wscnet["minus_high"] == pytest.approx(differences.mean() + half, abs=1e-4)
+    assert wscnet["minus_nb_high"] == pytest.approx(differences.mean() + half, abs=1e-4)
+    half = 1.984217 * 100 * math.sqrt(0.09 * 0.91 / 99)  # 9 of 100 pictures, all on one side
+    assert wscnet["minus_high"] == pytest.approx(-9 + half, abs=1e-4)
     # `fabricate` gets the first pictures right: maiafa has 9 that wscnet has not, the reverse none
     assert wscnet["p_value"] == pytest.approx(2 * 0.5**9)
     ar = row(table, "twitter1", "ar")
@@ -227,10 +234,13 @@ def test_several_seeds_count_each_test_picture_once(tmp_path):
         fabricate(tmp_path / "s", spec(seed=seed), 16)
         fabricate(tmp_path / "s", rival("wscnet", 0, seed=seed), 12 + seed)
     line = row(emolib.tables.build(tmp_path)["s"]["matched"], "twitter1", "wscnet")
-    assert (line["runs"], line["minus_maiafa"]) == (3, -15)
+    assert (line["runs"], line["minus_maiafa"]) == (3, pytest.approx(-15))
     assert line["p_value"] == pytest.approx(2 * 0.5**4)
-    half = 4.302653 * 5 * math.sqrt(1 / 3 + 1 / 4)  # of −20, −15, −10
-    assert line["minus_low"] == pytest.approx(-15 - half, abs=1e-4)
+    # four pictures of 20, the fourth right in no, one, two of three seeds; seeds: −20, −15, −10
+    each = 100 * np.array([1, 1, 2 / 3, 1 / 3] + [0] * 16)
+    assert line["se_pictures"] == pytest.approx(np.std(each, ddof=1) / math.sqrt(20))
+    assert line["se_seeds"] == pytest.approx(5 / math.sqrt(3)) and line["seeds"] == 3
+    assert math.isnan(line["minus_nb_low"])  # one fold, however many seeds
 
 
 def test_without_a_trained_rival_in_the_same_training_there_is_no_matched_table(tmp_path):
@@ -280,13 +290,19 @@ def test_differences_say_what_the_parts_change_and_what_the_paper_could_have_sho
     table = emolib.tables.build(tmp_path)["s"]["differences"]
     mai, afa = (row(table, "twitter1", m) for m in ("without_mai", "without_afa"))
     assert mai["difference"] == pytest.approx(-42) and mai["published"] == pytest.approx(-3.17)
-    assert (mai["verdict"], mai["pairs"]) == ("worse", 5)
+    assert (mai["verdict"], mai["pairs"]) == ("cannot tell; it takes 3 seeds", 5)
     half = 2.776445 * np.std([-40, -45, -40, -45, -40], ddof=1) * math.sqrt(1 / 5 + 1 / 4)
+    assert mai["nb_low"] == pytest.approx(-42 - half, abs=1e-4)
+    half = 1.984217 * 100 * math.sqrt(0.42 * 0.58 / 99)  # 42 of 100 pictures, all on one side
     assert mai["low"] == pytest.approx(-42 - half, abs=1e-4)
     assert mai["smallest"] == pytest.approx(3.79, abs=0.01) == afa["smallest"]
-    assert afa["verdict"].startswith("cannot tell") and afa["p_holm"] >= afa["p_t"]
+    assert mai["discordance"] == pytest.approx(42)
+    expected = significance.smallest_paired_difference(0.42, 1269)
+    assert mai["smallest_paired"] == pytest.approx(expected)
+    assert afa["verdict"] == "cannot tell; it takes 3 seeds" and afa["p_holm"] >= afa["p"]
     page = (tmp_path / "s/differences.md").read_text(encoding="utf-8")
-    assert "| twitter1 | without_mai | accuracy | -42.00 (-" in page and "| worse | -3.17 |" in page
+    assert "| twitter1 | without_mai | accuracy | -42.00 (-51.8 to -32.2) | " in page
+    assert "| cannot tell; it takes 3 seeds | -3.17 | ±3.79 | ±" in page
 
 
 def test_other_readings_stand_in_a_folder_and_a_table_of_their_own(tmp_path):
@@ -368,5 +384,8 @@ def test_scores_are_means_over_the_runs_of_table_9s_rows(tmp_path):
         each.append(50 * (negative + right // 2 / 10))
     assert line["mean"] == pytest.approx(np.mean(each)) and line["runs"] == 5
     half = 2.776445 * np.std(each, ddof=1) * math.sqrt(1 / 5 + 1 / 4)
-    assert line["ci_low"] == pytest.approx(np.mean(each) - half, abs=1e-4)
+    assert line["nb_low"] == pytest.approx(np.mean(each) - half, abs=1e-4)
+    assert line["nb_low"] < line["ci_low"] < line["mean"]  # 100 pictures against five folds
+    auroc = row(built, "twitter1", "maiafa", "auroc")  # no mean over pictures
+    assert auroc["ci_low"] == auroc["nb_low"] and auroc["ci_high"] == auroc["nb_high"]
     assert len(pd.read_csv(tmp_path / "s/scores.csv")) == len(built) == 5

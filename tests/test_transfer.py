@@ -66,7 +66,8 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     plain = table.loc[0.1, "without_transfer"].squeeze()
     differences = [5 * (8 - 12), 5 * (9 - 13), 5 * (8 - 14)]
     assert plain["difference"] == pytest.approx(np.mean(differences))
-    assert (plain["low"], plain["high"]) == pytest.approx(interval(differences, 0.25))
+    assert (plain["t_low"], plain["t_high"]) == pytest.approx(interval(differences, 0.25))
+    assert plain["low"] == pytest.approx(plain["difference"] - 2.001 * plain["se_pictures"], 1e-3)
     assert "| twitter1 | without_transfer | 10% |" in (study / "transfer.md").read_text("utf-8")
     found = {f.file: f for f in provenance.findings(tmp_path)}
     assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"ok"}
@@ -127,7 +128,7 @@ def test_random_folds_are_held_against_the_sets_own_picture_by_picture(tmp_path)
     table = emolib.tables.build(tmp_path)["s"]["readings"]
     found = row(table, "twitter1", variations.RANDOM_FOLDS)
     assert found["difference"] == pytest.approx(100 * (other_right.mean() - right.mean()))
-    assert found["pairs"] == 1 and np.isnan(found["p_t"])
+    assert found["tested"] == 40 and np.isnan(found["p_t"])  # pictures are paired, folds are not
     each = 100 * (other_right.astype(int) - right.astype(int))
     half = 2.022691 * each.std(ddof=1) / np.sqrt(40)  # t with 39 degrees of freedom
     assert found["low"] == pytest.approx(found["difference"] - half, abs=1e-3)
