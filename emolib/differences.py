@@ -330,7 +330,8 @@ def papers_own(paper: pd.Series, dataset: str, methods: tuple, metric: str, row:
     normal, theirs = (float(paper.get((dataset, m, metric), math.nan)) for m in methods)
     tested = PAPERS_TESTS.get((dataset, metric))
     known = tested and not math.isnan(normal)
-    share = row["discordance"] / 100
+    # that of a network that has learnt something
+    share = row["discordance"] / 100 if 2 * row["untrained"] <= row["pairs"] else math.nan
     return {
         "published": theirs - normal,
         "smallest": significance.smallest_difference(normal, tested) if known else math.nan,
