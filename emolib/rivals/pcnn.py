@@ -17,6 +17,17 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ..resample import average
+from .parts import full_precision
+
+
+class _SixBySix(nn.Module):
+    """Maps averaged to 6×6, whatever their size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with full_precision(x):
+            return average(x.float(), (6, 6)).to(x.dtype)
+
 
 class PCNN(nn.Module):
     def __init__(self, num_classes: int = 2):
@@ -27,7 +38,7 @@ class PCNN(nn.Module):
             nn.MaxPool2d(3, 2),
             nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(), nn.LocalResponseNorm(5),
             nn.MaxPool2d(3, 2),
-            nn.AdaptiveAvgPool2d(6), nn.Flatten(),
+            _SixBySix(), nn.Flatten(),
         )  # fmt: skip
         self.hidden = nn.Sequential(
             nn.Linear(256 * 36, 512), nn.ReLU(), nn.Dropout(0.5),

@@ -90,7 +90,5 @@ class Rao2020(nn.Module):
 
     def _mean(self, local: Tensor, found: list) -> Tensor:
         """Mean over each picture's regions, 0 where it has none: N×4c."""
-        counts = torch.tensor([len(f) for f in found], device=local.device)
-        number = torch.arange(len(found), device=local.device).repeat_interleave(counts)
-        total = local.new_zeros(len(found), local.shape[1]).index_add(0, number, local)
-        return total / counts.clamp(min=1)[:, None]
+        parts = local.split([len(f) for f in found])
+        return torch.stack([part.sum(0) / max(1, len(part)) for part in parts])
