@@ -23,9 +23,12 @@ def adjoint(x: Tensor, like: Tensor) -> Tensor:
 
 
 def average(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """`F.adaptive_avg_pool2d`, with a gradient that is the same each time on a GPU too: …×H×W →
-    …×h×w. Where the sides divide it is a pooling, else one small matrix a side."""
+    """`F.adaptive_avg_pool2d`: …×H×W → …×h×w. On a GPU its gradient differs from time to time, and
+    torch refuses it where runs are to be deterministic; so there it is a pooling where the sides
+    divide, else one small matrix a side."""
     (H, W), (h, w) = x.shape[-2:], size
+    if x.is_cpu:
+        return F.adaptive_avg_pool2d(x, size)
     if H % h == 0 and W % w == 0:
         return F.avg_pool2d(x, (H // h, W // w))
     return _shares(h, H, x) @ x @ _shares(w, W, x).mT

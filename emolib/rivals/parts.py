@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from .. import proposals
+from ..devices import deterministic
 
 
 def pixels(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -45,7 +46,10 @@ def crops(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     sides = torch.where(boxes[..., 4:] > 0, boxes[..., :4], picture).flatten(0, 1)
     number = torch.arange(N, device=boxes.device, dtype=boxes.dtype).repeat_interleave(K)
     rois = torch.cat([number[:, None], sides], 1).to(images.dtype)
-    found = roi_align(images.contiguous(), rois, size, sampling_ratio=2, aligned=True)
+    # only its gradient differs from time to time on a GPU; torchvision would compile another
+    learns = images.requires_grad and torch.is_grad_enabled()
+    with deterministic(learns and torch.are_deterministic_algorithms_enabled()):
+        found = roi_align(images.contiguous(), rois, size, sampling_ratio=2, aligned=True)
     return found.contiguous(memory_format=torch.channels_last)
 
 
