@@ -7,12 +7,13 @@ from pathlib import Path
 
 import timm
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from timm.layers import Format
 from timm.models import group_parameters, load_state_dict, model_entrypoint
 from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
+
+from .resample import average
 
 STRIDES = (32, 16, 8, 4)
 
@@ -79,7 +80,7 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     """
     if _has_branches(backbone):
         B = levels(backbone, four_levels(backbone)[0], images)
-        return torch.cat([F.adaptive_avg_pool2d(b, B[0].shape[2:]) for b in B], 1)
+        return torch.cat([average(b, B[0].shape[2:]) for b in B], 1)
     found = backbone.forward_features(images)
     if found.dim() != 4:
         name = backbone.pretrained_cfg.get("architecture", "?")

@@ -42,7 +42,9 @@ def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
     before = _allocated(device)
     model = build(spec).to(device, memory_format=torch.channels_last)
     if spec.model in FITTED:
-        return _fitted(spec, model)
+        cost, model = _fitted(spec, model), None
+        devices.give_back(device)
+        return cost
     optimizer = training.make_optimizer(model, spec)
 
     def seconds(count: int, step) -> float:

@@ -22,6 +22,28 @@ def adjoint(x: Tensor, like: Tensor) -> Tensor:
     return rows @ x @ columns.mT
 
 
+def average(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """`F.adaptive_avg_pool2d`: …×H×W → …×h×w. On a GPU its gradient differs from time to time, and
+    torch refuses it where runs are to be deterministic; so there it is a pooling where the sides
+    divide, else one small matrix a side."""
+    (H, W), (h, w) = x.shape[-2:], size
+    if x.is_cpu:
+        return F.adaptive_avg_pool2d(x, size)
+    if H % h == 0 and W % w == 0:
+        return F.avg_pool2d(x, (H // h, W // w))
+    return _shares(h, H, x) @ x @ _shares(w, W, x).mT
+
+
+def _shares(small: int, large: int, like: Tensor) -> Tensor:
+    """small×large: row i has 1/n at the n inputs, ⌊i·large/small⌋ to ⌈(i+1)·large/small⌉, that
+    output i of a 1-D adaptive pooling is the mean of."""
+    i = torch.arange(small, device=like.device)[:, None]
+    inputs = torch.arange(large, device=like.device)
+    inside = (inputs >= i * large // small) & (inputs < ((i + 1) * large + small - 1) // small)
+    inside = inside.to(like.dtype)
+    return inside / inside.sum(1, keepdim=True)
+
+
 def taps(small: int, large: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """The one or two inputs that each output of a 1-D up-sampling reads, and their weights.
 

@@ -1,7 +1,8 @@
 """The run folder: what a run leaves behind, and whether it is the run asked for.
 
 A folder is complete exactly when metrics.json is there, which is written last. Every file is
-whole or absent. checkpoint.pt holds an unfinished run's last epoch, failed.txt why it was left.
+whole or absent. checkpoint.pt holds the last epoch that was kept of an unfinished run, failed.txt
+why it was left.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ import pandas as pd
 import torch
 from safetensors.torch import save_file
 
+from . import devices
 from .files import read_csv, read_json, sha256, whole, write_csv, write_json, write_text
 from .metrics import scores
 from .parallel import Ranks
@@ -116,18 +118,35 @@ def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
 def save_checkpoint(
     folder: Path, spec: RunSpec, identity: dict, device: torch.device, state: dict
 ) -> None:
-    """Keeps `state`, the training's last epoch. identity: what it depends on besides its spec."""
+    """Keeps `state`, a training after some epoch. identity: what it depends on besides its spec."""
     about = {"identity": identity, "spec": spec.to_dict(), "machine": _machine(device)}
     with whole(folder / "checkpoint.pt") as part, open(part, "wb") as out:
         torch.save(state | about, out)
 
 
+def checkpoint_seconds() -> float:
+    """EMOLIB_CHECKPOINT_SECONDS: how long a training goes on, at least, between two epochs that it
+    keeps; the last is always kept. Writing one takes a second or so, as long as an epoch on a GPU.
+    Raises ValueError where it is no number of seconds."""
+    text = os.environ.get("EMOLIB_CHECKPOINT_SECONDS", "60")
+    try:
+        seconds = float(text)
+        if not seconds >= 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            f"EMOLIB_CHECKPOINT_SECONDS={text!r}: must be a number of seconds, 0 for every epoch"
+        ) from None
+    return seconds
+
+
 def load_checkpoint(
     folder: Path, spec: RunSpec, identity: dict, device: torch.device
 ) -> dict | None:
-    """The last epoch of an interrupted run or None. ValueError where it was another run's, and for
-    a file that `save_checkpoint` has not written: nothing but tensors and plain values is read.
-    A warning where it was made on another machine, whose last bits may be others."""
+    """The last epoch that was kept of an interrupted run, or None. ValueError where it was another
+    run's, and for a file that `save_checkpoint` has not written: nothing but tensors and plain
+    values is read. A warning where it was made on another machine, whose last bits may be others.
+    """
     file = folder / "checkpoint.pt"
     if not file.exists():
         return None
@@ -146,6 +165,8 @@ def load_checkpoint(
         ) from error
     _compare(folder, spec_there, there, spec, identity)
     here = _machine(device)
+    if device.type == "cuda":  # its bits do not follow from the host's threads
+        del here["threads"]
     if others := {k: f"{machine.get(k)} → {here[k]}" for k in here if machine.get(k) != here[k]}:
         warnings.warn(
             f"{spec.id} goes on elsewhere ({', '.join(f'{k} {v}' for k, v in others.items())}): "
@@ -209,6 +230,7 @@ def environment(device: torch.device) -> dict:
         **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy", "pillow")},
         "platform": f"{sys.platform} {platform.machine()}",
         **{k: v for k, v in _machine(device).items() if k != "torch"},
+        **({"gpu": devices.gpu_facts(device)} if device.type == "cuda" else {}),
         "cores": os.cpu_count(),
     }
 

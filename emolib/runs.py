@@ -197,6 +197,7 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
     ranks, device, folder = Ranks.here(), pick_device(places.device), places.folder(spec)
     training_part, validation, test = parts
     start = _start(before)
+    seconds_between, kept_at = run_folder.checkpoint_seconds(), time.monotonic()
     with computing(spec, device):
         state = None
         if spec.model not in FITTED:
@@ -205,9 +206,14 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
             write_json(folder / "spec.json", spec.to_dict())
 
         def after_epoch(state):
-            if ranks.first:
-                _check_unchanged(data, identity, spec)  # what is kept is of these pictures
+            nonlocal kept_at
+            if not ranks.first:
+                return
+            _check_unchanged(data, identity, spec)  # what is kept is of these pictures
+            last = len(state["history"]) == spec.epochs
+            if last or time.monotonic() - kept_at >= seconds_between:
                 run_folder.save_checkpoint(folder, spec, identity | start, device, state)
+                kept_at = time.monotonic()
 
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
         started = time.perf_counter()
@@ -237,7 +243,8 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
 
 @contextlib.contextmanager
 def computing(spec: RunSpec, device: torch.device):
-    """What a training's bits and speed depend on in this process: threads, algorithms, memory."""
+    """What a training's bits and speed depend on in this process: threads, algorithms, memory, and
+    on GPUs what is computed in TF32."""
     threads = contextlib.nullcontext()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # else helpers of torch's take memory on the first GPU too
@@ -245,7 +252,7 @@ def computing(spec: RunSpec, device: torch.device):
         threads = devices.threads(max(1, devices.cpu_threads(spec.dataset) // Ranks.here().size))
     devices.keep_freed_memory()
     same_bits = device.type == "cpu" if spec.deterministic is None else spec.deterministic
-    with threads, devices.deterministic(same_bits):
+    with threads, devices.deterministic(same_bits), devices.tf32_in_convolutions():
         yield
 
 

@@ -4,16 +4,19 @@ Executors: "local" trains on this machine, as many at once as its cores or its G
 "torchrun" (or "torchrun:4") gives one training at a time to several processes, one a GPU; "slurm"
 submits each training as a job of the cluster this runs on.
 
-A run that fails stops no other. One that another process trains comes last: two sweeps over the
-same runs share them out.
+A run that fails stops no other. On GPUs each trains in a process that is not this one, because an
+error there can spoil a process for all that comes after; such a process is replaced, and the run is
+tried once more. One that another process trains comes last: two sweeps over the same runs share
+them out.
 """
 
 import contextlib
 import itertools
 import os
-import re
 import tempfile
 import time
+from collections import Counter
+from concurrent.futures import as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +24,7 @@ import filelock
 import joblib
 import psutil
 import torch
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from . import cost, devices, launch, lifeline, progress
@@ -31,6 +35,9 @@ from .spec import RunSpec
 EXECUTORS = ("local", "torchrun", "slurm")
 # Why a run is left that will be tried again.
 MEMORY, BUSY, DIED = "out of memory", "busy", "a process that trained was ended"
+# Words that begin what is said of a run whose process can use its GPU no more (`devices.spoilt`):
+# whether the run was begun in it, or found it so.
+SPOILT, LEFT = "the GPU failed: ", "left, as the GPU had failed: "
 LOOK_AGAIN = 1.0, 30.0  # seconds between two looks at what others train, at first and at most
 
 
@@ -144,12 +151,21 @@ def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], li
         if on_cpu:
             most = min(most, joblib.cpu_count() // threads)
         if most > 1:
-            free = min(map(_free_memory, names))
-            with out_of_memory() as too_large:
-                need = max(cost.measure(spec, names[0]).memory for spec in group)
-            most = 1 if too_large else min(most, int(free // need))
+            most = min(most, _room(group, names))
         found.append((group, (names * max(1, most))[: len(group)]))
     return found
+
+
+def _room(group: list[RunSpec], names: list[str]) -> int:
+    """How many of the runs fit into a device's memory at once; 1 where even that cannot be found
+    out, as on a GPU that is full or has failed: the runs themselves will say what is wrong."""
+    try:
+        free = min(map(_free_memory, names))
+        return int(free // max(cost.measure(spec, names[0]).memory for spec in group))
+    except (RuntimeError, MemoryError):
+        pass
+    devices.give_back(names[0])  # here, where the error holds its tensors no more
+    return 1
 
 
 def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSpec]:
@@ -168,21 +184,29 @@ def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSp
 
 def _local(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
     """Trains them on this machine; the runs that failed, with what went wrong."""
-    failed = {}
+    failed, spoilt = {}, Counter()
 
     def attempt(todo, slots):
         too_large, deaths = [], 0
         while todo:  # what others train is looked at again, until it is done or they are gone
             whys = _side_by_side(todo, places, slots)
-            failed.update({s: w for s, w in whys.items() if w not in ("", BUSY, MEMORY, DIED)})
             too_large += [s for s in todo if whys[s] == MEMORY]
             busy, died = ([s for s in todo if whys[s] == why] for why in (BUSY, DIED))
+            left = [s for s in todo if whys[s].startswith(LEFT)]
+            if set(todo) == {*left, *busy}:  # fresh processes cannot use it either
+                left = []
+            spoilt.update(s for s in todo if whys[s].startswith(SPOILT))
+            once = [s for s in todo if whys[s].startswith(SPOILT) and spoilt[s] < 2]
             deaths += bool(died)
             if deaths > 1:  # as the system does to a process when memory is gone
                 too_large, died = too_large + died, []
             if busy == todo:
                 _wait_for_one(busy, places)
-            todo = busy + died
+            again = busy + died + left + once
+            failed.update(
+                {s: whys[s] for s in todo if whys[s] and s not in again and s not in too_large}
+            )
+            todo = again
         return too_large
 
     for spec in fewer_at_once(specs, slots, attempt):
@@ -210,26 +234,35 @@ def _wait_for_one(specs: list[RunSpec], places: Places) -> None:
 
 def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
     """Tries to train each once, one in each slot at any time: {run: `_train_here`'s word}."""
-    if len(slots) == 1:
+    if len(slots) == 1 and not slots[0].startswith("cuda"):
         done = ((s, _train_here(s, replace(places, device=slots[0]))) for s in specs)
         return dict(progress.bar(done, "runs", total=len(specs)))
-    whys = {}
-    with (
-        tempfile.TemporaryDirectory() as locks,
-        joblib.parallel_config("loky", n_jobs=len(slots), inner_max_num_threads=1),
-    ):
-        done = joblib.Parallel(return_as="generator_unordered")(
-            joblib.delayed(_train_in_slot)(
-                spec, places, slots, Path(locks), _settings(), os.getpid()
-            )
-            for spec in specs
-        )
+    whys, workers = {}, _workers(len(slots))
+    with tempfile.TemporaryDirectory() as locks:
+        told = places, slots, Path(locks), _settings(), os.getpid()
         try:
-            whys.update(progress.bar(done, "runs", total=len(specs)))
-        except TerminatedWorkerError:
-            left = [s for s in specs if s not in whys]
-            whys |= {s: "" if is_complete(places.folder(s)) else DIED for s in left}
+            with contextlib.suppress(TerminatedWorkerError):
+                runs = {}
+                for spec in specs:
+                    runs[workers.submit(_train_in_slot, spec, *told)] = spec
+            for run in progress.bar(as_completed(runs), "runs", total=len(specs)):
+                with contextlib.suppress(TerminatedWorkerError):
+                    whys[runs[run]] = run.result()
+        except BaseException:  # an interrupt is for them too
+            workers.shutdown(kill_workers=True)
+            raise
+    left = [s for s in specs if s not in whys]
+    whys |= {s: "" if is_complete(places.folder(s)) else DIED for s in left}
+    if any(why.startswith((SPOILT, LEFT)) for why in whys.values()):
+        workers.shutdown()  # the next call gets fresh ones
     return whys
+
+
+def _workers(count: int):
+    """An executor of so many processes, with one thread each for what is not torch's; they live on
+    for a while and are used again."""
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return get_reusable_executor(count, timeout=300, env=one_thread)
 
 
 def _settings() -> dict:
@@ -239,7 +272,7 @@ def _settings() -> dict:
 
 def _train_in_slot(
     spec: RunSpec, places: Places, slots: list[str], locks: Path, settings: dict, parent: int
-) -> tuple[RunSpec, str]:
+) -> str:
     """As many workers as slots: each holds a free one's lock while it trains on its device."""
     lifeline.tie(parent)
     for name in _settings():
@@ -248,20 +281,26 @@ def _train_in_slot(
     for number, device in itertools.cycle(enumerate(slots)):
         with contextlib.suppress(filelock.Timeout):
             with filelock.FileLock(locks / str(number), timeout=0.01):
-                return spec, _train_here(spec, replace(places, device=device))
+                return _train_here(spec, replace(places, device=device))
 
 
 def _train_here(spec: RunSpec, places: Places) -> str:
-    """ "" where the run is trained, MEMORY, BUSY where another process trains it, or the error."""
+    """ "" where the run is trained, MEMORY, BUSY where another process trains it, or the error,
+    after SPOILT or LEFT where this process can train no other on that GPU."""
+    if why := devices.spoilt(places.device):
+        return LEFT + why
     try:
         with out_of_memory() as too_large:
             train(spec, places, with_weights=True, wait=False)
     except Busy:
         return BUSY
     except Exception as error:
-        return f"{type(error).__name__}: {error}".replace(f"{spec.id}: ", "")
+        why = f"{type(error).__name__}: {error}".replace(f"{spec.id}: ", "")
+        return SPOILT + why if devices.spoilt(places.device) else why
     finally:
-        devices.give_back(devices.pick_device(places.device))
+        devices.give_back(places.device)
+    if too_large and devices.spoilt(places.device):
+        return SPOILT + too_large[0]
     return MEMORY if too_large else ""
 
 
@@ -271,10 +310,8 @@ def out_of_memory():
     seen = []
     try:
         yield seen
-    except MemoryError as error:
-        seen.append(str(error))
-    except RuntimeError as error:  # torch has a kind of its own for some of them only
-        if not re.search("out of memory|ALLOC_FAILED|DefaultCPUAllocator", str(error)):
+    except (RuntimeError, MemoryError) as error:
+        if not devices.ran_out_of_memory(error):
             raise
         seen.append(str(error))
 

@@ -5,6 +5,7 @@ cross-entropy. Eq. 10's λ‖θ‖² has the gradient 2λθ where SGD's weight_d
 0.001 is taken as weight_decay.
 """
 
+import math
 import time
 
 import numpy as np
@@ -77,8 +78,6 @@ def train(
         seed_all(spec.seed, epoch, *others)
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
-        if not all(t.isfinite().all() for t in model.state_dict().values()):
-            raise no_number(spec, f"a weight is no number after epoch {epoch + 1}")
         schedule.step()
         if validation_indices is not None:
             row |= validate(model, pictures, validation_indices, device, spec.precision)
@@ -136,7 +135,8 @@ def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:
     """One pass over the training pictures: mean loss and accuracy (percent) as it went.
 
-    Raises FloatingPointError, naming the step, where a loss is no number.
+    Raises FloatingPointError, naming the step, where a loss is no number, and where a weight is
+    none afterwards. The host waits for a GPU once, at the end, for all of these.
     """
     training_mode(network, spec.freeze_bn)
     cfg, ranks = unwrapped(network).pretrained_cfg, batches.ranks
@@ -155,20 +155,24 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
         loss_sum += loss * share
         correct += (logits.argmax(1) == labels).float().mean() * share
         seen += share
-    loss_sum, correct, seen = ranks.sum(loss_sum, correct, seen)
+    weights = [t for t in unwrapped(network).state_dict().values() if t.is_floating_point()]
+    largest = torch.nn.utils.get_total_norm(weights, math.inf)
+    loss_sum, correct, seen, largest = ranks.sum(loss_sum, correct, seen, largest)
     if not np.isfinite(loss_sum):
         wrong = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
         step_ = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
         raise no_number(
             spec, f"the training loss is no number in epoch {batches.epoch + 1}, {step_}"
         )
+    if not np.isfinite(largest):
+        raise no_number(spec, f"a weight is no number after epoch {batches.epoch + 1}")
     return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
 
 
 def no_number(spec: RunSpec, what: str) -> FloatingPointError:
     return FloatingPointError(
         f"{spec.id}: {what}; lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g}). The "
-        "last whole epoch, if there was one, is kept in the run folder's checkpoint.pt"
+        "last epoch that was kept, if there was one, is in the run folder's checkpoint.pt"
     )
 
 
@@ -180,8 +184,8 @@ def step(
     weight: what this loss counts among several processes' (`Ranks.weight`). extras: what else the
     system is given (`Pictures.extras`).
     """
+    optimizer.zero_grad(set_to_none=True)  # first, so that the forward pass has their memory
     loss, logits = loss_of(network, images, labels, precision, extras or {})
-    optimizer.zero_grad(set_to_none=True)
     (loss * weight).backward()
     optimizer.step()
     return loss.detach(), logits.detach()
@@ -247,8 +251,9 @@ def predict(
     for images, _, extras in loader(pictures, Batches(mine, batch_size), device):
         with autocast(precision, device):
             logits = model(normalise(images, model.pretrained_cfg, device), **on(device, extras))
-        parts.append(logits.cpu().double().softmax(1)[:, 1])  # Apple's GPUs have no float64
-    return np.array(ranks.join(torch.cat(parts).tolist(), len(indices)))
+        parts.append(logits)
+    p = torch.cat(parts).cpu().double().softmax(1)[:, 1]  # Apple's GPUs have no float64
+    return np.array(ranks.join(p.tolist(), len(indices)))
 
 
 def autocast(precision: str, device: torch.device):

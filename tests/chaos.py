@@ -23,6 +23,7 @@ import traceback
 from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "EMOLIB_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
+os.environ["EMOLIB_CHECKPOINT_SECONDS"] = "0"
 
 import pandas as pd  # noqa: E402
 import torch  # noqa: E402

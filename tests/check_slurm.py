@@ -57,6 +57,7 @@ def disturb(folders, done):
 def main():
     root = Path(tempfile.mkdtemp())
     os.environ |= {"EMOLIB_THREADS": "1", "EMOLIB_CACHE": str(root / "cache")}
+    os.environ["EMOLIB_CHECKPOINT_SECONDS"] = "0"
     make_fi(root, each=5)
     make_twitter(root)
     first = emolib.RunSpec(

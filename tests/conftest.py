@@ -10,6 +10,7 @@ from trees import make_fi, make_roi, make_twitter  # noqa: E402
 # Tiny networks: threads cost more than they give, and results stay the same on any machine.
 torch.set_num_threads(1)
 os.environ["EMOLIB_THREADS"] = "1"
+os.environ["EMOLIB_CHECKPOINT_SECONDS"] = "0"  # their epochs take no time, and each is to be kept
 # One after another, because starting workers takes longer than these runs; who needs several at
 # once says so.
 os.environ["LOKY_MAX_CPU_COUNT"] = "1"

@@ -1,13 +1,26 @@
 """The rivals' equations, the long way."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork
 
 import emolib
 from emolib import proposals
-from emolib.rivals import affective_regions, mcpnet, pcnn, priya2020, rao2016, yao2019
+from emolib.rivals import (
+    affective_regions,
+    mcpnet,
+    pcnn,
+    priya2020,
+    rao2016,
+    rao2020,
+    yao2019,
+)
 
 
 def make(name, num_classes=2):
@@ -149,3 +162,30 @@ def test_rao2016_reads_shapes_not_colours_and_knows_one_class():
     corner = blocks[2].reshape(2, 16, 16)[0]  # the grid of 16×16 in blocks of 4×4
     assert (corner[:4, :4] == corner[0, 0]).all() and corner[0, 4] != corner[0, 0]
     assert np.allclose((descriptors**2).sum(1)[descriptors.any(1)], 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("image_size", [32, 96])
+def test_rao2020s_proposals_are_torchvisions_picture_by_picture(image_size):
+    ours = make("rao2020").rpn
+    torch.manual_seed(1)
+    torch.nn.init.normal_(ours.head.cls_logits.weight, std=0.1)  # scores that differ
+    images = ImageList(torch.zeros(6, 3, image_size, image_size), [(image_size, image_size)] * 6)
+    features = {s: torch.randn(6, 256, image_size // int(s), image_size // int(s))
+                for s in rao2020.WITH_REGIONS}  # fmt: skip
+    corners = torch.rand(6, 4, 2, 2).sort(2).values.flatten(2) * image_size
+    targets = [{"boxes": rows[:n]} for n, rows in enumerate(corners[:, :, [0, 1, 2, 3]])]
+    theirs = copy.deepcopy(ours)
+    theirs.__class__ = RegionProposalNetwork
+    theirs.fg_bg_sampler = BalancedPositiveNegativeSampler(64, 0.5)
+    theirs.proposal_matcher = Matcher(0.6, 0.3, allow_low_quality_matches=True)
+    for training in (True, False):
+        results = []
+        for rpn in (ours, theirs):
+            torch.manual_seed(2)
+            found, losses = rpn.train(training)(images, features, targets)
+            results.append((found, losses, torch.rand(1)))  # the same draws were made
+        (a, losses, drawn), (b, expected, also_drawn) = results
+        assert [len(boxes) for boxes in a] == [len(boxes) for boxes in b]
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True)) and drawn == also_drawn
+        assert losses.keys() == expected.keys()
+        assert all(torch.equal(loss, expected[name]) for name, loss in losses.items())

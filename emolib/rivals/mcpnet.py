@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import four_levels, levels
-from ..resample import up
+from ..resample import average, up
 from .parts import block, full_precision
 
 SCALES = (1, 2, 3, 6)
@@ -34,7 +34,7 @@ class AdaptiveContext(nn.Module):
         self.norm = nn.BatchNorm2d(channels)  # a sum over s² regions grows with their number
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.regions(F.adaptive_avg_pool2d(x, self.scale))  # N×c×s×s
+        y = self.regions(average(x, (self.scale, self.scale)))  # N×c×s×s
         whole = self.whole(x.mean((2, 3), keepdim=True))
         # the affinity is linear in x + whole: its two parts, apart, need no second large map
         a = self.affinity(x) + F.conv2d(whole, self.affinity.weight)  # N×s²×h×w

@@ -5,13 +5,14 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from .. import proposals
+from ..devices import deterministic
 
 
-def pixels(images: Tensor, cfg: dict) -> Tensor:
-    """Normalised images N×3×H×W → their pixels in 0…1."""
-    mean = torch.tensor(cfg["mean"], device=images.device)[:, None, None]
-    std = torch.tensor(cfg["std"], device=images.device)[:, None, None]
-    return (images.detach().float() * std + mean).clamp(0, 1)
+def pixels(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images N×3×H×W normalised by mean and std, 3 numbers each on their device → their pixels in
+    0…1."""
+    wide = images.detach().float()
+    return (wide * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
 
 
 def block(channels: int, width: int) -> nn.Module:
@@ -28,7 +29,8 @@ def full_precision(images: Tensor):
 
 def boxes_in(images: Tensor, finder: str, cfg: dict) -> Tensor:
     """N×COUNT×5, px: what `finder` finds in the images themselves."""
-    views = (255 * pixels(images, cfg)).round().byte().permute(0, 2, 3, 1).cpu()
+    mean, std = (torch.tensor(cfg[name], device=images.device) for name in ("mean", "std"))
+    views = (255 * pixels(images, mean, std)).round().byte().permute(0, 2, 3, 1).cpu()
     size = torch.tensor([images.shape[3], images.shape[2]] * 2 + [1])
     found = torch.stack([proposals.find(finder, view) for view in views]) * size
     return found.to(images.device)
@@ -39,11 +41,15 @@ def crops(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
     whole picture, so that the number of crops never changes."""
     N, K = boxes.shape[:2]
     H, W = images.shape[-2:]
-    picture = torch.tensor([0, 0, W, H], dtype=boxes.dtype, device=boxes.device)
+    # filled on the device: a copy of four numbers would make the host wait
+    picture = torch.cat([boxes.new_full((1,), side) for side in (0, 0, W, H)])
     sides = torch.where(boxes[..., 4:] > 0, boxes[..., :4], picture).flatten(0, 1)
     number = torch.arange(N, device=boxes.device, dtype=boxes.dtype).repeat_interleave(K)
     rois = torch.cat([number[:, None], sides], 1).to(images.dtype)
-    found = roi_align(images.contiguous(), rois, size, sampling_ratio=2, aligned=True)
+    # only its gradient differs from time to time on a GPU; torchvision would compile another
+    learns = images.requires_grad and torch.is_grad_enabled()
+    with deterministic(learns and torch.are_deterministic_algorithms_enabled()):
+        found = roi_align(images.contiguous(), rois, size, sampling_ratio=2, aligned=True)
     return found.contiguous(memory_format=torch.channels_last)
 
 

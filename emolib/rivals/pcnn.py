@@ -17,17 +17,36 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ..resample import average
+from .parts import full_precision
+
+
+class _AcrossChannels(nn.Module):
+    """nn.LocalResponseNorm(5), on maps whose positions are in one row: torch then takes another
+    pooling, whose gradient on a GPU is the same each time. The values are the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.local_response_norm(x.flatten(2), 5).view(x.shape)
+
+
+class _SixBySix(nn.Module):
+    """Maps averaged to 6×6, whatever their size."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with full_precision(x):
+            return average(x.float(), (6, 6)).to(x.dtype)
+
 
 class PCNN(nn.Module):
     def __init__(self, num_classes: int = 2):
         super().__init__()
         self.pretrained_cfg = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
         self.features = nn.Sequential(
-            nn.Conv2d(3, 96, 11, stride=4, padding=2), nn.ReLU(), nn.LocalResponseNorm(5),
+            nn.Conv2d(3, 96, 11, stride=4, padding=2), nn.ReLU(), _AcrossChannels(),
             nn.MaxPool2d(3, 2),
-            nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(), nn.LocalResponseNorm(5),
+            nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(), _AcrossChannels(),
             nn.MaxPool2d(3, 2),
-            nn.AdaptiveAvgPool2d(6), nn.Flatten(),
+            _SixBySix(), nn.Flatten(),
         )  # fmt: skip
         self.hidden = nn.Sequential(
             nn.Linear(256 * 36, 512), nn.ReLU(), nn.Dropout(0.5),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import pooled, width
+from ..resample import average
 from .parts import full_precision, pixels
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
@@ -32,16 +33,19 @@ def colours(view: Tensor) -> Tensor:
     return view.new_zeros(len(view), BINS**3).scatter_add(1, code, ones)
 
 
-def edges(view: Tensor) -> Tensor:
-    """N×3×H×W in 0…1 → N×80, in each of 4×4 blocks the shares of 2×2 squares with each edge."""
+def edges(view: Tensor, filters: Tensor = EDGES) -> Tensor:
+    """N×3×H×W in 0…1 → N×80, in each of 4×4 blocks the shares of 2×2 squares with each edge.
+
+    filters: EDGES on the device of `view`.
+    """
     grey = view.mean(1, keepdim=True)
     H, W = (s // (2 * BLOCKS) * (2 * BLOCKS) for s in grey.shape[-2:])
     response = nn.functional.conv2d(
-        grey[..., :H, :W], EDGES[:, None].to(view), stride=2
+        grey[..., :H, :W], filters[:, None].to(view), stride=2
     ).abs()  # N×5×H/2×W/2
     kind = torch.zeros_like(response).scatter(1, response.argmax(1, keepdim=True), 1.0)
     kind = kind * (response.amax(1, keepdim=True) > THRESHOLD)
-    return nn.functional.adaptive_avg_pool2d(kind, BLOCKS).flatten(1)
+    return average(kind, (BLOCKS, BLOCKS)).flatten(1)
 
 
 class Priya2020(nn.Module):
@@ -56,10 +60,14 @@ class Priya2020(nn.Module):
             nn.Linear(256, num_classes),
         )  # fmt: skip
         self.high = nn.Linear(width(backbone), num_classes)
+        # not in the state dict; on the device, as a copy in each step would make the host wait
+        mean, std = (torch.tensor(self.pretrained_cfg[name]) for name in ("mean", "std"))
+        for name, values in (("mean", mean), ("std", std), ("filters", EDGES)):
+            self.register_buffer(name, values, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         high = pooled(self.backbone, images)
         with full_precision(images):
-            view = pixels(images, self.pretrained_cfg)
-            low = torch.cat([colours(view), edges(view)], 1).sqrt()
+            view = pixels(images, self.mean, self.std)
+            low = torch.cat([colours(view), edges(view, self.filters)], 1).sqrt()
             return (self.high(high) + self.low(low)) / 2

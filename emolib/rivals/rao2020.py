@@ -19,10 +19,16 @@ from collections import OrderedDict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, Matcher
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops import (
+    FeaturePyramidNetwork,
+    MultiScaleRoIAlign,
+    batched_nms,
+    clip_boxes_to_image,
+)
 
 from ..backbones import four_levels, levels
 from .parts import boxes_in, full_precision
@@ -45,7 +51,7 @@ class Rao2020(nn.Module):
         self.fpn = FeaturePyramidNetwork(channels[::-1], c, norm_layer=nn.BatchNorm2d)
         sizes, shapes = ((32, 64), (64, 128), (128, 256)), ((0.5, 1.0, 2.0),) * 3
         top = {"training": 8 * REGIONS, "testing": 8 * REGIONS}
-        self.rpn = RegionProposalNetwork(
+        self.rpn = Proposals(
             AnchorGenerator(sizes, shapes), RPNHead(c, 6),
             fg_iou_thresh=0.6, bg_iou_thresh=0.3, batch_size_per_image=64, positive_fraction=0.5,
             pre_nms_top_n=top, post_nms_top_n={k: REGIONS for k in top}, nms_thresh=0.7,
@@ -83,14 +89,79 @@ class Rao2020(nn.Module):
         if learn:
             best = torch.stack([rows[rows[:, 4].topk(min(REGIONS, len(rows))).indices]
                                 for rows in boxes])  # fmt: skip
-            targets = [{"boxes": rows[rows[:, 4] > 0, :4]} for rows in best]
+            counts = (best[..., 4] > 0).sum(1).tolist()  # the best come first
+            targets = [{"boxes": r[:n, :4]} for r, n in zip(best, counts, strict=True)]
         self.rpn.train(learn)  # torchvision's asks for targets whenever it trains
         found, losses = self.rpn(batch, features, targets)
         return found, list(losses.values())
 
     def _mean(self, local: Tensor, found: list) -> Tensor:
         """Mean over each picture's regions, 0 where it has none: N×4c."""
-        counts = torch.tensor([len(f) for f in found], device=local.device)
-        number = torch.arange(len(found), device=local.device).repeat_interleave(counts)
-        total = local.new_zeros(len(found), local.shape[1]).index_add(0, number, local)
-        return total / counts.clamp(min=1)[:, None]
+        parts = local.split([len(f) for f in found])
+        return torch.stack([part.sum(0) / max(1, len(part)) for part in parts])
+
+
+class Proposals(RegionProposalNetwork):
+    """torchvision's, with what it does picture by picture done for a batch: the host waits for a
+    GPU a dozen times a step rather than seven times a picture. The same proposals and losses;
+    images all of one size."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        sampler = self.fg_bg_sampler
+        self.fg_bg_sampler = Sampler(sampler.batch_size_per_image, sampler.positive_fraction)
+        low, high = self.proposal_matcher.low_threshold, self.proposal_matcher.high_threshold
+        self.proposal_matcher = Matching(high, low, allow_low_quality_matches=True)
+
+    def filter_proposals(self, proposals, objectness, image_shapes, num_anchors_per_level):
+        N = len(proposals)
+        scores = objectness.detach().reshape(N, -1)
+        best = self._get_top_n_idx(scores, num_anchors_per_level)  # N×n
+        scores = scores.gather(1, best).sigmoid()
+        boxes = proposals.gather(1, best[..., None].expand(-1, -1, 4))
+        boxes = clip_boxes_to_image(boxes, image_shapes[0])
+        sides = boxes[..., 2:] - boxes[..., :2]
+        scores = scores.where((sides >= self.min_size).all(2), -1.0)  # last, and never taken
+        # each level of each picture on its own; in float64, as it is done by shifting the boxes
+        ends = [sum(num_anchors_per_level[: i + 1]) for i in range(len(num_anchors_per_level))]
+        level = sum((best >= end).long() for end in ends)
+        group = torch.arange(N, device=best.device)[:, None] * len(ends) + level
+        kept = batched_nms(
+            boxes.flatten(0, 1).double(), scores.flatten().double(), group.flatten(),
+            self.nms_thresh,
+        )  # fmt: skip
+        there = torch.zeros_like(scores.flatten(), dtype=torch.bool).index_fill(0, kept, True)
+        scores = scores.where(there.view_as(scores), -1.0)
+        scores, first = scores.topk(min(self.post_nms_top_n(), scores.shape[1]), dim=1)
+        boxes = boxes.gather(1, first[..., None].expand(-1, -1, 4))
+        counts = (scores >= 0).sum(1).tolist()
+        return tuple(
+            [rows[:n] for rows, n in zip(found, counts, strict=True)] for found in (boxes, scores)
+        )
+
+
+class Matching(Matcher):
+    """torchvision's, with a mask in place of a list of places."""
+
+    def set_low_quality_matches_(self, matches, all_matches, match_quality_matrix) -> None:
+        best = match_quality_matrix == match_quality_matrix.amax(1, keepdim=True)
+        matches.copy_(torch.where(best.any(0), all_matches, matches))
+
+
+class Sampler(BalancedPositiveNegativeSampler):
+    """torchvision's, with the same draws: looks for the positives and negatives of all pictures at
+    once. matched_idxs: N rows of 1, 0 and −1 → N masks of the chosen positives, N of negatives."""
+
+    def __call__(self, matched_idxs):
+        labels = torch.stack(matched_idxs)
+        kinds = labels >= 1, labels == 0
+        counts = torch.stack([kind.sum(1) for kind in kinds]).tolist()
+        places = [k.nonzero()[:, 1].split(n) for k, n in zip(kinds, counts, strict=True)]
+        masks = [torch.zeros_like(labels, dtype=torch.uint8) for _ in kinds]
+        for i, both in enumerate(zip(*places, strict=True)):
+            wanted = min(len(both[0]), int(self.batch_size_per_image * self.positive_fraction))
+            wanted = wanted, min(len(both[1]), self.batch_size_per_image - wanted)
+            for mask, there, most in zip(masks, both, wanted, strict=True):
+                chosen = torch.randperm(len(there), device=there.device)[:most]
+                mask[i].index_fill_(0, there[chosen], 1)
+        return tuple(list(mask) for mask in masks)

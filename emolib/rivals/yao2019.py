@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import four_levels, levels
+from ..resample import average
 from .parts import block, full_precision
 
 LENGTH = 512  # of the embedding
@@ -72,8 +73,8 @@ class Yao2019(nn.Module):
         low, polarity = self.polarity(B[2])
         high, maps = self.emotion(B[0])
         size = min(7, max(B[0].shape[-1], 4))
-        X = F.adaptive_avg_pool2d(self.low(low), size).flatten(2)
-        Y = F.adaptive_avg_pool2d(self.high(high), size).flatten(2)
+        X = average(self.low(low), (size, size)).flatten(2)
+        Y = average(self.high(high), (size, size)).flatten(2)
         Z = (X @ Y.transpose(1, 2) / size**2).flatten(1)
         embedding = self.embed(Z.sign() * (Z.abs() + 1e-5).sqrt())
         logits = self.classifier(embedding)
@@ -93,22 +94,21 @@ def pair_loss(unit: Tensor, labels: Tensor, emotions: Tensor, polarity: Tensor) 
     polarity: N×C probabilities. 0 where no picture has another of its emotion (of its polarity).
     """
     known = emotions >= 0
-    unit, labels, emotions, polarity = (t[known] for t in (unit, labels, emotions, polarity))
-    other = ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    pairs = known[:, None] & known  # products rather than masks, whose size the host would wait for
+    other = pairs & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     same_polarity = (labels[:, None] == labels) & other
     same_emotion = (emotions[:, None] == emotions) & same_polarity
-    opposite = labels[:, None] != labels
+    opposite = (labels[:, None] != labels) & pairs
     towards = polarity[:, labels]  # [i, j]: how probable picture i makes the polarity of j
     s = unit @ unit.T
     s = torch.where(opposite, s * towards.exp() * towards.T.exp(), s)
     log_p = s - s.masked_fill(~same_polarity, -1e9).logsumexp(1, keepdim=True)
-    intra = -_mean(log_p, same_emotion)[same_emotion.any(1)]
+    intra = _mean(-_mean(log_p, same_emotion), same_emotion.any(1))
     cousins = same_polarity & ~same_emotion
-    between = _mean(s, opposite) - _mean(s, cousins)
-    inter = F.softplus(between)[opposite.any(1) & cousins.any(1)]
-    return 0.5 * (intra.sum() / max(len(intra), 1) + inter.sum() / max(len(inter), 1))
+    inter = F.softplus(_mean(s, opposite) - _mean(s, cousins))
+    return 0.5 * (intra + _mean(inter, opposite.any(1) & cousins.any(1)))
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Of each row, over the places where `where` is true; 0 where there is none."""
-    return (values * where).sum(1) / where.sum(1).clamp(min=1)
+    """Along the last dimension, over the places where `where` is true; 0 where there is none."""
+    return (values * where).sum(-1) / where.sum(-1).clamp(min=1)
