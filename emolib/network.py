@@ -68,7 +68,8 @@ class MAI(nn.Module):
     def fuse(self, *C: Tensor) -> Tensor:
         """ECA(O4), N×width×H/4×W/4."""
         O4 = up(self.interact(*C[:-1]), C[-1]) * C[-1]  # Eq. 4
-        return self.eca(O4) if len(O4) else O4  # timm's refuses an empty batch
+        gate = folded.eca_gate(self.eca, O4.mean((2, 3)))  # timm's own forward needs a picture
+        return O4 * gate[:, :, None, None]
 
     def forward(self, *C: Tensor) -> Tensor:
         return self.conv(self.fuse(*C)).sigmoid()  # Eq. 5
