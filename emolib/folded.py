@@ -160,7 +160,7 @@ def pooled_features(
     v, Z = [], []
     for b, reduction in zip(B, reductions, strict=True):
         g = (weight if b is B4 else adjoint(weight, b)).expand(b.shape[0], -1, -1, -1)
-        mean = torch.full_like(g, 1 / g[0].numel())
+        mean = torch.full_like(g, 1 / (g.shape[2] * g.shape[3]))
         g = torch.cat([g, mean], dim=1).flatten(2)  # N×2×hw
         sums = (g @ b.flatten(2).mT) @ reduction.weight.flatten(1).mT  # N×2×512
         sums = sums + g.sum(2, keepdim=True) * reduction.bias

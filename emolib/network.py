@@ -13,6 +13,7 @@ Two heads compute the same function of the same parameters: "reference", below, 
 prints it; "folded" (folded.py, the default) without ever building C4, O4, F or E.
 """
 
+import copy
 import numbers
 
 import torch
@@ -67,7 +68,8 @@ class MAI(nn.Module):
     def fuse(self, *C: Tensor) -> Tensor:
         """ECA(O4), N×width×H/4×W/4."""
         O4 = up(self.interact(*C[:-1]), C[-1]) * C[-1]  # Eq. 4
-        return self.eca(O4)
+        gate = folded.eca_gate(self.eca, O4.mean((2, 3)))  # timm's own forward needs a picture
+        return O4 * gate[:, :, None, None]
 
     def forward(self, *C: Tensor) -> Tensor:
         return self.conv(self.fuse(*C)).sigmoid()  # Eq. 5
@@ -123,7 +125,8 @@ class MaiAfa(nn.Module):
     images: N×3×H×W float, normalised by `pretrained_cfg`'s mean and std → logits: N×num_classes.
 
     It has a timm model's manners: `forward_features`, `forward_head`, `reset_classifier`,
-    `group_matcher` for layer-wise rates, `set_grad_checkpointing`.
+    `group_matcher` for layer-wise rates, `set_grad_checkpointing`; any number of pictures, none
+    too. After `half()` or `bfloat16()` it takes pictures of that dtype and answers in it.
 
     backbone: a timm `features_only` model whose features include strides 4, 8, 16 and 32. mai,
     afa: False takes the module away (Table 7): without MAI E = F; without AFA the classifier sees
@@ -234,11 +237,11 @@ class MaiAfa(nn.Module):
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """B1..B4. Raises ValueError for pictures that the network does not take, such as those
-        with sides that an HRNet refuses: it needs multiples of 32.
+        """B1..B4, no less than float32. Raises ValueError for pictures that the network does not
+        take, such as those with sides that an HRNet refuses: it needs multiples of 32.
 
-        Under autocast the backbone alone runs in low precision: the products of Eq. 2–4 and the
-        sums over positions need float32, and cost little of the time.
+        Under autocast and in a network of 16 bits the backbone alone runs in low precision: the
+        products of Eq. 2–4 and the sums over positions need float32, and cost little of the time.
         """
         return levels(self.backbone, self.indices, images)
 
@@ -247,7 +250,9 @@ class MaiAfa(nn.Module):
         self._check_regions()
         B = self.levels(images)
         with _no_autocast(images):
-            return self._folded_D(B) if self.head == "folded" else self.mai(*self._reduce(B))
+            head = self._in_float32()
+            D = head._folded_D(B) if self.head == "folded" else head.mai(*head._reduce(B))
+            return D.to(self._dtype)
 
     def maps(self, images: Tensor) -> dict[str, Tensor]:
         """What Eq. 1–5 make on the way: {"A1": …, "O2": …, "A2", "O3", "A3", "O4", "D"}, shapes in
@@ -258,9 +263,10 @@ class MaiAfa(nn.Module):
             raise RuntimeError("this network was made with mai=False: it has no maps A, O and D")
         B = self.levels(images)
         with _no_autocast(images):
-            C = self._reduce(B)
-            D = {"D": self.mai(*C)} if self.has_regions else {}
-            return self.mai.maps(*C) | D
+            head = self._in_float32()
+            C = head._reduce(B)
+            D = {"D": head.mai(*C)} if self.has_regions else {}
+            return {name: found.to(self._dtype) for name, found in (head.mai.maps(*C) | D).items()}
 
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
@@ -271,8 +277,26 @@ class MaiAfa(nn.Module):
         levels of 3 to 9 (what backbones give) make O4 tens to hundreds, D is 0 or 1 everywhere
         from the start and the loss overflows.
         """
-        for reduce, b in zip(self.reductions, self.levels(images), strict=True):
-            standardise(reduce, reduce(b))
+        wide = self._in_float32().reductions
+        for reduce, by, b in zip(self.reductions, wide, self.levels(images), strict=True):
+            standardise(reduce, by(b))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """The head's."""
+        return self.reductions[0].weight.dtype
+
+    def _in_float32(self) -> "MaiAfa":
+        """The network itself or, where it has 16 bits, one whose head computes with the same
+        numbers in float32. In float16 the folded sums over positions are beyond the largest."""
+        if self._dtype not in (torch.float16, torch.bfloat16):
+            return self
+        wide = copy.copy(self)  # two threads may use the network at once: it stays as it is
+        wide._modules = dict(self._modules)
+        for name in ("reductions", "mai", "afa"):
+            if name in wide._modules:
+                wide._modules[name] = _in_float32(wide._modules[name])
+        return wide
 
     def _check_regions(self) -> None:
         if not self.has_regions:
@@ -285,7 +309,9 @@ class MaiAfa(nn.Module):
         """(GAP(E), D or None)"""
         B = self.levels(images)
         with _no_autocast(images):
-            return self._folded(B) if self.head == "folded" else self._reference(B)
+            head = self._in_float32()
+            pooled, D = head._folded(B) if self.head == "folded" else head._reference(B)
+            return pooled.to(self._dtype), None if D is None else D.to(self._dtype)
 
     def _reduce(self, B: list[Tensor]) -> list[Tensor]:
         return [reduce(b) for reduce, b in zip(self.reductions, B, strict=True)]
@@ -326,11 +352,22 @@ class MaiAfa(nn.Module):
 
 
 def _last_layer(width: int, num_classes: int) -> nn.Module:
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 0:
+    whole = isinstance(num_classes, numbers.Integral) and not isinstance(num_classes, bool)
+    if not whole or num_classes < 0:
         raise ValueError(
             f"num_classes={num_classes!r}: must be a whole number, 0 for no last layer"
         )
     return nn.Linear(width, num_classes) if num_classes else nn.Identity()
+
+
+def _in_float32(module: nn.Module | None) -> nn.Module | None:
+    """The same module with its numbers in float32, as long as the result is held."""
+    if module is None:
+        return None
+    wide = copy.copy(module)
+    wide._parameters = {k: p if p is None else p.float() for k, p in module._parameters.items()}
+    wide._modules = {name: _in_float32(m) for name, m in module._modules.items()}
+    return wide
 
 
 def _no_autocast(images: Tensor):

@@ -1,6 +1,7 @@
 """A trained run as a predictor."""
 
 import math
+import numbers
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,8 @@ class Predictor:
     def batches(self, pictures, batch_size: int = 32):
         """(images, extras) of the pictures as the model takes them, batch by batch."""
         named = listed(pictures)
-        if not isinstance(batch_size, int) or batch_size < 1:
+        whole = isinstance(batch_size, numbers.Integral) and not isinstance(batch_size, bool)
+        if not whole or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r}: a whole number above 0")
         for start in bar(range(0, len(named), batch_size), "pictures"):
             part = named[start:][:batch_size]

@@ -93,3 +93,13 @@ def test_wrong_maps_are_named(maps, block):
     for channels in ([8], 8, [8, 0], [8, "8"], []):
         with pytest.raises(ValueError, match="two feature maps or more"):
             block(channels)
+
+
+@pytest.mark.parametrize("block", [emolib.MAI, emolib.AFA])
+def test_blocks_take_maps_of_16_bits_and_none_at_all(maps, block):
+    block = block(CHANNELS, width=16).double()
+    exact = block(maps)
+    assert block([m[:0] for m in maps]).shape == (0, *exact.shape[1:])
+    for dtype, close in ((torch.float16, 0.01), (torch.bfloat16, 0.1)):
+        found = block.to(dtype)([m.to(dtype) for m in maps])
+        assert found.dtype == dtype and (found - exact).abs().max() < close * exact.abs().max()

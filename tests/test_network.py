@@ -1,15 +1,18 @@
 """The network against the paper's equations, written out the long way in NumPy."""
 
+import copy
 import itertools
 
 import numpy as np
 import pytest
+import timm
 import torch
+from nets import Pooled
 
 import emolib
 from emolib import folded
 from emolib.attention import ShuffleAttention, SpatialAttention
-from emolib.network import AFA, MAI
+from emolib.network import AFA, MAI, MaiAfa
 from emolib.resample import adjoint, taps, up
 
 GATES = list(itertools.product(("spatial", "shuffle"), ("original", "fused")))
@@ -303,6 +306,80 @@ def test_networks_without_D_say_so():
     readings = emolib.Readings(without_afa="region")
     D = small("folded", afa=False, readings=readings).regions(images)
     assert D.shape == (1, 1, 16, 16) and 0 < D.min() and D.max() < 1
+
+
+# one of each way through the head
+WAYS = [
+    dict(backbone=True),
+    *[dict(attention=a, gate=g) for a, g in GATES],
+    dict(afa=False),
+    dict(afa=False, without_afa="region"),
+    dict(mai=False),
+    dict(mai=False, afa=False),
+]
+
+
+def timm_features():
+    return timm.create_model("resnet10t", features_only=True, out_indices=(1, 2, 3, 4))
+
+
+def of_one_way(head, options):
+    """A network by RunSpec's names on the pictures' own averages, calibrated on two pictures, and
+    these pictures."""
+    options = dict(options)
+    backbone = timm_features() if options.pop("backbone", False) else Pooled()
+    modules = {k: options.pop(k) for k in ("mai", "afa") if k in options}
+    readings = emolib.Readings(**options)
+    net = MaiAfa(backbone, head=head, readings=readings, width=128, **modules).eval()
+    torch.manual_seed(1)
+    images = torch.randn(2, 3, 64, 96)
+    net.calibrate(images)
+    return net, images
+
+
+@pytest.mark.parametrize("head", ["folded", "reference"])
+@pytest.mark.parametrize("options", WAYS, ids=str)
+def test_a_network_of_16_bits_answers_in_them_and_as_the_wide_one_does(options, head):
+    net, images = of_one_way(head, options)
+    for dtype, close in ((torch.float16, 2**-10), (torch.bfloat16, 2**-7)):
+        narrow = copy.deepcopy(net).to(dtype)
+        few, wide = images.to(dtype), copy.deepcopy(narrow).float()
+        wide.backbone = narrow.backbone  # its rounding is timm's matter: the head's is compared
+        with torch.no_grad():
+            logits, features = narrow(few), narrow.forward_features(few)
+            exact = wide.forward_features(few)
+            assert (features - exact).abs().max() <= close * exact.abs().max()
+            assert (logits - wide(few)).abs().max() < 4 * close
+            assert logits.dtype == features.dtype == dtype and logits.shape == (2, 2)
+            if net.mai:
+                assert {m.dtype for m in narrow.maps(few).values()} == {dtype}
+            if net.has_regions:
+                D = narrow.regions(few)
+                assert D.dtype == dtype and (D - wide.regions(few)).abs().max() <= close
+        assert {p.dtype for p in narrow.parameters()} == {dtype}  # what was lent is given back
+
+
+def test_in_float16_sums_over_many_positions_do_not_overflow():
+    net = MaiAfa(Pooled(), width=128).eval()
+    images = 10 + 10 * torch.rand(1, 3, 512, 512)  # 20 · 20 at 64² positions is beyond 65,504
+    net.calibrate(images)
+    exact, D = net.with_regions(images)
+    got, narrow = net.half().with_regions(images.half())
+    assert (got - exact).abs().max() < 0.01 and (narrow - D).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("head", ["folded", "reference"])
+@pytest.mark.parametrize("options", WAYS, ids=str)
+def test_an_empty_batch_has_no_answers_and_no_error(options, head):
+    net, _ = of_one_way(head, options)
+    none = torch.zeros(0, 3, 64, 96)
+    for network in (net, net.train()):
+        assert network(none).shape == (0, 2)
+        network(none).sum().backward()
+    if net.mai:
+        assert {len(m) for m in net.maps(none).values()} == {0}
+    if net.has_regions:
+        assert net.regions(none).shape == (0, 1, 16, 24)
 
 
 @pytest.mark.parametrize("attention, gate", GATES)

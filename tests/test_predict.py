@@ -58,7 +58,7 @@ def test_a_folder_is_all_its_pictures_sorted(predictor, folder):
     assert frame["p_positive"].is_unique  # or the comparisons below would say nothing
     one_by_one = [predictor.predict(str(path))["p_positive"][0] for path in frame["path"]]
     assert np.allclose(one_by_one, frame["p_positive"], atol=1e-6)
-    in_parts = predictor.predict(folder, batch_size=3)
+    in_parts = predictor.predict(folder, batch_size=np.int64(3))
     assert np.allclose(in_parts["p_positive"], frame["p_positive"], atol=1e-6)
 
 
@@ -130,6 +130,8 @@ def test_files_and_folders_without_pictures_are_named(predictor, tmp_path):
         predictor.predict([tmp_path / "gone.jpg"])
     with pytest.raises(ValueError, match="batch_size=0"):
         predictor.predict(tmp_path / "notes.txt", batch_size=0)
+    with pytest.raises(ValueError, match="batch_size=True"):
+        predictor.predict(tmp_path / "notes.txt", batch_size=True)
     empty = predictor.predict([])
     assert list(empty) == ["path", "label", "p_positive"] and empty.empty
     assert len(predictor.regions([])) == 0

@@ -8,7 +8,9 @@ attention; both levels to 512×49, cross-level bilinear product, signed root, 51
 length. Loss ½ classification of the emotion maps + ½ emotion-pair loss: a softmax inside the
 polarity (intra) and between the mean likeness to other emotions of the same and of the other
 polarity (inter), opposite ones weighted by how probable each finds the other's polarity. The rate
-is not in the code.
+is not in the code. This is the loss of their first trainer (mtrainer.py). Their second trainer
+(mtrainer28.py) adds ½ classification of the polarity maps by polarity. It reads that label before
+it has one, so it cannot run as published. We follow the first.
 Chosen: class maps for the classes that are predicted, so that emotions enter by the pair loss alone
 (off where a set has only polarity) and weigh no pair by their own probability; all pairs of a batch
 in place of two of each emotion; no penalty on the embedding's length, which is 1; a quarter of the
