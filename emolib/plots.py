@@ -16,7 +16,7 @@ NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI", "own":
 
 
 ALIKE = ("cannot tell", "no difference")  # how verdicts begin that do not tell a row apart
-NO_WIDTH = "ours, no interval: one run, or too few that are all alike"
+NO_WIDTH = "no interval: one run, or runs that are all alike"
 
 
 def drawn(title: str, demo: bool) -> str:
@@ -40,17 +40,18 @@ def intervals(
     if flat.any():
         axis.plot(*(p[flat] for p in points), "D", color=color, label=NO_WIDTH)
     if hollow is not None and hollow[0].any():
-        for mask, shape in ((wide, marker), (flat, "D")):
-            axis.plot(*(p[mask & hollow[0]] for p in points), shape, mfc="white", color=color,
-                      zorder=9, label=hollow[1])  # fmt: skip
+        for mask, shape in ((wide & hollow[0], marker), (flat & hollow[0], "D")):
+            if mask.any():
+                axis.plot(*(p[mask] for p in points), shape, mfc="white", color=color, zorder=9,
+                          label=hollow[1])  # fmt: skip
 
 
 def legend_below(figure: Figure, axes, columns: int = 3) -> None:
     """One legend for all axes, under them: over no row and no title."""
     found = {}
     for axis in np.ravel(axes):
-        handles, labels = axis.get_legend_handles_labels()
-        found = dict(zip(labels, handles, strict=True)) | found
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
     if found:
         figure.legend(found.values(), found, fontsize=8, loc="outside lower center", ncols=columns)
 
@@ -230,7 +231,7 @@ def folds(per_fold: pd.DataFrame, demo: bool = False) -> Figure | None:
         axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
         axis.axhline(rows["majority"].mean(), color="black", ls=":", label="majority class")
         if rows["published"].notna().all():
-            axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=3, zorder=0, label="paper")
+            axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=2, label="paper")
         axis.set(title=NAMES[name], xlabel="fold", ylim=(0, 100), xticks=rows["fold"])
     axes[0, 0].set_ylabel("accuracy (%)")
     legend_below(figure, axes, 4)

@@ -34,7 +34,7 @@ def scores(table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "
     """`regions.compared` of one set and reading: a panel a measure, a line a map, with intervals;
     dashed: what a map scores that knows nothing, where that is one number."""
     names = list(dict.fromkeys(table["map"]))
-    figure = Figure(figsize=(1.2 + 2 * len(measures), 1.1 + 0.32 * len(names)),
+    figure = Figure(figsize=(1.2 + 2 * len(measures), 1.4 + 0.32 * len(names)),
                     layout="constrained")  # fmt: skip
     axes = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
     places = dict(zip(names, range(len(names))[::-1], strict=True))
@@ -49,6 +49,7 @@ def scores(table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "
         axis.grid(axis="x", alpha=0.3)
     axes[0].set_yticks(list(places.values()), list(places))
     axes[0].set_ylim(-0.6, len(names) - 0.4)
+    legend_below(figure, axes)
     figure.suptitle(title)
     return figure
 
@@ -56,15 +57,17 @@ def scores(table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "
 def readings(table: pd.DataFrame, title: str, measure: str = "AUC") -> Figure:
     """`regions.compared`: D's score in each reading, with intervals."""
     rows = table[(table["measure"] == measure) & (table["map"] == "D")]
-    figure = Figure(figsize=(6.5, 1.1 + 0.32 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(6.5, 1.7 + 0.32 * len(rows)), layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(rows))[::-1]
     intervals(axis, rows["mean"], rows["low"], rows["high"], places)
     if measure in CHANCE:
         axis.axvline(CHANCE[measure], color="black", lw=1, ls="--")
     axis.set_yticks(places, rows["reading"])
-    axis.set(title=title, xlabel=f"{measure} of D", ylim=(-0.6, len(rows) - 0.4))
+    axis.set(xlabel=f"{measure} of D", ylim=(-0.6, len(rows) - 0.4))
+    axis.set_title(title.replace(" — ", "\n"))
     axis.grid(axis="x", alpha=0.3)
+    legend_below(figure, axis)
     return figure
 
 
@@ -119,12 +122,12 @@ def curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
     axes[2].set_yticks(np.arange(len(others))[::-1], [p.replace(" shape ", " shape\n").replace(
         "where D", "where\nD") for p in others], fontsize=8)  # fmt: skip
     axes[2].set(
-        ylim=(-0.6, len(others) - 0.2),
+        ylim=(-0.6, len(others) + 0.1),
         title="areas (95% intervals)",
         xlabel="area, minus D's highest\n(for D: deletion above 0, insertion below)",
     )
     axes[2].locator_params(axis="x", nbins=4)
-    axes[2].legend(fontsize=8)
+    axes[2].legend(fontsize=8, loc="upper center", ncols=2)
     figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center",
                   ncols=len(places))  # fmt: skip
     figure.suptitle(title)
