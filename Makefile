@@ -8,6 +8,7 @@ NOTEBOOKS := 01_data_prep 02_pretrain_fi 03_finetune 04_ablations 05_tables
 DATA_NAME   = $(shell cd '$(DATA)' 2>/dev/null && basename "$$PWD")
 ON_DATA     = -r profile paper -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' \
               -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)'
+RIVALS      = -r systems '$(SYSTEMS)' -r comparisons '$(COMPARISONS)'
 PAPER_STUDY = $(or $(STUDY),paper-$(DATA_NAME)-$(or $(BACKBONE),hrnet_w48))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -56,8 +57,20 @@ export ALL_CELLS_RAN
 reproduce: $(VENV)/.ready  ## notebooks 01-05, 07, 08 on the generated demo data, into results/demo/
 	$(call run_notebooks,$(NOTEBOOKS) 07_regions 08_transfer,demo,-r profile demo)
 
-paper: data-is-there $(VENV)/.ready  ## the same on real data, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= EXECUTOR=]
-	$(call run_notebooks,$(NOTEBOOKS),$(PAPER_STUDY),$(ON_DATA))
+# From the same words that the notebooks get: -r name value -r name value.
+define WHAT_LIES_AHEAD
+import sys
+from emolib import Study, summaries
+given = dict(zip(sys.argv[2::3], sys.argv[3::3]))
+rivals = {name: given.pop(name) for name in ("systems", "comparisons")}
+summaries.everything_ahead(Study.configure(**given), **rivals)
+endef
+export WHAT_LIES_AHEAD
+
+paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, resumable: DATA=/data [STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= SYSTEMS= COMPARISONS= EXECUTOR=]
+	@$(BIN)/python -c "$$WHAT_LIES_AHEAD" $(ON_DATA) $(RIVALS)
+	$(call run_notebooks,$(filter-out 05%,$(NOTEBOOKS)),$(PAPER_STUDY),$(ON_DATA))
+	$(call run_notebooks,$(filter 05%,$(NOTEBOOKS)),$(PAPER_STUDY),$(ON_DATA) $(RIVALS))
 
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }

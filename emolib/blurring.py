@@ -15,6 +15,7 @@ from . import significance
 from .files import write_csv
 from .loading import load
 from .pipeline import derived_seed, normalise
+from .plots import NAMES
 from .progress import bar
 
 SHARES = (0.1, 0.25, 0.5)  # of the picture that is blurred
@@ -77,6 +78,15 @@ def of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     for stem, table in zip(("curves", "areas"), found, strict=True):
         write_csv(study.folder / f"{stem}.csv", table)
     return found
+
+
+def at_shares(study, pictures: int) -> tuple[str, pd.DataFrame]:
+    """(which network, `compared` of `blurred`) of the default on the first fold of a `Study`'s
+    first small set (FI where it is alone); as it is one network, four times as many pictures."""
+    name = [*study.small, *study.datasets][0]
+    (result,) = study.run(study.specs(datasets=[name])[:1])
+    falls = of_runs(blurred, [result], study.open(name), study.device, 4 * int(pictures))
+    return f"{NAMES[name]}, fold {result.spec.fold}", compared(falls)
 
 
 def mean_curves(frame: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,11 @@
 """Which systems stand beside maiafa in Table 9 and the matched table, and with which settings."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from . import loading
 from .profiles import PROFILES
+from .run_folder import is_complete
 from .spec import RunSpec
 from .systems import BACKBONES, COMPARED, COMPARISONS, OWN_TOWER, PUBLISHED, UNPUBLISHED
 
@@ -27,12 +30,43 @@ def rivals(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
     """The runs of Table 9's other systems and of the matched table in a `study.Study`.
 
     systems: comma-separated names of `create_model`, trained on every set of the study; "": the
-    profile's, less those whose backbone has no file where `weights` is a folder. comparisons:
-    "published" (each on its own backbone), "matched" (all on the study's, and that backbone
-    alone), or both with a comma; "": the profile's, only "matched" where `weights` is a file.
-    Raises ValueError for another.
+    profile's, less those that cannot be trained here (`left_out`). comparisons: "published" (Table
+    9's rows, each on its own backbone), "matched" (all on the study's, and that backbone alone), or
+    both with a comma; "": the profile's. Raises ValueError for another.
     """
-    profile, specs = PROFILES[study.profile], []
+    return [spec for spec, why in _wanted(study, systems, comparisons).items() if not why]
+
+
+def left_out(study, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
+    """The runs that `rivals` leaves out, and why: where `weights` is a folder without its
+    backbone's file; pcnn where it has no weak set. None of those that `systems` names."""
+    return {spec: why for spec, why in _wanted(study, systems, comparisons).items() if why}
+
+
+def cannot_be_fetched(study, specs) -> dict[RunSpec, str]:
+    """Those of the runs, not there yet, whose ImageNet weights timm cannot download, and why. Asks
+    for the weights of each backbone that the study's `weights` does not bring."""
+    found, tried = {}, {study.backbone: ""}
+    for spec in specs:
+        first = spec
+        while first.stages:
+            first = first.predecessor()
+        there = _in_folder(study) or is_complete(study.folder / "runs" / spec.id)
+        if there or first.init != "imagenet":
+            continue
+        if spec.backbone not in tried:
+            try:
+                loading.build(replace(first, fold=0, seed=0))
+                tried[spec.backbone] = ""
+            except RuntimeError:
+                tried[spec.backbone] = f"the weights of {spec.backbone} could not be downloaded"
+        found |= {spec: tried[spec.backbone]} if tried[spec.backbone] else {}
+    return found
+
+
+def _wanted(study, systems: str, comparisons: str) -> dict[RunSpec, str]:
+    """Every run, and why it cannot be trained here: "" where it can."""
+    profile, found = PROFILES[study.profile], {}
     kinds = _names(comparisons)
     for kind in kinds:
         if kind not in COMPARISONS:
@@ -41,11 +75,13 @@ def rivals(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
             )
     for dataset in study.datasets:
         folds = range(len(study.open(dataset).folds()))[: profile["rival_folds"]]
-        for kind in kinds or _comparisons(study):
+        for kind in kinds or profile["comparisons"]:
             backbone = None if kind == "published" else ""
             for model in _names(systems) or _rows(study, dataset, kind):
-                specs += [study.spec(dataset, f, model=model, backbone=backbone) for f in folds]
-    return list(dict.fromkeys(specs))
+                for fold in folds:
+                    spec = study.spec(dataset, fold, model=model, backbone=backbone)
+                    found[spec] = "" if systems else _why_not(study, spec)
+    return found
 
 
 def recipes(study, systems: str = "") -> list[RunSpec]:
@@ -63,32 +99,36 @@ def recipes(study, systems: str = "") -> list[RunSpec]:
 
 
 def _rows(study, dataset: str, kind: str) -> list[str]:
-    """The profile's systems on one set; in the matched table also the study's backbone alone."""
-    matched = kind == "matched"
-    if not PROFILES[study.profile]["everywhere"]:
-        names = [*PUBLISHED.get(dataset, ()), *(UNPUBLISHED if dataset == "emotionroi" else ())]
-        return [n for n in names if n not in OWN_TOWER or _has_weights(study, n)]
-    if matched:
+    """The profile's systems on one set: Table 9's rows, or in a matched table every one and the
+    study's backbone alone."""
+    everywhere = PROFILES[study.profile]["everywhere"]
+    if everywhere and kind == "matched":
         names = [study.backbone, *COMPARED]
         return [n for n in names if n not in (*OWN_TOWER, "resnet101")]
-    if study.weights:
-        return [n for n in COMPARED if _has_weights(study, n)]
-    return list(COMPARED)
+    names = list(PUBLISHED.get(dataset, ()))
+    if not everywhere and dataset == "emotionroi":
+        names += UNPUBLISHED
+    return [n for n in names if n not in OWN_TOWER or _file(study, BACKBONES[n]).is_file()]
 
 
-def _comparisons(study) -> tuple[str, ...]:
-    """The profile's; one file of weights is the study's backbone's, so that there is no other."""
-    if study.weights and not Path(study.weights).is_dir():
-        return ("matched",)
-    return PROFILES[study.profile]["comparisons"]
+def _why_not(study, spec: RunSpec) -> str:
+    """Why the run cannot be trained here, as far as the disk tells; "" where nothing is."""
+    if spec.model == "pcnn" and spec.dataset != "fi" and not spec.stages:
+        return "pcnn starts from a weak set, FI or the other small one, and neither is there"
+    from_file = spec.init.endswith("imagenet") and _in_folder(study)
+    if from_file and not _file(study, spec.backbone).is_file():
+        return f"the folder of weights has no {spec.backbone}.safetensors"
+    return ""
 
 
-def _has_weights(study, model: str) -> bool:
-    """Whether the folder `weights` has the file of a system's own backbone, if it has one."""
-    backbone = BACKBONES.get(model, model)
-    if model == "frozen_probe":
-        backbone = study.backbone
-    return backbone is None or (Path(study.weights or "?") / f"{backbone}.safetensors").is_file()
+def _in_folder(study) -> bool:
+    """Whether `weights` is a folder, which holds everybody's; else it is the study's backbone's."""
+    return bool(study.weights) and Path(study.weights).is_dir()
+
+
+def _file(study, backbone: str) -> Path:
+    """Of a backbone's weights in the folder `weights`."""
+    return Path(study.weights or "?") / f"{backbone}.safetensors"
 
 
 def _names(text: str) -> list[str]:

@@ -6,13 +6,55 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
-from .differences import noise
+from .differences import DEFAULT
+from .loading import load
 from .pictures import decode
 
 OURS, POSITIVE, NEGATIVE = (sns.color_palette("colorblind")[i] for i in (0, 2, 3))
 PUBLISHED = "0.6"
 NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI", "own": "own set"}
 NAMES |= {"twitter1+emotionroi": "both sets"}
+
+
+ALIKE = ("cannot tell", "no difference")  # how verdicts begin that do not tell a row apart
+NO_WIDTH = "no interval: one run, or runs that are all alike"
+
+
+def drawn(title: str, demo: bool) -> str:
+    """A figure's title that says where the pictures are emolib's own drawings."""
+    return title + "\nDEMO DATA: drawn pictures" * demo
+
+
+def intervals(
+    axis, middle, low, high, places, label="ours, 95% interval", color=OURS, marker="o",
+    vertical=False, hollow=None,
+) -> None:  # fmt: skip
+    """Points with their intervals, along x, or y where `vertical`. One of no width (two runs that
+    are alike) or none at all is not certainty: a diamond without a bar. hollow: (mask, label)."""
+    middle, low, high, places = (np.asarray(v, float) for v in (middle, low, high, places))
+    points = (places, middle) if vertical else (middle, places)
+    wide = high - low > 1e-9
+    flat = ~wide & ~np.isnan(middle)
+    spread = np.vstack([middle - low, high - middle])[:, wide]
+    axis.errorbar(*(p[wide] for p in points), **{"yerr" if vertical else "xerr": spread},
+                  fmt=marker, color=color, capsize=3, label=label)  # fmt: skip
+    if flat.any():
+        axis.plot(*(p[flat] for p in points), "D", color=color, label=NO_WIDTH)
+    if hollow is not None and hollow[0].any():
+        for mask, shape in ((wide & hollow[0], marker), (flat & hollow[0], "D")):
+            if mask.any():
+                axis.plot(*(p[mask] for p in points), shape, mfc="white", color=color, zorder=9,
+                          label=hollow[1])  # fmt: skip
+
+
+def legend_below(figure: Figure, axes, columns: int = 3) -> None:
+    """One legend for all axes, under them: over no row and no title."""
+    found = {}
+    for axis in np.ravel(axes):
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        figure.legend(found.values(), found, fontsize=8, loc="outside lower center", ncols=columns)
 
 
 def _grid(rows: int, columns: int, width: float, height: float, **options):
@@ -35,13 +77,13 @@ def samples(data, per_class: int = 8, seed: int = 0) -> Figure:
             word = "positive" if label else "negative"
             title = word if data.emotions is None else data.emotions[index]
             axis.set_title(title, fontsize=8, color=POSITIVE if label else NEGATIVE)
-    figure.suptitle(f"{NAMES[data.name]}: positive above, negative below")
+    figure.suptitle(drawn(f"{NAMES[data.name]}: positive above, negative below", data.demo))
     return figure
 
 
-def class_balance(table5: pd.DataFrame) -> Figure:
+def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
     """Share of positive pictures, found and published (a frame of `summaries.table5`)."""
-    figure, axes = _grid(1, 1, 6, 2.6)
+    figure, axes = _grid(1, 1, 6, 3.2)
     axis = axes[0, 0]
     places = np.arange(len(table5))
     for offset, source, colour in ((-0.2, "found", OURS), (0.2, "published", PUBLISHED)):
@@ -50,10 +92,9 @@ def class_balance(table5: pd.DataFrame) -> Figure:
         bars = axis.bar(places + offset, share, 0.38, color=colour, label=source)
         axis.bar_label(bars, fmt=lambda v: f"{v:.1f}" if v else "", fontsize=8)
     axis.set_xticks(places, [NAMES[d] for d in table5["dataset"]])
-    axis.set(
-        ylabel="positive pictures (%)", ylim=(0, 100), title="Class balance against the paper's"
-    )
-    axis.legend()
+    axis.set(ylabel="positive pictures (%)", ylim=(0, 100))
+    axis.set_title(drawn("Class balance against the paper's", demo))
+    legend_below(figure, axes)
     return figure
 
 
@@ -94,8 +135,13 @@ def pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Fi
     return figure
 
 
-def training_curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
-    """Loss and accuracy by epoch; solid: training, dashed: validation where there is one."""
+def training_curves(
+    histories: dict[str, pd.DataFrame], title: str, demo: bool = False
+) -> Figure | None:
+    """Loss and accuracy by epoch; solid: training, dashed: validation where there is one. None
+    without histories."""
+    if not histories:
+        return None
     figure, axes = _grid(1, 2, 9, 3)
     palette = sns.color_palette("colorblind", len(histories))
     for (name, history), colour in zip(histories.items(), palette, strict=True):
@@ -109,22 +155,25 @@ def training_curves(histories: dict[str, pd.DataFrame], title: str) -> Figure:
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 1].legend(fontsize=8)
     validated = any("val_loss" in h for h in histories.values())
-    figure.suptitle(title + (" (dashed: validation)" if validated else ""))
+    figure.suptitle(drawn(title + (" (dashed: validation)" if validated else ""), demo))
     return figure
 
 
-def confusion(predictions: dict[str, pd.DataFrame]) -> Figure:
-    """A confusion matrix for each named set of predictions: rows true, columns predicted."""
-    figure, axes = _grid(1, len(predictions), 3.1 * len(predictions), 2.9)
+def confusion(predictions: dict[str, pd.DataFrame], demo: bool = False) -> Figure | None:
+    """A confusion matrix for each named set of predictions: rows true, columns predicted. None
+    without any."""
+    if not predictions:
+        return None
+    figure, axes = _grid(1, len(predictions), 3.1 * len(predictions), 3.1)
     for axis, (name, frame) in zip(axes[0], predictions.items(), strict=True):
         guess = np.where(frame["p_positive"] >= 0.5, "positive", "negative")
         truth = np.where(frame["label"] == 1, "positive", "negative")
         order = ["positive", "negative"]
         counts = pd.crosstab(truth, guess).reindex(index=order, columns=order, fill_value=0)
         sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", cbar=False, ax=axis)
-        axis.set(
-            xlabel="predicted", ylabel="true", title=f"{name}: {np.mean(guess == truth):.1%} right"
-        )
+        axis.set(xlabel="predicted", ylabel="true")
+        title = f"{name}: {np.mean(guess == truth):.1%} right"
+        axis.set_title(drawn(title, demo), fontsize=10)
     return figure
 
 
@@ -157,68 +206,110 @@ def regions(predictor, paths, titles=None, maps=None) -> Figure:
     return figure
 
 
-def folds(per_fold: pd.DataFrame) -> Figure:
-    """Accuracy of each fold and their mean, beside the majority class and the paper's mean."""
+def where_it_looks(study, results, count: int = 8, seed: int = 0) -> Figure | None:
+    """`regions` of random test pictures of the first of the runs that has a D; None without one."""
+    chosen = next((r for r in results if r.spec.mai and r.spec.model == "maiafa"), None)
+    if chosen is None:
+        return None
+    data = study.open(chosen.spec.dataset)
+    shown = chosen.predictions.sample(frac=1, random_state=seed).head(count)["path"]
+    figure = regions(load(chosen.folder, study.device), [data.root / name for name in shown])
+    title = f"{NAMES[data.name]}, fold {chosen.spec.fold}: D on test pictures"
+    figure.suptitle(drawn(title, data.demo), fontsize=10)
+    return figure
+
+
+def folds(per_fold: pd.DataFrame, demo: bool = False) -> Figure | None:
+    """Accuracy of each fold and their mean, beside the majority class and the paper's mean. None
+    without runs."""
     names = list(dict.fromkeys(per_fold["dataset"]))
-    figure, axes = _grid(1, len(names), 4 * len(names), 3, sharey=True)
+    if not names:
+        return None
+    figure, axes = _grid(1, len(names), max(5, 4 * len(names)), 3.4, sharey=True)
     for axis, name in zip(axes[0], names, strict=True):
         rows = per_fold[per_fold["dataset"] == name]
         axis.bar(rows["fold"], rows["accuracy"], color=OURS, label="a fold")
         axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
         axis.axhline(rows["majority"].mean(), color="black", ls=":", label="majority class")
         if rows["published"].notna().all():
-            axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=3, zorder=0, label="paper")
-        axis.set(title=NAMES[name], xlabel="fold", ylim=(40, 100), xticks=rows["fold"])
+            axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=2, label="paper")
+        axis.set(title=NAMES[name], xlabel="fold", ylim=(0, 100), xticks=rows["fold"])
     axes[0, 0].set_ylabel("accuracy (%)")
-    axes[0, -1].legend(fontsize=8, loc="lower right")
+    legend_below(figure, axes, 4)
+    figure.suptitle(drawn("Accuracy of each fold", demo), fontsize=10)
     return figure
 
 
 def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:
-    """Ours with 95% intervals beside the published numbers, a panel a data set and metric.
-    compared: the table of differences; what it could not tell from the default is hollow."""
-    unclear_rows = noise(compared, frame["table"].iloc[0])
+    """Ours with 95% intervals beside the published numbers, a panel a metric and each data set that
+    has runs of ours. compared: the table of differences; what it does not tell from the default is
+    hollow."""
+    number = frame["table"].iloc[0]
+    alike = _alike(compared, number)
+    if frame["runs"].any():
+        frame = frame[frame["runs"].groupby(frame["dataset"]).transform("max") > 0]
     sets = list(dict.fromkeys(frame["dataset"]))
     metrics = list(dict.fromkeys(frame["metric"]))
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
-    low = 20 if frame[["mean", "published"]].min(axis=None) > 20 else -2
+    shown = frame[["mean", "published", "ci_low", "ci_high"]]
+    low, high = 10 * np.floor(shown.min(axis=None) / 10), 10 * np.ceil(shown.max(axis=None) / 10)
     figure, axes = _grid(
-        len(metrics), len(sets), 3.6 * len(sets), 0.8 + (0.9 + 0.3 * most) * len(metrics)
-    )
+        len(metrics), len(sets), max(6.5, 3.6 * len(sets)),
+        1 + (0.9 + 0.3 * most) * len(metrics),
+    )  # fmt: skip
     for line, metric in zip(axes, metrics, strict=True):
         for axis, name in zip(line, sets, strict=True):
             rows = frame[(frame["dataset"] == name) & (frame["metric"] == metric)]
             places = np.arange(len(rows))[::-1]
             axis.scatter(rows["published"], places, color=PUBLISHED, s=60, label="published")
-            spread = np.vstack([rows["mean"] - rows["ci_low"], rows["ci_high"] - rows["mean"]])
-            axis.errorbar(
-                rows["mean"], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS, capsize=3,
-                label="ours, 95% interval",
-            )  # fmt: skip
-            unclear = np.array([(name, m, metric) in unclear_rows for m in rows["method"]], bool)
-            if unclear_rows:
-                axis.plot(rows["mean"][unclear], places[unclear], "o", mfc="white", color=OURS,
-                          zorder=9, label="cannot be told from the default")  # fmt: skip
+            same = np.array([(name, m, metric) in alike for m in rows["method"]], bool)
+            intervals(axis, rows["mean"], rows["ci_low"], rows["ci_high"], places,
+                      hollow=(same, f"hollow: not told apart from {DEFAULT[number]}"))  # fmt: skip
             axis.set_yticks(places, rows["method"])
-            axis.set(
-                title=f"{NAMES[name]}: {metric}", xlim=(low, 102), ylim=(-0.6, len(rows) - 0.4)
-            )
+            axis.set(title=f"{NAMES[name]}: {metric}", ylim=(-0.6, len(rows) - 0.4),
+                     xlim=(low - 2, high + 2))  # fmt: skip
             axis.grid(axis="x", alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("percent")
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=3)  # over no row
-    figure.suptitle(title)
+    legend_below(figure, axes)
+    figure.suptitle(_wrapped(title))
     return figure
 
 
-def calibration(results, title: str) -> Figure:
+def _alike(compared: pd.DataFrame | None, number) -> set[tuple[str, str, str]]:
+    """The rows (set, method, metric) of a table that are not told apart from its default."""
+    if compared is None:
+        return set()
+    rows = compared[(compared["table"] == number) & compared["verdict"].str.startswith(ALIKE)]
+    return set(zip(rows["dataset"], rows["method"], rows["metric"], strict=True))
+
+
+def _wrapped(title: str) -> str:
+    """A title in two lines where a dash parts it, so that it fits over a narrow figure."""
+    return title.replace(" — ", "\n")
+
+
+def of_the_study(results) -> dict[str, list]:
+    """{set: the default's runs}, of all `results`: with the set-to-set stage where a set has such
+    runs; none on leakage-free folds."""
+    ours = [r for r in results if r.spec.method == "normal" and not r.spec.grouped]
+    found = {}
+    for result in ours:
+        found.setdefault(result.spec.dataset, []).append(result)
+    staged = {name: [r for r in group if r.spec.stages] for name, group in found.items()}
+    return {name: staged[name] or group for name, group in found.items()}
+
+
+def calibration(results, title: str, demo: bool = False) -> Figure | None:
     """How often pictures of each predicted probability are positive, a panel a set; the test
-    pictures of all folds pooled. Below the diagonal the network is too sure of "positive"."""
-    sets = list(dict.fromkeys(r.spec.dataset for r in results))
+    pictures of all folds of `of_the_study` pooled. Below the diagonal the network is too sure of
+    "positive". None without such runs."""
+    sets = of_the_study(results)
+    if not sets:
+        return None
     figure, axes = _grid(1, len(sets), 3.2 * len(sets), 3.4)
-    for axis, name in zip(axes[0], sets, strict=True):
-        frame = pd.concat([r.predictions for r in results if r.spec.dataset == name])
+    for axis, (name, runs) in zip(axes[0], sets.items(), strict=True):
+        frame = pd.concat([r.predictions for r in runs])
         share, p = calibration_curve(frame["label"], frame["p_positive"], n_bins=10)
         axis.plot([0, 1], [0, 1], color="0.7", lw=1)
         axis.plot(p, share, "o-", color=OURS)
@@ -227,7 +318,7 @@ def calibration(results, title: str) -> Figure:
         axis.set(title=f"{NAMES[name]}: {len(frame)} pictures", xlabel="predicted p(positive)",
                  xlim=(0, 1), ylim=(0, 1))  # fmt: skip
     axes[0, 0].set_ylabel("share that is positive")
-    figure.suptitle(title)
+    figure.suptitle(drawn(title, demo))
     return figure
 
 
@@ -237,9 +328,10 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
     rows = frame[(frame["metric"] == "accuracy") & frame["difference"].notna()]
     parts = rows[rows["table"] != 9]
     rows = parts if len(parts) else rows
+    default = DEFAULT.get(rows["table"].iloc[0], "normal") if len(rows) else "normal"
     sets = list(dict.fromkeys(rows["dataset"])) or ["fi"]
     most = max([1, *rows.groupby("dataset").size()])
-    figure, axes = _grid(1, len(sets), 0.8 + 4 * len(sets), 1.7 + 0.45 * most)
+    figure, axes = _grid(1, len(sets), max(6.5, 0.8 + 4 * len(sets)), 1.9 + 0.45 * most)
     for axis, name in zip(axes[0], sets, strict=True):
         part = rows[rows["dataset"] == name]
         places = np.arange(len(part))[::-1]
@@ -247,16 +339,14 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
             axis.barh(places, 2 * part["smallest"], left=-part["smallest"], height=0.8,
                       color="0.92", label="less than the paper's test could show")  # fmt: skip
         axis.scatter(part["published"], places, color=PUBLISHED, s=60, label="published")
-        spread = np.vstack([part["difference"] - part["low"], part["high"] - part["difference"]])
-        axis.errorbar(part["difference"], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS,
-                      capsize=3, label="ours, 95% interval")  # fmt: skip
+        intervals(axis, part["difference"], part["low"], part["high"], places)
         axis.axvline(0, color="black", lw=1)
         axis.set_yticks(places, part["method"].str.replace(", ", ",\n"))
-        axis.set(title=NAMES[name], ylim=(-0.6, len(part) - 0.4), xlabel="points, minus normal")
+        axis.set(title=NAMES[name], ylim=(-0.6, len(part) - 0.4),
+                 xlabel=f"points of accuracy, minus {default}")  # fmt: skip
         axis.grid(axis="x", alpha=0.3)
-    handles = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*handles, fontsize=8, loc="outside lower center", ncols=3)
-    figure.suptitle(title)
+    legend_below(figure, axes)
+    figure.suptitle(_wrapped(title))
     return figure
 
 
@@ -275,9 +365,7 @@ def matched(frame: pd.DataFrame, title: str) -> Figure:
             line, ("mean", "minus_maiafa"), ("ci_low", "minus_low"), ("ci_high", "minus_high"),
             strict=True,
         ):  # fmt: skip
-            spread = np.vstack([part[middle] - part[low], part[high] - part[middle]])
-            axis.errorbar(part[middle], places, xerr=np.nan_to_num(spread), fmt="o", color=OURS,
-                          capsize=3)  # fmt: skip
+            intervals(axis, part[middle], part[low], part[high], places)
             axis.set(ylim=(-0.6, len(part) - 0.4))
             axis.grid(axis="x", alpha=0.3)
         line[0].set_yticks(places, part["method"])
@@ -288,5 +376,6 @@ def matched(frame: pd.DataFrame, title: str) -> Figure:
         line[1].set_ylabel("")
     axes[-1, 0].set_xlabel("percent, 95% interval over folds")
     axes[-1, 1].set_xlabel("points, 95% interval over common folds")
-    figure.suptitle(title)
+    legend_below(figure, axes)
+    figure.suptitle(_wrapped(title))
     return figure

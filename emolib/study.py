@@ -26,6 +26,7 @@ from .spec import DATASETS, RunSpec, check_init
 from .systems import BACKBONES, CLIP
 
 SMALL = ("twitter1", "emotionroi")
+STARTS = {"imagenet": "ImageNet weights", "scratch": "random weights"}
 DEMO_NOTE = (
     "> **Demo data.** The pictures are drawn by `emolib.make_demo_data` and stand in for FI, "
     "Twitter I and EmotionROI; the network is small and its training short. Numbers show that "
@@ -90,6 +91,12 @@ class Study:
         settings = parse_overrides(overrides)
         if "init" in settings:
             check_init(settings["init"])
+            for name in str(settings["init"]).split(":"):
+                if name in DATASETS and name not in there:
+                    raise FileNotFoundError(
+                        f"overrides: init={settings['init']} starts from {name}, and {root.name} "
+                        f"has no {name}/: copy it there, or take {name} out of the chain"
+                    )
         if weights and not (project_root() / weights).exists():
             raise FileNotFoundError(f"weights={weights!r}: there is no such file or folder")
         backbone = backbone or PROFILES[profile]["all"].get("backbone", "hrnet_w48")
@@ -138,10 +145,40 @@ class Study:
             else f"Data: {', '.join(self.datasets)} in `{self.data_root.name}`."
         )
         changed = ", ".join(f"`{k}={v}`" for k, v in self.overrides.items())
+        source += f"\n\n{self.without_stage}" if self.absent else ""
         return (
             f"{source}\n\nStudy `{self.name}`, profile `{self.profile}`, backbone "
             f"`{self.backbone}`{', overrides ' + changed if changed else ''}."
         )
+
+    @property
+    def small(self) -> list[str]:
+        """The sets that are fine-tuned on: all but FI."""
+        return [name for name in self.datasets if name != "fi"]
+
+    @property
+    def absent(self) -> list[str]:
+        """The sets that the profile's chains begin on and `data_root` does not hold: the study's
+        runs start without them. None where `overrides` choose the chain."""
+        chains = [] if "init" in self.overrides else map(self._profile, self.datasets)
+        stages = [s for chain in chains for s in chain["init"].split(":")[:-1]]
+        return [s for s in dict.fromkeys(stages) if s not in held(self.data_root)]
+
+    @property
+    def without_stage(self) -> str:
+        """Markdown: what follows from `absent`; "" where nothing is absent."""
+        if not self.absent:
+            return ""
+        start = STARTS[self._init(self.small[0]).rpartition(":")[2]]
+        text = (
+            f"**No {' or '.join(f'`{d}/`' for d in self.absent)} in `{self.data_root.name}`.** "
+            f"{', '.join(self.small)}: these runs start from {start} alone, without the paper's "
+            "set-to-set stage, and Table 8's `normal` stays empty."
+        )
+        others = [d for d in self.small if d in SMALL]
+        if len(self.small) > 1 and others:
+            text += f" To start from another set: `overrides` with `init={others[-1]}:imagenet`."
+        return text
 
     def open(self, dataset: str) -> Dataset:
         chosen = {k: self.overrides[k] for k in LABELLING if k in self.overrides}
@@ -209,18 +246,32 @@ class Study:
         """`spec` for every fold of every set of the study (or of `datasets`)."""
         return [
             self.spec(dataset, fold, variant, **changes)
-            for dataset in datasets or self.datasets
+            for dataset in (self.datasets if datasets is None else datasets)
             for fold in range(len(self.open(dataset).folds()))
         ]
 
     def without_transfer(self) -> list[RunSpec]:
         """Table 8's second rows: the small sets' runs without their set-to-set stage."""
-        small = self.specs(datasets=[d for d in self.datasets if d != "fi"])
+        small = self.specs(datasets=self.small)
         return [replace(s, init=s.init.rpartition(":")[2], pretrain=()) for s in small]
+
+    def pretraining(self) -> list[RunSpec]:
+        """Notebook 02's run; none where the study has no FI."""
+        return self.only("fi").specs() if "fi" in self.datasets else []
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
         """The runs of Table 9's other systems and of the matched table (`compared.rivals`)."""
         return compared.rivals(self, systems, comparisons)
+
+    def left_out(self, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
+        """The runs that `rivals` leaves out here, and why; and of those that it does not, the ones
+        whose weights cannot be downloaded. None of those that `systems` names: to train them is
+        what was asked for, and an error where that cannot be."""
+        if systems:
+            return {}
+        rivals = self.rivals(comparisons=comparisons)
+        found = compared.left_out(self, comparisons=comparisons)
+        return found | compared.cannot_be_fetched(self, rivals)
 
     def recipes(self, systems: str = "") -> tuple["Study", list[RunSpec]]:
         """The systems whose authors' settings are known, with those, from ImageNet weights: a
@@ -230,6 +281,15 @@ class Study:
     def ablations(self) -> list[RunSpec]:
         """Table 7's runs."""
         return [spec for variant in VARIANTS for spec in self.specs(variant)]
+
+    def chain(self, systems: str = "", comparisons: str = "") -> dict[str, list[RunSpec]]:
+        """The runs that each of the notebooks 02 to 05 asks for."""
+        return {
+            "02_pretrain_fi": self.pretraining(),
+            "03_finetune": self.specs(datasets=self.small),
+            "04_ablations": self.ablations() + self.without_transfer(),
+            "05_tables": self.rivals(systems, comparisons),
+        }
 
     def run(self, specs) -> list[RunResult]:
         """`run_all` in this study, all checked first. Where `weights` is a file it is the study's
@@ -281,17 +341,20 @@ class Study:
         spec = self.spec(dataset)
         return apart.run([replace(spec, seed=seed) for seed in range(1, int(networks) + 1)])
 
-    def build_tables(self, specs=()) -> dict:
+    def build_tables(self, specs=(), without=None) -> dict:
         """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}, and the matched one
-        under "matched". specs: runs that count besides the profile's."""
-        rivals = [*self.rivals(), *specs]
+        under "matched". specs: runs that count besides the profile's; without: runs that were left
+        out and why (`left_out`), which the pages say."""
+        without = compared.left_out(self) | (without or {})
+        rivals = list(dict.fromkeys([*self.rivals(), *specs, *without]))
         before = [s.predecessor() for s in rivals if s.stages and s.model != "maiafa"]
         wanted = [*self.ablations(), *self.without_transfer(), *rivals, *before]
         with warnings.catch_warnings(
             record=True
         ) as said:  # a line in a notebook, not a path in red
             warnings.simplefilter("always")
-            built = tables.build(self.results_root, self.name, wanted)
+            reasons = {spec.id: why for spec, why in without.items()}
+            built = tables.build(self.results_root, self.name, wanted, reasons)
         for warning in said:
             print(warning.message)
         return built[self.name]
@@ -322,10 +385,13 @@ class Study:
         }
 
     def _init(self, dataset: str, model: str = "maiafa") -> str:
-        """The set's chain: the override or the profile's, from behind the set's own name. pcnn
-        needs a weak set: without FI the other small one."""
+        """The set's chain: the override, or the profile's on the sets that are there (`absent`),
+        from behind the set's own name. pcnn needs a weak set: without FI the other small one."""
         init = str(self.overrides.get("init", self._profile(dataset)["init"]))
         stages = init.split(":")
+        if "init" not in self.overrides:
+            there = held(self.data_root)
+            stages = [s for s in stages if s not in DATASETS or s in there]
         if dataset in stages:
             stages = stages[stages.index(dataset) + 1 :] or ["imagenet"]
         if BACKBONES.get(model) == CLIP:  # its tower is not there to be trained from scratch

@@ -5,11 +5,18 @@ from dataclasses import fields, replace
 
 import pandas as pd
 
+from . import compared
 from .loading import build
 from .plan import total_seconds
 from .plots import NAMES
 from .spec import Readings, RunSpec
 from .tables import published
+
+CHOICES = (
+    "What is there is not trained again. Fewer runs: SYSTEMS=maiafa (no other system in Table 9), "
+    "SYSTEMS=ar,mcpnet (only these), DATASETS=twitter1; shorter ones: OVERRIDES=epochs=30. More: "
+    "COMPARISONS=matched or published,matched (every system on the study's backbone)."
+)
 
 
 def table5(study) -> pd.DataFrame:
@@ -30,6 +37,13 @@ def table5(study) -> pd.DataFrame:
         )
     counts = {column: "Int64" for column in rows[0] if column != "dataset"}
     return pd.DataFrame(rows).astype(counts)
+
+
+def other_findings(found: pd.DataFrame):
+    """`audit.audit`'s findings that are not pairs, for reading: the first three of each set and
+    kind."""
+    first = found[found["other_path"] == ""].groupby(["dataset", "finding"]).head(3)
+    return first[["dataset", "finding", "path", "label", "detail"]].style.hide(axis="index")
 
 
 def splits(study) -> pd.DataFrame:
@@ -54,6 +68,29 @@ def splits(study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def about_pretraining(study) -> str:
+    """Markdown: that notebook 02 has nothing to do, and what the sets start from; "" with FI."""
+    if "fi" in study.datasets:
+        return ""
+    starts = ", ".join(f"{name} from `{study.spec(name).init}`" for name in study.datasets)
+    return (
+        "**This study has no FI: nothing is trained in this notebook**, and the cells below stay "
+        f"empty. The networks start without it: {starts}; notebook 03 trains them. "
+        "What can be said of FI is in the paper's rows of Table 9 (notebook 05)."
+    )
+
+
+def about_fine_tuning(study) -> str:
+    """Markdown: that notebooks 03, 06 and 08 have nothing to do; "" where there is a small set."""
+    if study.small:
+        return ""
+    return (
+        "**This study has FI alone: there is no small set to fine-tune on**, so that nothing is "
+        "trained in this notebook and the cells below stay empty. Notebooks 04 and 05 build the "
+        "tables with what FI gives."
+    )
+
+
 def per_fold(results) -> pd.DataFrame:
     """Accuracy and recall of each run beside its majority class and the paper's mean, percent."""
     paper = published(9)
@@ -73,7 +110,23 @@ def per_fold(results) -> pd.DataFrame:
                 "test pictures": result.metrics["n"],
             }
         )
-    return pd.DataFrame(rows)
+    columns = "dataset fold accuracy recall majority published".split()
+    return pd.DataFrame(rows, columns=[*columns, "test pictures"])
+
+
+def show_folds(per_fold: pd.DataFrame):
+    """`per_fold` for reading; None without runs."""
+    if per_fold.empty:
+        return None
+    return per_fold.style.hide(axis="index").format(precision=2)
+
+
+def over_folds(per_fold: pd.DataFrame):
+    """`per_fold` for reading: mean and standard deviation over the folds of each set."""
+    columns = ["accuracy", "recall", "majority", "published"]
+    if per_fold.empty:
+        return None
+    return per_fold.groupby("dataset", sort=False)[columns].agg(["mean", "std"]).round(2)
 
 
 def leakage(results, grouped) -> pd.DataFrame:
@@ -123,18 +176,55 @@ def parameter_counts(specs: list[RunSpec]) -> pd.DataFrame:
     return pd.DataFrame(rows.values()).fillna(0).convert_dtypes()
 
 
-def plan(ahead: pd.DataFrame) -> pd.DataFrame:
-    """The runs ahead (`Study.plan`), a row for each set and method; prints how long they take."""
+def everything_ahead(study, systems: str = "", comparisons: str = "") -> None:
+    """Prints how many runs notebooks 01 to 05 are to train and how long that takes here, and what
+    can be left out. systems, comparisons: notebook 05's."""
+    chain = study.chain(systems, comparisons)
+    ahead = study.plan(dict.fromkeys(spec for specs in chain.values() for spec in specs))
+    ahead = ahead.drop_duplicates("id").set_index("id", drop=False)
+    print(study.without_stage.replace("**", "").replace("`", ""), end="\n" * bool(study.absent))
+    print(f"Notebooks 01 to 05 together train {_runs(ahead)} on this machine:")
+    for notebook, specs in chain.items():
+        ids = {s.id: None for spec in specs for s in _with_predecessors(spec)}
+        mine = ahead.loc[[i for i in ids if i in ahead.index]]
+        ahead = ahead.drop(mine.index)
+        each = mine.groupby("method", sort=False).size().items()
+        print(f"  {notebook}: {_runs(mine)}" + (": " if len(mine) else "")
+              + ", ".join(f"{count} {method}" for method, count in each))  # fmt: skip
+    why = compared.left_out(study, systems, comparisons)
+    for reason in dict.fromkeys(why.values()):
+        rows = dict.fromkeys(f"{s.dataset} {s.model}" for s in why if why[s] == reason)
+        print(f"  Rows left empty ({reason}): {', '.join(rows)}")
+    print(CHOICES)
+
+
+def _with_predecessors(spec: RunSpec) -> list[RunSpec]:
+    before = spec.predecessor()
+    return [*(_with_predecessors(before) if before else ()), spec]
+
+
+def _runs(ahead: pd.DataFrame) -> str:
     if ahead.empty:
-        print("Nothing to train: every run is there.")
-    else:
-        minutes = total_seconds(ahead) / 60
-        print(f"{len(ahead)} runs to train, about {minutes:.1f} min on this machine.")
+        return "no run"
+    count = f"{len(ahead)} run{'s' * (len(ahead) > 1)}"
+    minutes = total_seconds(ahead) / 60
+    time = f"{minutes:.1f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+    return f"{count}, about {time}"
+
+
+def plan(ahead: pd.DataFrame):
+    """The runs ahead (`Study.plan`) for reading, a row for each set and method; None where there
+    are none. Prints how long they take."""
+    if ahead.empty:
+        print("Nothing to train here: no run is missing.")
+        return None
+    print(f"To train: {_runs(ahead)} on this machine.")
     by = ahead.groupby(["stage", "dataset", "method"], sort=False)
     table = by.agg(runs=("id", "size"), at_once=("at_once", "first"), seconds=("seconds", "mean"),
                    memory_gb=("memory_mb", "max"))  # fmt: skip
     table["memory_gb"] /= 1024
-    return table.rename(columns={"seconds": "seconds each"}).reset_index()
+    table = table.rename(columns={"seconds": "seconds each"}).reset_index()
+    return table.style.hide(axis="index").format(precision=1)
 
 
 def costs(table: pd.DataFrame):
@@ -155,7 +245,7 @@ def matched(table: pd.DataFrame):
     rows = rows.sort_values(["dataset", "mean"], ascending=[True, False], kind="stable")
     columns = ["dataset", "method", "mean", "ci_low", "ci_high", "minus_maiafa", "minus_low",
                "minus_high", "p_value", "runs"]  # fmt: skip
-    digits = {"p_value": "{:.3f}"}
+    digits = {"p_value": _p}
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
 
@@ -166,7 +256,7 @@ def differences(table: pd.DataFrame):
         rows = rows[rows["metric"] == "accuracy"]
     columns = ["dataset", "method", "metric", "difference", "low", "high", "p_holm", "p_mcnemar",
                "pairs", "published", "verdict"]  # fmt: skip
-    digits = dict.fromkeys(("p_holm", "p_mcnemar"), "{:.3f}")
+    digits = dict.fromkeys(("p_holm", "p_mcnemar"), _p)
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
 
@@ -175,8 +265,18 @@ def transfer(table: pd.DataFrame):
     rows = table[table["metric"] == "accuracy"]
     columns = ["dataset", "share", "pictures", "method", "mean", "ci_low", "ci_high", "runs",
                "difference", "low", "high", "p_holm", "verdict"]  # fmt: skip
-    digits = {"p_holm": "{:.3f}", "share": "{:.0%}", "pictures": "{:.0f}"}
+    digits = {"p_holm": _p, "share": "{:.0%}", "pictures": "{:.0f}"}
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
+
+
+def _p(value: float) -> str:
+    """A p value: none is 0."""
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
+def blurring(table: pd.DataFrame):
+    """`blurring.compared` for reading."""
+    return table.style.hide(axis="index").format({"p": _p}, precision=3, na_rep="")
 
 
 def more_scores(table: pd.DataFrame):

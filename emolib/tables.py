@@ -43,7 +43,9 @@ def published(number: int) -> pd.DataFrame:
         return pd.read_csv(text)
 
 
-def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[int, pd.DataFrame]]:
+def build(
+    results_root, study: str | None = None, specs=None, reasons=None
+) -> dict[str, dict[int, pd.DataFrame]]:
     """Writes table7, table8 and table9 (.csv, .md, .png) into each study of `results_root`;
     table9_costs.csv and scores.csv, what the systems of Table 9 cost and how they do by measures
     that the paper leaves out; differences (.csv, .md, .png), Tables 7 to 9 as differences with
@@ -53,7 +55,7 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
     study: only this one. specs: only these runs of it; without, all that are complete. Copies the
     paper's tables to `results_root`/published. Returns {study: {7: table, 8: table, 9: table,
     "costs": …, "matched": …}}. Runs that were asked for or begun and are not complete are named,
-    with the reason, in a warning and in each .md.
+    with the reason, in a warning and in each .md; reasons: {run id: why}, where it is known better.
 
     Raises ValueError where a study holds runs on different data under one set's name, drawn and
     real data together, or one method with different settings; FileNotFoundError where there is
@@ -66,6 +68,7 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
     for folder in folders:
         tables, runs, demo = of_study(folder, wanted)
         absent = missing(folder, wanted)
+        absent |= {run: why for run, why in (reasons or {}).items() if run in absent}
         if absent:
             warnings.warn(f"{folder.name}: {pages.missing_line(absent)}", stacklevel=2)
         for number, table in tables.items():

@@ -1,12 +1,11 @@
 """Figures of `transfer`."""
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from .plots import NAMES
+from .plots import NAMES, intervals, legend_below
 
 STARTS = {"normal": "with the set-to-set stage", "without_transfer": "without it"}
 
@@ -23,19 +22,19 @@ def curve(frame: pd.DataFrame, title: str) -> Figure:
             part = rows[(rows["dataset"] == name) & (rows["method"] == method)]
             if part.empty:
                 continue
-            spread = np.vstack([part["mean"] - part["ci_low"], part["ci_high"] - part["mean"]])
-            axis.errorbar(part["pictures"] * (1 + 0.03 * number), part["mean"],
-                          yerr=np.nan_to_num(spread), fmt="o-", capsize=3, label=label,
-                          color=sns.color_palette("colorblind")[number])  # fmt: skip
+            at = part["pictures"] * (1 + 0.03 * number)
+            colour = sns.color_palette("colorblind")[number]
+            axis.plot(at, part["mean"], color=colour)
+            intervals(axis, part["mean"], part["ci_low"], part["ci_high"], at, label, colour,
+                      vertical=True)  # fmt: skip
         places = sorted(set(rows.loc[rows["dataset"] == name, "pictures"]))
         axis.set(title=NAMES[name], xscale="log", xlabel="training pictures")
         axis.set_xticks(places, [f"{p:.0f}" for p in places])
         axis.xaxis.set_minor_locator(NullLocator())
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("accuracy (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center",
-                  ncols=2)  # fmt: skip
-    figure.suptitle(title)
+    legend_below(figure, axes, 2)
+    figure.suptitle(title.replace(" — ", "\n"))
     return figure
 
 

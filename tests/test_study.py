@@ -265,7 +265,8 @@ def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(r
 def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, tmp_path):
     experiment = study(root, tmp_path, profile="paper", datasets="twitter1,emotionroi",
                        overrides="init=imagenet,epochs=5,emotionroi.epochs=7")  # fmt: skip
-    runs = experiment.rivals()
+    every = ",".join([*systems.COMPARED, "hrnet_w48"])
+    runs = experiment.rivals(every, "published,matched")
     backbones = {}
     for one in runs:
         assert one.image_size == 224 and one.id.startswith(f"{one.dataset}-{one.model}")
@@ -287,9 +288,10 @@ def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, 
     file = tmp_path / "hrnet_w48.safetensors"
     file.touch()
     one_file = study(root, tmp_path, profile="paper", datasets="twitter1", weights=str(file))
-    assert {r.backbone for r in one_file.rivals()} == {"hrnet_w48", None}
+    assert {r.backbone for r in one_file.rivals("", "matched")} == {"hrnet_w48", None}
     folder = study(root, tmp_path, profile="paper", datasets="twitter1", weights=str(tmp_path))
-    assert {r.backbone for r in folder.rivals(comparisons="published")} == {"hrnet_w48", None}
+    assert {r.model for r in folder.rivals(comparisons="published")} == {"pcnn"}
+    assert {r.backbone for r in folder.rivals("", "matched")} == {"hrnet_w48", None}
     few = experiment.rivals("wscnet, maiafa", "matched")
     assert {(r.model, r.backbone) for r in few} == {
         ("wscnet", "hrnet_w48"),
