@@ -111,15 +111,26 @@ def _check_reuse(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> 
 
 def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
     """Which pictures are twins and must stay together, where the spec asks for that."""
-    if not spec.grouped:
-        return None
-    return audit.groups(manifest(data, places.study / "manifests" / f"{data.name}.csv"))
+    return audit.groups(_manifest(data, places)) if spec.grouped else None
+
+
+def _manifest(data: Dataset, places: Places):
+    return manifest(data, places.study / "manifests" / f"{data.name}.csv")
+
+
+def _left_out(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray:
+    """Indices of the near-twins of all pictures of the sets that the spec keeps apart."""
+    found = [np.array([], int)]
+    for name in spec.apart:
+        other = open_dataset(name, places.data_root)
+        found.append(audit.linked(_manifest(data, places), _manifest(other, places)))
+    return np.concatenate(found)
 
 
 def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     """(train, validation, test), indices; the validation part is empty where there is none.
 
-    Raises ValueError for a fold that the set does not have.
+    Raises ValueError for a fold that the set does not have, and where nothing is left to train on.
     """
     groups = _groups(spec, data, places)
     folds = data.folds(spec.split_seed, groups, spec.official)
@@ -128,7 +139,13 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     train, test = folds[spec.fold]
     validation = data.validation(spec.fold, spec.split_seed, groups)
     validation = np.array([], int) if validation is None else validation
-    train = data.part(np.setdiff1d(train, validation), spec.share, spec.split_seed)
+    left_out = _left_out(spec, data, places)
+    train = np.setdiff1d(np.setdiff1d(train, validation), left_out)
+    validation = np.setdiff1d(validation, left_out)
+    if not len(train):
+        raise ValueError(f"{spec.dataset}: every training picture is a near-twin of one of "
+                         f"{', '.join(spec.apart)}; nothing is left to train on")  # fmt: skip
+    train = data.part(train, spec.share, spec.split_seed)
     return train, validation, test
 
 

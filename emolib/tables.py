@@ -81,11 +81,12 @@ def build(results_root, study: str | None = None, specs=None) -> dict[str, dict[
 def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     """({7: table, 8: …, 9: …, "costs": …, perhaps "matched": …}, the runs they come from, whether
     the data are drawn). ids: of these runs only. Raises what `build` does."""
-    runs = read_runs(folder, ids)
+    places = (folder, *(folder / name for name in APART))
+    runs, others, less = (read_runs(place, ids) for place in places)
+    _check_one_start(folder, pd.concat([runs, others, less], ignore_index=True))
+    runs, others, less = map(_on_whole_sets, (runs, others, less))
     if runs.empty:
         raise FileNotFoundError(f"{folder}: no complete run to build tables from")
-    others, less = (read_runs(folder / apart, ids) for apart in APART)
-    _check_one_start(folder, pd.concat([runs, others, less], ignore_index=True))
     demo = _check_one_source(folder, runs)
     tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
     ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
@@ -110,6 +111,11 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
         runs = pd.concat([runs, less]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
     return tables, runs, demo
+
+
+def _on_whole_sets(runs: pd.DataFrame) -> pd.DataFrame:
+    """Without the pre-trainings of leakage-free runs, which are no row of a table."""
+    return runs[[not s.apart for s in runs["spec"]]] if len(runs) else runs
 
 
 def run_folder(folder: Path, run: str) -> Path:

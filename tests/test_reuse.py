@@ -4,11 +4,14 @@ import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from trees import picture, write
 
 import emolib
-from emolib import provenance, run_folder, tables
+from emolib import audit, profiles, provenance, run_folder, runs, tables
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, batch_size=8, lr=0.01)
 FOLD0, FOLD1 = (emolib.RunSpec("twitter1", fold=f, init="fi:scratch", **TINY) for f in range(2))
@@ -191,3 +194,115 @@ def test_changed_emotions_concern_the_systems_that_learn_them(tmp_path):
     }
     edit(first.folder / "environment.json", drop=("emotions",))  # as older runs
     assert run(learns, tmp_path, tmp_path / "r").reused
+
+
+SIZES = dict(backbone="test_efficientnet", image_size=32, epochs=1, batch_size=8)
+
+
+@pytest.fixture
+def leaky(root, tmp_path):
+    """The sets, and in FI three of Twitter I's pictures: two as they are, one made brighter and
+    saved anew; in EmotionROI three others."""
+    data = shutil.copytree(root, tmp_path / "data")
+    pictures = sorted((data / "twitter1/Agg_AMT_Candidates").iterdir())
+    shutil.copy(pictures[0], data / "fi/fear/planted 0.jpg")
+    shutil.copy(pictures[7], data / "fi/awe/planted 1.jpg")
+    with Image.open(pictures[11]) as image:
+        image.point(lambda v: min(255, v + 3)).save(data / "fi/anger/planted 2.jpg", quality=97)
+    for i, emotion in enumerate(("joy", "fear", "anger")):
+        for folder in ("images", "ground_truth"):
+            shutil.copy(pictures[3 + i], data / f"emotionroi/{folder}/{emotion}/planted {i}.jpg")
+    return data
+
+
+def learnt_from(spec, places):
+    """Names of the pictures that a run's weights or its choice of an epoch depend on."""
+    data = emolib.open_dataset(spec.dataset, places.data_root)
+    train, validation, test = runs.split(spec, data, places)
+    assert len(train) and len(test)
+    return {data.names[i] for i in [*train, *validation]}, {data.names[i] for i in test}
+
+
+@pytest.mark.parametrize("init, model, options", [
+    ("fi:scratch", "maiafa", SIZES | {"width": 32}),
+    ("emotionroi:scratch", "maiafa", SIZES | {"width": 32}),
+    ("emotionroi:fi:scratch", "maiafa", SIZES | {"width": 32}),
+    ("emotionroi:scratch", "pcnn", {"image_size": 32, "epochs": 2}),
+    ("fi:scratch", "frozen_probe", {"backbone": "test_efficientnet", "image_size": 32}),
+])  # fmt: skip
+def test_no_near_twin_of_a_leakage_free_runs_set_is_seen_before_it(leaky, init, model, options):
+    places = runs.Places.of(leaky, leaky / "r", "s", "", "cpu")
+    usual, grouped = (
+        emolib.RunSpec("twitter1", model, init=init, grouped=g, **options) for g in (False, True)
+    )
+    seen_usually = set()
+    while (usual := usual.predecessor()) and (grouped := grouped.predecessor()):
+        assert usual.id != grouped.id and grouped.dataset == usual.dataset
+        names, tested = learnt_from(grouped, places)
+        before, tested_before = learnt_from(usual, places)
+        assert names == {n for n in before if "planted" not in n} and tested == tested_before
+        seen_usually |= before
+    assert grouped is None or grouped.predecessor() is None
+    assert any("planted" in n for n in seen_usually)  # a leak that there was
+
+
+def test_all_folds_of_a_leakage_free_study_share_one_pre_training(leaky, tmp_path):
+    folds = [replace(fold, grouped=True) for fold in (FOLD0, FOLD1)]
+    assert len({fold.predecessor().id for fold in folds}) == 1
+    ordinary = [run(fold, leaky, tmp_path / "r") for fold in (FOLD0, FOLD1)]
+    results = [run(fold, leaky, tmp_path / "r") for fold in folds]
+    facts = json.loads((results[0].folder / "environment.json").read_text())
+    before = tmp_path / "r/s/runs" / facts["started_from"]["run"]
+    assert before.name == folds[0].predecessor().id != FI.id
+    assert run_folder.read(before).metrics["n"] == len(
+        pd.read_csv(ordinary[0].folder.parent / FI.id / "predictions.csv")
+    )
+    table = tables.build(tmp_path / "r", "s")["s"][9]
+    fi = table[(table["dataset"] == "fi") & (table["runs"] > 0)]
+    assert set(fi["run_ids"]) == {FI.id}  # the other one is no row of a table
+    assert emolib.verify(tmp_path / "r", leaky) == []
+    assert run(folds[0], leaky, tmp_path / "r").reused
+    # one from before pre-trainings left anything out says that it started from the ordinary one
+    edit(results[0].folder / "environment.json", started_from={"run": FI.id, "weights": "0" * 64})
+    with pytest.raises(ValueError, match=f"started from {FI.id}, and what is asked for starts"):
+        run(folds[0], leaky, tmp_path / "r")
+    assert "saw near-twins of its test pictures" in str(emolib.verify(tmp_path / "r"))
+
+
+def test_what_is_linked_to_another_set_is_what_shares_a_group_with_it():
+    rng = np.random.default_rng(0)
+
+    def manifest_of(hashes):
+        hashes = [f"{int(h):016x}" for h in hashes]
+        names = [f"{i} {h}" for i, h in enumerate(hashes)]
+        return pd.DataFrame({"phash": hashes, "sha256": names, "status": "ok"})
+
+    near, nearer, far = (1 << 5) - 1, (1 << 10) - 1, (1 << 40) - 1  # 5 bits apart, 5 more, 40
+    assert audit.linked(manifest_of([far, nearer, near]), manifest_of([0])).tolist() == [1, 2]
+    assert audit.linked(manifest_of([far, nearer]), manifest_of([0])).tolist() == []
+    for _ in range(5):
+        centres = rng.integers(0, 2**63, 12)
+        flips = (1 << rng.integers(0, 63, (40, 4))).sum(1)
+        both = manifest_of(centres[rng.integers(0, 12, 40)] ^ flips)
+        ours, others = both.iloc[:30].reset_index(drop=True), both.iloc[30:].reset_index(drop=True)
+        groups = audit.groups(both)
+        expected = np.flatnonzero(np.isin(groups[:30], groups[30:]))
+        np.testing.assert_array_equal(audit.linked(ours, others), expected)
+        assert 0 < len(expected) < 30
+
+
+def test_sets_kept_apart_are_checked_and_leave_other_ids_as_they_are():
+    assert FOLD0.id == "twitter1-maiafa-test_efficientnet-fi-fold0-seed0-a40c7476"
+    assert FI.id == "fi-maiafa-test_efficientnet-scratch-fold0-seed0-a15108d5"
+    spec = replace(FI, apart=["twitter1", "emotionroi", "twitter1"])
+    assert spec.apart == ("emotionroi", "twitter1") and spec.id != FI.id
+    assert emolib.RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert spec.step == FI.step
+    values = FI.to_dict()
+    del values["apart"]  # as in a spec.json from before
+    assert emolib.RunSpec.from_dict(values) == FI
+    for wrong in (["fi"], ["flickr"], "twitter1"):
+        with pytest.raises(ValueError, match="apart="):
+            replace(FI, apart=wrong)
+    with pytest.raises(ValueError, match="unknown setting 'apart'"):
+        profiles.parse_overrides("apart=twitter1")
