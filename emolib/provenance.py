@@ -147,9 +147,9 @@ def _run(say, folder: Path) -> dict:
 
 
 def _against_each_other(runs: dict):
-    """(file, what is wrong with it) among the runs of one study: the same data and emotions; the
-    same test pictures of a fold, other folds' apart."""
-    data, emotions, folds = {}, {}, defaultdict(dict)
+    """(file, what is wrong with it) among the runs of one study: the same data, emotions
+    and downloaded weights; the same test pictures of a fold, other folds' apart."""
+    data, emotions, downloads, folds = {}, {}, {}, defaultdict(dict)
     for folder, (spec, environment, frame) in runs.items():
         first, known = data.setdefault(spec.dataset, (folder, environment["data"]))
         if known != environment["data"]:
@@ -160,6 +160,12 @@ def _against_each_other(runs: dict):
             if known != found:
                 yield (folder / "environment.json",
                        f"learnt other emotions of {spec.dataset} than {first.name}")  # fmt: skip
+        if found := environment.get("weights_sha256"):
+            network = (spec.model, spec.backbone, spec.readings.levels)
+            first, known = downloads.setdefault(network, (folder, found))
+            if known != found:
+                why = f"started from another download of timm's weights than {first.name}"
+                yield folder / "environment.json", why
         pictures = dict(zip(frame["path"].astype(str), frame["label"], strict=True))
         of = folds[spec.dataset, spec.split_seed, spec.grouped, spec.official]
         other, there = of.setdefault(spec.fold, (folder, pictures))

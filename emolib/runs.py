@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from . import audit, compiling, devices, models, run_folder, training
+from . import audit, backbones, compiling, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
 from .files import content, sweep_up, write_json
@@ -249,6 +249,8 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
                 run_folder.save_checkpoint(folder, spec, identity | start, device, state)
 
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
+        hashed = backbones.downloaded(model)
+        start |= {"weights_sha256": hashed} if hashed else {}
         started = time.perf_counter()
         history, pictures = learn(
             model, spec, data, training_part, validation, device, places.weights, not before,

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import timm
+import torch
 from PIL import Image
 from trees import picture, write
 
@@ -87,7 +89,7 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(root, res
     assert run(FOLD0, root, results).reused and not weights.exists()
     run(FOLD1, root, results)
     assert weights.exists() and run(FOLD0, root, results).reused
-    tables.build(results, "s")
+    tables.of_study(results / "s")
     assert emolib.verify(results) == []
 
 
@@ -101,7 +103,7 @@ def test_a_run_of_another_start_is_named(moved_on, tmp_path, kept):
     with pytest.raises(ValueError, match=f"{FOLD0.id} {said}.*remove that folder"):
         run(FOLD0, data, results)
     with pytest.raises(ValueError, match=f"{FOLD0.id} started from other weights of {FI.id}"):
-        tables.build(results, "s")
+        tables.of_study(results / "s")
     wrong = {f.file: f.why for f in emolib.verify(results)}
     assert wrong == {f"s/runs/{FOLD0.id}/environment.json": said}
 
@@ -117,7 +119,7 @@ def test_two_runs_of_a_row_started_from_one_network_also_where_it_is_not_there(m
     results = shutil.copytree(moved_on[1], tmp_path / "results")
     shutil.rmtree(results / f"s/runs/{FI.id}")
     with pytest.raises(ValueError, match=f"{FOLD1.id} started from other weights of {FI.id}"):
-        tables.build(results, "s")
+        tables.of_study(results / "s")
 
 
 def test_what_an_older_run_does_not_say_is_unchecked_and_not_wrong(root, results):
@@ -144,7 +146,7 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     with pytest.raises(ValueError, match="has other weights than .* has now; remove it"):
         run_folder.lend([FOLD1], results / "s", apart)
     with pytest.raises(ValueError, match="have one name but other weights"):
-        tables.build(results, "s")
+        tables.of_study(results / "s")
     assert {f.file: f.why for f in emolib.verify(results)} == {
         lent.relative_to(results).as_posix()
         + "/environment.json": "has other weights than the run of that name in the study"
@@ -152,7 +154,7 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     shutil.rmtree(lent)
     run_folder.lend([FOLD1], results / "s", apart)
     run_folder.lend([FOLD1], results / "s", apart)  # once more changes nothing
-    assert set(tables.build(results, "s")) and emolib.verify(results) == []
+    assert tables.of_study(results / "s") and emolib.verify(results) == []
     # a run on a share that started from FI as it was, which is not kept beside it
     old, shares = replace(FOLD1, share=0.5), results / "s/shares/runs"
     shutil.copytree(results / f"s/runs/{FOLD1.id}", shares / old.id)
@@ -160,7 +162,7 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     edit(shares / old.id / "environment.json", drop=("files",),
          started_from={"run": FI.id, "weights": "0" * 64})  # fmt: skip
     with pytest.raises(ValueError, match=f"{old.id} started from other weights of {FI.id}"):
-        tables.build(results, "s")
+        tables.of_study(results / "s")
     wrong = {f.file: f.why for f in emolib.verify(results)}
     name = f"s/shares/runs/{old.id}/environment.json"
     assert wrong[name] == f"started from other weights than {FI.id} has now"
@@ -183,7 +185,7 @@ def test_changed_emotions_concern_the_systems_that_learn_them(tmp_path):
         json.loads((r.folder / "environment.json").read_text()) for r in (first, second)
     )
     assert said["data"] == silent["data"] and "emotions" not in silent
-    tables.build(tmp_path / "r", "s")  # with and without are one study
+    tables.of_study(tmp_path / "r/s")  # with and without are one study
     assert emolib.verify(tmp_path / "r", tmp_path) == []
     label(other=1)
     assert run(plain, tmp_path, tmp_path / "r").reused
@@ -257,7 +259,7 @@ def test_all_folds_of_a_leakage_free_study_share_one_pre_training(leaky, tmp_pat
     assert run_folder.read(before).metrics["n"] == len(
         pd.read_csv(ordinary[0].folder.parent / FI.id / "predictions.csv")
     )
-    table = tables.build(tmp_path / "r", "s")["s"][9]
+    table = tables.of_study(tmp_path / "r/s")[0][9]
     fi = table[(table["dataset"] == "fi") & (table["runs"] > 0)]
     assert set(fi["run_ids"]) == {FI.id}  # the other one is no row of a table
     assert emolib.verify(tmp_path / "r", leaky) == []
@@ -306,3 +308,44 @@ def test_sets_kept_apart_are_checked_and_leave_other_ids_as_they_are():
             replace(FI, apart=wrong)
     with pytest.raises(ValueError, match="unknown setting 'apart'"):
         profiles.parse_overrides("apart=twitter1")
+
+
+def test_two_downloads_of_timms_weights_are_told_apart(root, tmp_path, monkeypatch):
+    create_model = timm.create_model
+
+    def serve(content):
+        """timm's download, with other weights for other contents."""
+
+        def create(name, pretrained=False, **options):
+            if not pretrained:
+                return create_model(name, pretrained=False, **options)
+            with torch.random.fork_rng():
+                torch.manual_seed(content)
+                return create_model(name, pretrained=False, **options)
+
+        monkeypatch.setattr(timm, "create_model", create)
+        runs._try_network.cache_clear()
+
+    def hashed(result):
+        return json.loads((result.folder / "environment.json").read_text())["weights_sha256"]
+
+    fold0, fold1 = (replace(fold, init="imagenet") for fold in (FOLD0, FOLD1))
+    serve(content=1)
+    first = run(fold0, root, tmp_path)
+    assert hashed(first) == hashed(run(replace(fold0, seed=1), root, tmp_path))
+    plain = emolib.RunSpec(
+        "twitter1", "test_efficientnet", init="imagenet", image_size=32, epochs=1
+    )
+    new_classifiers = [run(replace(plain, seed=seed), root, tmp_path) for seed in range(2)]
+    assert len({hashed(result) for result in new_classifiers}) == 1
+    tables.of_study(tmp_path / "s")
+    assert emolib.verify(tmp_path) == []
+    serve(content=2)
+    second = run(fold1, root, tmp_path)
+    assert hashed(second) != hashed(first)
+    with pytest.raises(ValueError, match="are one row of the tables but differ in weights_sha256"):
+        tables.of_study(tmp_path / "s")
+    assert "started from another download of timm's weights" in str(emolib.verify(tmp_path))
+    edit(second.folder / "environment.json", drop=("weights_sha256",))  # as older runs
+    tables.of_study(tmp_path / "s")
+    assert emolib.verify(tmp_path) == []
