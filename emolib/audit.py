@@ -53,6 +53,17 @@ def groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
     return connected_components(links, directed=False)[1]
 
 
+def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.ndarray:
+    """Row positions in the manifest `frame` of what is a twin of a picture in the manifest
+    `others`, or a twin of such a one: what shares a group with them in `groups` of both."""
+    found, new = np.zeros(len(frame), bool), others
+    while len(new):
+        fresh = np.setdiff1d(twins(new, frame, near)["b"], np.flatnonzero(found))
+        found[fresh] = True
+        new = frame.iloc[fresh]
+    return np.flatnonzero(found)
+
+
 def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224) -> pd.DataFrame:
     """Everything found, one row a finding (columns COLUMNS); `frames` are the sets' manifests.
 

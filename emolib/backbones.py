@@ -1,5 +1,6 @@
 """timm backbones: made, given their ImageNet weights, and read, as levels or as one map."""
 
+import hashlib
 import logging
 import re
 from collections.abc import Callable
@@ -225,7 +226,10 @@ def make(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Modu
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        return timm.create_model(name, pretrained=True, **options)
+        net = timm.create_model(name, pretrained=True, **options)
+        if not weights:
+            net.downloaded = _digest(net)
+        return net
     except (OSError, RuntimeError) as error:
         if weights:
             raise ValueError(f"weights {weights}: {error}") from error
@@ -238,6 +242,29 @@ def make(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Modu
         ) from error
     finally:
         logger.setLevel(level)
+
+
+def downloaded(model: nn.Module) -> str | None:
+    """SHA-256 of the tensors that timm downloaded for a network just made; None where it was given
+    none or a local file's."""
+    found = {m.downloaded for m in model.modules() if hasattr(m, "downloaded")}
+    return ";".join(sorted(found)) or None
+
+
+def _digest(net: nn.Module) -> str:
+    """Over the names and values of all tensors but the classifier's, which may be new."""
+    digest, new = hashlib.sha256(), _classifier(net)
+    for key, tensor in net.state_dict().items():
+        if key.rpartition(".")[0] not in new:
+            digest.update(key.encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _classifier(net: nn.Module) -> tuple[str, ...]:
+    """The modules that timm names as a network's classifier."""
+    found = net.pretrained_cfg.get("classifier") or ()
+    return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _check_weights(name: str, file: Path) -> None:
@@ -253,8 +280,7 @@ def _check_weights(name: str, file: Path) -> None:
     except Exception as error:  # whatever the file's format makes the readers raise
         raise ValueError(f"weights {file}: not a readable weights file ({error})") from error
     plain = timm.create_model(name, pretrained=False)
-    classifier = plain.pretrained_cfg.get("classifier") or ()
-    classifier = (classifier,) if isinstance(classifier, str) else classifier
+    classifier = _classifier(plain)
     for key, tensor in plain.state_dict().items():
         if key.endswith("num_batches_tracked") or key.rpartition(".")[0] in classifier:
             continue

@@ -135,6 +135,14 @@ class Dataset:
         rows = sorted(zip(self.names, digests, self.labels.tolist(), strict=True))
         return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
 
+    def emotions_hash(self) -> str | None:
+        """A hash over the finer emotions of all pictures, which the fingerprint leaves out; None
+        where the set has none."""
+        if self.emotions is None:
+            return None
+        rows = sorted(zip(self.names, map(str, self.emotions), strict=True))
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
     def _classes(self) -> np.ndarray:
         """What folds are stratified by: the emotions where each has one label, else the labels."""
         if self.emotions is None:

@@ -123,6 +123,7 @@ def _split(spec: RunSpec, environment: dict, tested: int) -> str:
     trained = environment.get("trained_on")
     grouped = ", near-twins on one side" if spec.grouped else ""
     grouped += "" if spec.official else ", random in place of the set's own"
+    grouped += f", without near-twins of {', '.join(spec.apart)}" if spec.apart else ""
     grouped += f", {spec.share:.0%} of the training pictures" if spec.share < 1 else ""
     kind = "80/5/15" if spec.dataset == "fi" else f"fold {spec.fold}, counted from 0"
     of = f"{trained} pictures trained on, " if trained else ""

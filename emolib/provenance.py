@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from . import report, table_checks
+from . import report, table_checks, tables
 from .datasets import open_dataset
 from .files import content, read_csv, read_json
 from .run_checks import CHECKS
-from .run_folder import SEALED, is_complete, read_spec
+from .run_folder import SEALED, differ, is_complete, read_spec, weights_of
 
 RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
 NOT_KEPT = {"model.safetensors"}  # what a repository may leave out of a run
@@ -59,8 +59,9 @@ def findings(results_root, data_root="") -> list[Finding]:
         _check(say, file, partial(table_checks.published, file))
     folders = {f.parent for f in root.rglob("runs") if f.is_dir()}
     folders |= {f.parent for f in root.rglob("table[789].*")} - {root / "published"}
+    of_study = {}
     for folder in sorted(folders):
-        runs = {}
+        runs = of_study[folder] = {}
         for run in sorted(p for p in (folder / "runs").glob("*") if p.is_dir()):
             if is_complete(run):
                 runs |= _run(say, run)
@@ -68,10 +69,16 @@ def findings(results_root, data_root="") -> list[Finding]:
                 say(run, "unchecked", "not complete")
         for file, why in _against_each_other(runs):
             say(file, "wrong", why)
+        # a study's folders of other questions come after it
+        main = of_study.get(folder.parent, {}) if folder.name in tables.APART else {}
+        for file, status, why in _starts(runs, main):
+            say(file, status, why)
         for file, why in _against_data(runs, data_root) if data_root else ():
             say(file, "wrong", why)
         for file, status, why in table_checks.of_study(folder):
             say(file, status, why)
+    bad = {f.file for f in found if f.status != "ok"}  # by itself a file may have been ok
+    found = [f for f in found if f.status != "ok" or f.file not in bad]
     page = root / "REPORT.md"
     if page.exists():
         _check(say, page, lambda: _old(page, report.to_markdown(root)))
@@ -140,19 +147,25 @@ def _run(say, folder: Path) -> dict:
 
 
 def _against_each_other(runs: dict):
-    """(file, what is wrong with it) among the runs of one study: the same data; the same test
-    pictures of a fold, other folds' apart; the start of one the end of another."""
-    data, folds = {}, defaultdict(dict)
+    """(file, what is wrong with it) among the runs of one study: the same data, emotions
+    and downloaded weights; the same test pictures of a fold, other folds' apart."""
+    data, emotions, downloads, folds = {}, {}, {}, defaultdict(dict)
     for folder, (spec, environment, frame) in runs.items():
         first, known = data.setdefault(spec.dataset, (folder, environment["data"]))
         if known != environment["data"]:
             yield (folder / "environment.json",
                    f"is on {environment['data']}, {first.name} on {known}")  # fmt: skip
-        start = environment.get("started_from")
-        weights = folder.parent / start["run"] / "model.safetensors" if start else None
-        if start and weights.exists() and content(weights) != start["weights"]:
-            yield (folder / "environment.json",
-                   f"started from other weights than {start['run']} has now")  # fmt: skip
+        if found := environment.get("emotions"):
+            first, known = emotions.setdefault(spec.dataset, (folder, found))
+            if known != found:
+                yield (folder / "environment.json",
+                       f"learnt other emotions of {spec.dataset} than {first.name}")  # fmt: skip
+        if found := environment.get("weights_sha256"):
+            network = (spec.model, spec.backbone, spec.readings.levels)
+            first, known = downloads.setdefault(network, (folder, found))
+            if known != found:
+                why = f"started from another download of timm's weights than {first.name}"
+                yield folder / "environment.json", why
         pictures = dict(zip(frame["path"].astype(str), frame["label"], strict=True))
         of = folds[spec.dataset, spec.split_seed, spec.grouped, spec.official]
         other, there = of.setdefault(spec.fold, (folder, pictures))
@@ -169,6 +182,28 @@ def _against_each_other(runs: dict):
             seen |= dict.fromkeys(pictures, folder)
 
 
+def _starts(runs: dict, main: dict):
+    """(file, status, why) for each run that started from another, where that is not what it was or
+    not known; and for each that the study `main`, whose folder this is in, has otherwise."""
+    # of two of one name the study's own
+    places = {folder.name: folder for folder in [*runs, *main]}
+    for folder, (spec, environment, _) in runs.items():
+        file, start = folder / "environment.json", environment.get("started_from")
+        there = places[folder.name]
+        if there != folder and (what := differ(folder, there)):
+            yield file, "wrong", f"has other {what} than the run of that name in the study"
+        if not spec.stages:
+            continue
+        if not start:
+            yield file, "unchecked", "does not say which weights it started from"
+            continue
+        now = weights_of(places[start["run"]]) if start["run"] in places else None
+        if now and now != start["weights"]:
+            yield file, "wrong", f"started from other weights than {start['run']} has now"
+        elif not now:
+            yield file, "unchecked", f"{start['run']}, which it started from, is not known here"
+
+
 def _against_data(runs: dict, data_root):
     """(file, what is wrong with it) where the sets in `data_root` are not what was run on."""
     opened = {}
@@ -181,6 +216,8 @@ def _against_data(runs: dict, data_root):
         data, known = opened[key], environment["data"]
         if data.demo != known["demo"]:
             continue  # drawn pictures here, real ones there: another question
+        if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
+            yield folder / "environment.json", f"learnt other emotions than {spec.dataset} has"
         if data.fingerprint() != known["fingerprint"]:
             yield (folder / "environment.json", f"is on {known}; {spec.dataset} in data_root has "
                    f"the fingerprint {data.fingerprint()}")  # fmt: skip

@@ -132,7 +132,7 @@ def plain_run(result):
         if r.spec.model == spec.backbone and r.spec.image_size == spec.image_size
         and r.spec.seed == spec.seed
     ]  # fmt: skip
-    split = ("dataset", "fold", "split_seed", "grouped", "official", "agree", "labels")
+    split = ("dataset", "fold", "split_seed", "grouped", "apart", "official", "agree", "labels")
     same = [s for s in found if all(getattr(s, k) == getattr(spec, k) for k in split)]
     earlier = [s for stage in spec.stages for s in found if s.dataset == stage]
     chosen = (same + earlier)[:1]

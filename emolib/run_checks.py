@@ -4,6 +4,7 @@ All take the run's folder; what cannot be read raises whatever reading it raises
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,11 @@ def environment(folder: Path) -> str | None:
     if _absolute(found):
         return "holds an absolute path"
     data, start, before = found["data"], found.get("started_from"), spec.predecessor()
+    if start and before and before.apart and start["run"] == replace(before, apart=()).id:
+        return (
+            f"started from {start['run']}, which saw near-twins of its test pictures, as was so "
+            "before these were left out; remove it and run it again"
+        )
     if start and start["run"] != (before and before.id):
         return f"started from {start['run']}, spec.json says {before and before.id}"
     if data["name"] != spec.dataset:

@@ -23,12 +23,13 @@ import torch
 from safetensors.torch import save_file
 
 from . import devices
-from .files import read_csv, read_json, sha256, whole, write_csv, write_json, write_text
+from .files import content, read_csv, read_json, sha256, whole, write_csv, write_json, write_text
 from .metrics import scores
 from .parallel import Ranks
 from .spec import RunSpec
 
 SEALED = ("spec.json", "history.csv", "predictions.csv", "model.safetensors")
+INSTEAD = "take another study name, or remove that folder"
 
 
 class Busy(RuntimeError):
@@ -97,6 +98,30 @@ def write(folder, data, test, p_positive, history, model, facts: dict, device) -
         (folder / left).unlink(missing_ok=True)
 
 
+def sealed(folder: Path) -> str | None:
+    """SHA-256 of a complete run's weights as it wrote them; None of a run from before that was
+    kept, and where there is no complete run."""
+    if not is_complete(folder):
+        return None
+    return read_json(folder / "environment.json").get("files", {}).get("model.safetensors")
+
+
+def weights_of(folder: Path) -> str | None:
+    """SHA-256 of a complete run's weights: of the file or, where that was not kept, `sealed`."""
+    file = folder / "model.safetensors"
+    return content(file) if file.exists() and is_complete(folder) else sealed(folder)
+
+
+def differ(a: Path, b: Path) -> str:
+    """In what two complete runs of one name are not the same run, "" where they are: "weights",
+    where both are known, or "predictions"."""
+    weights = {sealed(a), sealed(b)} - {None}
+    if len(weights) > 1:
+        return "weights"
+    same = content(a / "predictions.csv") == content(b / "predictions.csv")
+    return "" if same else "predictions"
+
+
 def record_failure(folder: Path) -> None:
     """Writes the error being handled into failed.txt, which goes when the run is complete."""
     text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
@@ -113,6 +138,24 @@ def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
         spec,
         identity,
     )
+
+
+def check_start(folder: Path, before: Path) -> None:
+    """Raises ValueError where a complete run started from another training than that in the folder
+    `before`, or from other weights than that one has now. Where a hash is missing, because the run
+    is from before it was kept or `before` is not there, nothing is known and nothing raised."""
+    start = read_json(folder / "environment.json").get("started_from")
+    if start and start["run"] != before.name:
+        raise ValueError(
+            f"{folder} started from {start['run']}, and what is asked for starts from "
+            f"{before.name}; {INSTEAD}"
+        )
+    now = weights_of(before) if start else None
+    if now and now != start["weights"]:
+        raise ValueError(
+            f"{folder} started from other weights than {before.name} has now "
+            f"({start['weights'][:16]} there, {now[:16]} now); {INSTEAD}"
+        )
 
 
 def save_checkpoint(
@@ -189,6 +232,12 @@ def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: d
             {"": there.get("split", here["split"])},
             {"": here["split"]},
         ),
+        # of a system that learns them
+        (
+            "set of emotions",
+            {"": there.get("emotions", here.get("emotions"))},
+            {"": here.get("emotions")},
+        ),
         # of a checkpoint: one that was trained again since may have other weights
         ("start: ", there.get("started_from", {}), here.get("started_from", {})),
     ):
@@ -196,7 +245,7 @@ def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: d
             if key not in old or old[key] != new[key]:
                 raise ValueError(
                     f"{folder} was made with another {what}{key}: {old.get(key)!r} there, "
-                    f"{new[key]!r} now; take another study name, or remove that folder"
+                    f"{new[key]!r} now; {INSTEAD}"
                 )
 
 
@@ -237,9 +286,18 @@ def environment(device: torch.device) -> dict:
 
 def lend(specs, study: Path, other: Path) -> None:
     """Links the runs that `specs` start from and that are complete in `study` into the study
-    `other`, so that they are not trained there again."""
+    `other`, so that they are not trained there again.
+
+    Raises ValueError where `other` has another run of that name, as one that was lent before
+    `study` trained it anew: what started from it is of another start.
+    """
     for spec in {s.predecessor() for s in specs if s.stages}:
         there, here = (folder / "runs" / spec.id for folder in (study, other))
+        if is_complete(there) and is_complete(here) and (what := differ(here, there)):
+            raise ValueError(
+                f"{here} has other {what} than {there} has now; remove it and the runs beside it "
+                "that started from it, or take another study name"
+            )
         if is_complete(there) and not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=other) as part:

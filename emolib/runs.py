@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from . import audit, compiling, devices, models, run_folder, training
+from . import audit, backbones, compiling, devices, models, run_folder, training
 from .datasets import Dataset, open_dataset
 from .devices import pick_device
 from .files import content, sweep_up, write_json
@@ -24,6 +24,7 @@ from .manifest import manifest
 from .parallel import Ranks
 from .pipeline import decode_all
 from .predict import Predictor, speed
+from .rivals import SYSTEMS
 from .run_folder import RunResult, is_complete
 from .spec import RunSpec
 from .systems import FITTED
@@ -84,7 +85,7 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
         ) from error
     parts = split(spec, data, places)
     if is_complete(places.folder(spec)):
-        run_folder.check_same(places.folder(spec), spec, _identity(spec, data, parts, places))
+        _check_reuse(spec, data, parts, places)
         return
     if spec.model in FITTED or training.of_spec(spec, data, places.weights).pack is None:
         decode_all(data)  # else packing has decoded every picture
@@ -94,17 +95,42 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
         _try_network(replace(spec, fold=0, seed=0), places.weights)
 
 
+def _check_reuse(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> None:
+    """Raises ValueError where a complete run, or one before it in the chain, is another than asked
+    for. Of those before only what is there is looked at: a study may be kept without them, or
+    without their pictures."""
+    folder, before = places.folder(spec), spec.predecessor()
+    run_folder.check_same(folder, spec, _identity(spec, data, parts, places))
+    if before is None:
+        return
+    run_folder.check_start(folder, places.folder(before))
+    if is_complete(places.folder(before)) and (places.data_root / before.dataset).is_dir():
+        data = open_dataset(before.dataset, places.data_root, **before.data_options)
+        _check_reuse(before, data, split(before, data, places), places)
+
+
 def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
     """Which pictures are twins and must stay together, where the spec asks for that."""
-    if not spec.grouped:
-        return None
-    return audit.groups(manifest(data, places.study / "manifests" / f"{data.name}.csv"))
+    return audit.groups(_manifest(data, places)) if spec.grouped else None
+
+
+def _manifest(data: Dataset, places: Places):
+    return manifest(data, places.study / "manifests" / f"{data.name}.csv")
+
+
+def _left_out(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray:
+    """Indices of the near-twins of all pictures of the sets that the spec keeps apart."""
+    found = [np.array([], int)]
+    for name in spec.apart:
+        other = open_dataset(name, places.data_root)
+        found.append(audit.linked(_manifest(data, places), _manifest(other, places)))
+    return np.concatenate(found)
 
 
 def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     """(train, validation, test), indices; the validation part is empty where there is none.
 
-    Raises ValueError for a fold that the set does not have.
+    Raises ValueError for a fold that the set does not have, and where nothing is left to train on.
     """
     groups = _groups(spec, data, places)
     folds = data.folds(spec.split_seed, groups, spec.official)
@@ -113,13 +139,22 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     train, test = folds[spec.fold]
     validation = data.validation(spec.fold, spec.split_seed, groups)
     validation = np.array([], int) if validation is None else validation
-    train = data.part(np.setdiff1d(train, validation), spec.share, spec.split_seed)
+    left_out = _left_out(spec, data, places)
+    train = np.setdiff1d(np.setdiff1d(train, validation), left_out)
+    validation = np.setdiff1d(validation, left_out)
+    if not len(train):
+        raise ValueError(f"{spec.dataset}: every training picture is a near-twin of one of "
+                         f"{', '.join(spec.apart)}; nothing is left to train on")  # fmt: skip
+    train = data.part(train, spec.share, spec.split_seed)
     return train, validation, test
 
 
 def _identity(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> dict:
-    """What a run depends on besides its spec: pictures and labels, their split, the weights."""
-    return {
+    """What a run depends on besides its spec: pictures and labels, their split, the weights, and
+    the finer emotions where its system learns them."""
+    learns = getattr(SYSTEMS.get(spec.model), "uses_emotions", False)
+    emotions = data.emotions_hash() if learns else None
+    return ({"emotions": emotions} if emotions else {}) | {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
         "split": _hash([[data.names[i] for i in part] for part in parts]),
         "weights": weights_hash(spec, places.weights),
@@ -144,7 +179,7 @@ def train(
     data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
     parts = split(spec, data, places)
     identity = _identity(spec, data, parts, places)
-    done = functools.partial(_done, spec, folder, identity, with_weights)
+    done = functools.partial(_done, spec, places, identity, with_weights)
     before = None
     if not ranks.agree(done()) and spec.stages:
         before = train(spec.predecessor(), places, True, wait).folder / "model.safetensors"
@@ -164,11 +199,15 @@ def train(
     return run_folder.read(folder)
 
 
-def _done(spec: RunSpec, folder: Path, identity: dict, with_weights: bool) -> bool:
-    """Whether there is nothing to train; ValueError where what is there is another run's."""
+def _done(spec: RunSpec, places: Places, identity: dict, with_weights: bool) -> bool:
+    """Whether there is nothing to train; ValueError where what is there is another run's, or is of
+    another start."""
+    folder, before = places.folder(spec), spec.predecessor()
     if not is_complete(folder):
         return False
     run_folder.check_same(folder, spec, identity)
+    if before:
+        run_folder.check_start(folder, places.folder(before))
     return not with_weights or (folder / "model.safetensors").exists()
 
 
@@ -216,6 +255,8 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
                 kept_at = time.monotonic()
 
         model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
+        hashed = backbones.downloaded(model)
+        start |= {"weights_sha256": hashed} if hashed else {}
         started = time.perf_counter()
         history, pictures = learn(
             model, spec, data, training_part, validation, device, places.weights, not before,

@@ -76,6 +76,7 @@ class RunSpec:
     split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
     grouped: bool = False  # near-twins on one side of every fold, in place of the paper's folds
     official: bool = True  # False: five random folds also where the set brings its own
+    apart: tuple = ()  # sets whose pictures' near-twins are left out of training and validation
     share: float = 1.0  # of the fold's training pictures that are used
     agree: typing.Literal[3, 4, 5] = 3  # Twitter I: how many of five annotators agreed
     labels: typing.Literal["keyword", "valence"] = "keyword"  # EmotionROI: whose polarity
@@ -138,6 +139,10 @@ class RunSpec:
             put("lr", 1e-3 if self.dataset == "fi" else 1e-4)
         if self.lr_step is None:
             put("lr_step", max(1, round(self.epochs / 3)) if isinstance(self.epochs, int) else 1)
+        apart = (
+            tuple(sorted({*self.apart})) if isinstance(self.apart, (list, tuple)) else self.apart
+        )
+        put("apart", apart)
         pretrain = self.pretrain.items() if isinstance(self.pretrain, dict) else self.pretrain
         put("pretrain", tuple(sorted((str(k), v) for k, v in pretrain)))
         for f in fields(self):
@@ -147,6 +152,10 @@ class RunSpec:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")
+        for name in self.apart:
+            if name not in DATASETS or name == self.dataset:
+                others = ", ".join(d for d in DATASETS if d != self.dataset)
+                raise ValueError(f"apart={self.apart!r}: {name!r} is none of {others}")
         for name, most in MOST.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at most {most}")
@@ -191,7 +200,8 @@ class RunSpec:
 
         It inherits every setting but the learning rate (Table 6's for that set), its step, the
         fold (0), `grouped`, `official` and `share` (matters of the target alone), and then takes
-        what `pretrain` says.
+        what `pretrain` says. Where this one is `grouped`, near-twins of its set's pictures are left
+        out all along the chain (`apart`): of the whole set's, so that its folds share the chain.
         """
         if not self.stages:
             return None
@@ -203,6 +213,8 @@ class RunSpec:
                 raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
         changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
         changes |= {"grouped": False, "official": True, "share": 1.0}
+        if self.grouped:
+            changes["apart"] = (*self.apart, self.dataset)
         if self.model == "frozen_probe":
             changes |= {"model": self.backbone, "epochs": 90}
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
@@ -213,7 +225,7 @@ class RunSpec:
         """Equal for runs whose training steps take the same time and memory."""
         return replace(
             self, dataset="fi", init="scratch", pretrain=(), fold=0, seed=0, split_seed=0,
-            grouped=False, official=True, share=1.0, epochs=1, lr=1.0, lr_step=1,
+            grouped=False, apart=(), official=True, share=1.0, epochs=1, lr=1.0, lr_step=1,
         )  # fmt: skip
 
     def to_dict(self) -> dict:
@@ -270,7 +282,8 @@ def check_init(init: str) -> None:
 
 def field_type(name: str):
     """The type of a RunSpec field ("epochs") or reading ("readings.gate"); ValueError if none."""
-    types_ = {f.name: f.type for f in fields(RunSpec) if f.name not in ("readings", "pretrain")}
+    no_text = ("readings", "pretrain", "apart")
+    types_ = {f.name: f.type for f in fields(RunSpec) if f.name not in no_text}
     types_ |= {f"readings.{f.name}": f.type for f in fields(Readings)}
     if name not in types_:
         raise ValueError(f"unknown setting {name!r}; there are {', '.join(types_)}")

@@ -17,7 +17,7 @@ STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "tran
 
 def of_study(folder: Path):
     """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
-    its runs are not here."""
+    its runs are not here, or do not say what they started from."""
     frames = {}
     for number in STEMS:
         file = folder / f"{pages.stem(number)}.csv"
@@ -39,10 +39,11 @@ def of_study(folder: Path):
         except Exception as error:
             yield folder / "runs", "wrong", f"its tables cannot be built again: {error}"
     for number, frame in frames.items():
-        file = folder / f"{pages.stem(number)}.csv"
+        file, unknown = folder / f"{pages.stem(number)}.csv", ""
         if number in made:
             wrong = None if _same(frame, made[number]) else "does not follow from its runs"
-            yield file, "wrong" if wrong else "ok", wrong or ""
+            unknown = _unknown_starts(frame, runs)
+            yield file, "wrong" if wrong else "unchecked" if unknown else "ok", wrong or unknown
         else:
             gone = f"{len(absent)} of its runs are not here" if absent else "its runs do not build"
             wrong = gone if len(absent) < len(ids) else _by_itself(number, frame)
@@ -53,7 +54,21 @@ def of_study(folder: Path):
         text = None
         if number in made:
             text = pages.to_markdown(number, made, demo, runs)
-        yield file.with_suffix(".md"), *_said(partial(_page, file, frame, text, folder))
+        status, why = _said(partial(_page, file, frame, text, folder))
+        if status == "ok" and unknown:
+            status, why = "unchecked", unknown
+        yield file.with_suffix(".md"), status, why
+
+
+def _unknown_starts(frame: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """Why a table that follows from its runs is still not known to be right, or ""."""
+    silent = [
+        run.id
+        for run in runs.itertuples()
+        if run.spec.stages and not isinstance(run.started_from, dict)
+    ]
+    count = len({i for cell in frame["run_ids"] for i in _ids(cell)} & set(silent))
+    return f"{count} of its runs do not say which weights they started from" if count else ""
 
 
 def _said(check) -> tuple[str, str]:

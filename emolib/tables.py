@@ -18,7 +18,7 @@ from . import differences, matched, pages, significance, transfer, variations
 from .files import read_csv, read_json, write_csv
 from .metrics import more_scores, wilson
 from .pages import marked, title
-from .run_folder import is_complete, read_spec
+from .run_folder import differ, is_complete, read_spec, weights_of
 from .spec import DATASETS, RunSpec
 from .systems import BACKBONES, UNPUBLISHED
 from .variations import READINGS
@@ -33,6 +33,7 @@ PLAIN = ("costs", "scores")  # tables without a page and a figure of their own
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
 __all__ = ["build", "marked", "of_study", "published", "title"]
 SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
+STARTS = ["weights_sha256", "emotions", "started_from"]  # of what timm downloaded; of the labels
 COST = ["parameters", "macs", "pictures_per_second"]  # of a row of Table 9
 
 
@@ -85,10 +86,13 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     """({7: table, 8: …, 9: …, "costs": …, perhaps "matched": …}, the runs they come from, whether
     the data are drawn). ids: of these runs only. Raises what `build` does."""
     twins = differences.near_twins(folder)
-    runs = read_runs(folder, ids, twins)
+    places = (folder, *(folder / name for name in APART))
+    runs, others, less = (read_runs(place, ids, twins) for place in places)
+    _check_one_start(folder, pd.concat([runs, others, less], ignore_index=True))
+    runs, others, less = map(_on_whole_sets, (runs, others, less))
     if runs.empty:
         raise FileNotFoundError(f"{folder}: no complete run to build tables from")
-    demo = _check_one_source(folder, runs)
+    own, demo = runs, _check_one_source(folder, runs)
     tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
     ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
     ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
@@ -99,21 +103,23 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     tables["scores"] = _scores(tables[9], runs)
     compared = differences.of_tables(runs, _methods, METRICS, published)
     tables |= {"differences": compared} if len(compared) else {}
-    others = read_runs(folder / READINGS, ids, twins)
     if len(others):
         runs = pd.concat([runs, others]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
         readings = variations.table(runs, ours, statistics, published(7))
         tables |= {"readings": readings} if len(readings) else {}
-    less = read_runs(folder / transfer.FOLDER, ids, twins)
     if len(less):
-        own = read_runs(folder, ids, twins)
         less = less[~less["id"].isin(own["id"])]
         curve = transfer.table(less, own, statistics, partial(_check_one_setting, folder))
         tables |= {"transfer": curve} if len(curve) else {}
         runs = pd.concat([runs, less]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
     return tables, runs, demo
+
+
+def _on_whole_sets(runs: pd.DataFrame) -> pd.DataFrame:
+    """Without the pre-trainings of leakage-free runs, which are no row of a table."""
+    return runs[[not s.apart for s in runs["spec"]]] if len(runs) else runs
 
 
 def run_folder(folder: Path, run: str) -> Path:
@@ -183,6 +189,8 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
                 "trained_on": environment.get("trained_on", _trained_on(spec, len(p))),
                 "data": environment["data"],
                 "weights": environment["weights"],
+                # None where nothing is to be said, and of runs from before they were kept
+                **{name: environment.get(name) for name in STARTS},
                 # runs from before they were kept have none
                 **{name: environment.get(name) or float("nan") for name in [*COST, "seconds"]},
             }
@@ -218,6 +226,31 @@ def _check_one_source(folder: Path, runs: pd.DataFrame) -> bool:
             "give each its own study"
         )
     return bool(runs["data"].iloc[0]["demo"])
+
+
+def _check_one_start(folder: Path, runs: pd.DataFrame) -> None:
+    """ValueError where runs of one name are not the same run (as one that was lent before it was
+    trained anew), or where a run started from other weights than its predecessor or another run
+    has. What older runs do not say is not known, and nothing is said of it."""
+    seen, known = {}, {}
+    for run in runs.itertuples():
+        first = seen.setdefault(run.id, run.folder)
+        if first != run.folder and (what := differ(first, run.folder)):
+            raise ValueError(
+                f"{folder}: {first} and {run.folder} have one name but other {what}; remove the "
+                "one that is out of date and what started from it"
+            )
+        if not isinstance(run.started_from, dict):
+            continue
+        name, weights = run.started_from["run"], run.started_from["weights"]
+        its = weights_of(run_folder(folder, name))
+        who, others = known.setdefault(name, (name, its) if its else (run.id, weights))
+        if weights != others:
+            raise ValueError(
+                f"{folder}: {run.id} started from other weights of {name} than {who} has "
+                f"({weights[:16]} and {others[:16]}); remove the runs that are out of date and "
+                "train them again, or give each its own study"
+            )
 
 
 def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -316,15 +349,17 @@ def _one_row(folder: Path, group: pd.DataFrame) -> pd.DataFrame:
 
 def _check_one_setting(folder: Path, group: pd.DataFrame) -> None:
     """ValueError where the runs of one row differ in more than fold and seed."""
-    first = None
+    known = {}
     for run in group.itertuples():
         settings = replace(run.spec, fold=0, seed=0).to_dict() | {"weights": run.weights}
-        first = first or (run.id, settings)
+        hashes = {name: getattr(run, name) for name in ("weights_sha256", "emotions")}
+        settings |= {name: value for name, value in hashes.items() if isinstance(value, str)}
         for key, value in settings.items():
-            if first[1][key] != value:
+            first, its = known.setdefault(key, (run.id, value))
+            if its != value:
                 raise ValueError(
-                    f"{folder}: {first[0]} and {run.id} are one row of the tables but differ in "
-                    f"{key} ({first[1][key]!r} and {value!r}); give each setting its own study"
+                    f"{folder}: {first} and {run.id} are one row of the tables but differ in "
+                    f"{key} ({its!r} and {value!r}); give each setting its own study"
                 )
 
 

@@ -37,7 +37,9 @@ def fabricate(study, spec, right, n=20, demo=False, fingerprint="f", weights="sc
     frame.to_csv(folder / "predictions.csv", index=False)
     (folder / "spec.json").write_text(json.dumps(spec.to_dict()))
     data = {"name": spec.dataset, "fingerprint": fingerprint, "demo": demo}
-    (folder / "environment.json").write_text(json.dumps({"data": data, "weights": weights}))
+    before = spec.predecessor()
+    start = {"started_from": {"run": before.id, "weights": "0" * 64}} if before else {}
+    (folder / "environment.json").write_text(json.dumps({"data": data, "weights": weights} | start))
     (folder / "metrics.json").write_text(json.dumps(scores(label, p)))
     return folder
 
