@@ -110,6 +110,11 @@ def test_out_of_memory_means_fewer_at_once_and_no_run_is_lost():
 @pytest.mark.parametrize("error", [
     MemoryError(), torch.OutOfMemoryError("CUDA out of memory"),
     RuntimeError("CUDA error: out of memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
 ])  # fmt: skip
 def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch, error):
     def fails(*args, **options):
