@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench report readings regions transfer verify reliability lab lab-test docs lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report readings regions transfer verify reliability lab lab-test docs lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -87,6 +87,9 @@ test-full: $(VENV)/.ready  ## all tests
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
 	$(BIN)/python -m emolib.bench_systems
+
+gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into results/gpu/; ARGS='--only machine,steps'
+	$(BIN)/python -m emolib.gpu_check $(ARGS)
 
 report: $(VENV)/.ready  ## results/REPORT.md, one page to cite, from tables and run folders
 	$(BIN)/python -m emolib report results
