@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from . import significance
+from . import significance, sources
 from .files import write_csv
 from .loading import load
 from .pipeline import derived_seed, normalise
@@ -65,18 +65,21 @@ def of_runs(test, results, data, device: str = "auto", most: int = 100) -> pd.Da
 
 def of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of a `Study`'s small sets (FI where it
-    is alone), on so many test pictures of each; also written to its curves.csv and areas.csv. Runs
-    are trained where they are missing."""
+    is alone), on so many test pictures of each; also written to its curves.csv and areas.csv, with
+    the runs they come from (`sources`). Runs are trained where they are missing."""
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
-    frames = []
+    frames, named = [], {}
     for name in [d for d in study.datasets if d != "fi"] or study.datasets:
         results = study.run(study.specs(datasets=[name]))
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
+        named[name] = sources.of([result.folder for result in results])
     frame = pd.concat(frames, ignore_index=True)
     found = mean_curves(frame), areas(frame)
     for stem, table in zip(("curves", "areas"), found, strict=True):
-        write_csv(study.folder / f"{stem}.csv", table)
+        columns = [table["set"].map(lambda d, c=c: named[d][c]) for c in sources.COLUMNS]
+        whose = dict(zip(sources.COLUMNS, columns, strict=True))
+        write_csv(study.folder / f"{stem}.csv", table.assign(**whose))
     return found
 
 

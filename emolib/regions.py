@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
-from . import run_folder, significance
+from . import run_folder, significance, sources
 from .cache import shrunk
 from .files import write_csv
 from .gradcam import grad_cam
@@ -24,6 +24,7 @@ MEASURES = ("AUC", "NSS", "CC", "precision", "recall", "F", "MAE")
 CHANCE = {"AUC": 0.5, "NSS": 0.0, "CC": 0.0}  # what a map scores that knows nothing
 MAPS = ("D", "D before", "A1", "A2", "A3", "Grad-CAM", "centre", "uniform")
 COLUMNS = ["set", "reading", "network", "fold", "map", *MEASURES, "pictures", "left out", "run"]
+COLUMNS += ["run_ids", "weights"]
 COMPARED = [
     "set", "reading", "map", "measure", "mean", "low", "high", "over",
     "D_minus", "D_minus_low", "D_minus_high",
@@ -143,7 +144,8 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
     """COLUMNS: a row a run and map, on the run's own test pictures of `data`, which has maps.
 
     reading: what differs from `default`; network: the seed; the measures are means over pictures;
-    left out: pictures whose known regions fill all or nothing of the crop; run: whose map it is.
+    left out: pictures whose known regions fill all or nothing of the crop; run: whose map it is;
+    run_ids, weights: as `sources` says, of the run whose test pictures these are, then of that one.
     Raises ValueError for a set without maps and a map that does not fit.
     """
     if not data.maps:
@@ -174,6 +176,7 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
                     "pictures": int(said.sum()),
                     "left out": int((~said).sum()),
                     "run": folder.name if folder else "",
+                    **sources.of([result.folder, folder or result.folder]),
                 }
             )
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -35,8 +35,19 @@ def write(results_root) -> str:
     return text
 
 
+def quoted(root: Path) -> list[Path]:
+    """The files that the page is made of, runs apart."""
+    stems = ("table9", "differences", READINGS, "matched", "transfer", "cross", "regions")
+    files = [folder / f"{stem}.csv" for folder in _folders(root) for stem in stems]
+    return [file for file in files if file.exists()]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(f.parent for f in root.rglob("table9.csv") if f.parent.name != "published")
+
+
 def to_markdown(root: Path) -> str:
-    folders = sorted(f.parent for f in root.rglob("table9.csv") if f.parent.name != "published")
+    folders = _folders(root)
     if not folders:
         raise FileNotFoundError(f"{root}: no study with tables to report on")
     drawn = {f: "DEMO DATA" in (f / "table9.md").read_text("utf-8").split("\n")[0] for f in folders}

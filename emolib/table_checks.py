@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from . import pages, tables
+from . import pages, source_checks, tables
 from .files import sha256
 from .run_folder import is_complete
 
@@ -58,6 +58,7 @@ def of_study(folder: Path):
         if status == "ok" and unknown:
             status, why = "unchecked", unknown
         yield file.with_suffix(".md"), status, why
+    yield from source_checks.of_study(folder)
 
 
 def _unknown_starts(frame: pd.DataFrame, runs: pd.DataFrame) -> str:

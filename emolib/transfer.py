@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from . import differences, pages, run_folder
+from . import differences, pages, run_folder, sources
 from .loading import load
 from .metrics import scores
 from .plots import NAMES
@@ -25,7 +25,7 @@ COLUMNS = [
 ]  # fmt: skip
 CROSS = [
     "trained_on", "tested_on", "pre_trained", "networks", "pictures", "accuracy", "low", "high",
-    "lowest", "highest", "recall", "majority",
+    "lowest", "highest", "recall", "majority", "run_ids", "weights",
 ]  # fmt: skip
 
 
@@ -115,7 +115,8 @@ def cross(study, results) -> pd.DataFrame:
     On its own set a network answers for its test pictures, on a set that its chain began on
     (pre_trained) for that one's test pictures, on any other for all: for none that it was trained
     on. accuracy, recall: mean over the networks, in percent; low, high: Wilson's 95% interval of as
-    many test pictures; lowest, highest: over the networks; majority: the larger class's share.
+    many test pictures; lowest, highest: over the networks; majority: the larger class's share;
+    run_ids, weights: as `sources` says.
     """
     rows = []
     gone = [r.spec.id for r in results if not (r.folder / "model.safetensors").exists()]
@@ -126,22 +127,38 @@ def cross(study, results) -> pd.DataFrame:
             frame = _answers(study, result, dataset)
             found = {"trained_on": result.spec.dataset, "tested_on": dataset}
             found["pre_trained"] = dataset in result.spec.stages
-            found |= scores(frame["label"], frame["p_positive"])
-            rows.append(found | {"positive": frame["label"].mean()})
+            rows.append(found | _scored(frame) | {"folder": result.folder})
     frame, lines = pd.DataFrame(rows, columns=None if rows else CROSS), []
     for (source, target), group in frame.groupby(["trained_on", "tested_on"], sort=False):
-        accuracy, positive = group["accuracy"].mean(), group["positive"].mean()
-        tested = int(group["n"].sum() if source == target else group["n"].iloc[0])
-        low, high = proportion_confint(accuracy / 100 * tested, tested, method="wilson")
-        lines.append(
-            {"trained_on": source, "tested_on": target, "networks": len(group), "pictures": tested}
-            | {"pre_trained": bool(group["pre_trained"].any())}
-            | {"accuracy": accuracy, "low": 100 * low, "high": 100 * high}
-            | {"lowest": group["accuracy"].min(), "highest": group["accuracy"].max()}
-            | {"recall": group["recall"].astype(float).mean()}
-            | {"majority": 100 * max(positive, 1 - positive)}
-        )
+        line = {"trained_on": source, "tested_on": target}
+        lines.append(line | _line(group, source == target) | sources.of(group["folder"]))
     return pd.DataFrame(lines, columns=CROSS)
+
+
+def own_row(results) -> dict:
+    """`cross`'s numbers of networks on their own set, from their predictions.csv alone."""
+    frame = pd.DataFrame([_scored(r.predictions) | {"pre_trained": False} for r in results])
+    return {"trained_on": results[0].spec.dataset} | _line(frame, True)
+
+
+def _scored(frame: pd.DataFrame) -> dict:
+    return scores(frame["label"], frame["p_positive"]) | {"positive": frame["label"].mean()}
+
+
+def _line(group: pd.DataFrame, own: bool) -> dict:
+    """One row of `cross`, of networks that were all tested on the same pictures or, on their own
+    set, each on its own."""
+    accuracy, positive = group["accuracy"].mean(), group["positive"].mean()
+    tested = int(group["n"].sum() if own else group["n"].iloc[0])
+    low, high = proportion_confint(accuracy / 100 * tested, tested, method="wilson")
+    return (
+        {"networks": len(group), "pictures": tested}
+        | {"pre_trained": bool(group["pre_trained"].any())}
+        | {"accuracy": accuracy, "low": 100 * low, "high": 100 * high}
+        | {"lowest": group["accuracy"].min(), "highest": group["accuracy"].max()}
+        | {"recall": group["recall"].astype(float).mean()}
+        | {"majority": 100 * max(positive, 1 - positive)}
+    )
 
 
 def _answers(study, result, dataset: str) -> pd.DataFrame:
