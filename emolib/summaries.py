@@ -191,11 +191,17 @@ def everything_ahead(study, systems: str = "", comparisons: str = "") -> None:
         each = mine.groupby("method", sort=False).size().items()
         print(f"  {notebook}: {_runs(mine)}" + (": " if len(mine) else "")
               + ", ".join(f"{count} {method}" for method, count in each))  # fmt: skip
-    why = compared.left_out(study, systems, comparisons)
-    for reason in dict.fromkeys(why.values()):
-        rows = dict.fromkeys(f"{s.dataset} {s.model}" for s in why if why[s] == reason)
-        print(f"  Rows left empty ({reason}): {', '.join(rows)}")
+    rows_left_empty(compared.left_out(study, systems, comparisons))
     print(CHOICES)
+
+
+def rows_left_empty(without: dict[RunSpec, str]) -> None:
+    """Prints the rows of Table 9 that have no runs here (`Study.left_out`), by the reason."""
+    for reason in dict.fromkeys(without.values()):
+        rows = dict.fromkeys(
+            f"{s.dataset} {s.model}" for s, why in without.items() if why == reason
+        )
+        print(f"Left empty, because {reason}: {', '.join(rows)}.")
 
 
 def _with_predecessors(spec: RunSpec) -> list[RunSpec]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import timm
+from safetensors.torch import save_file
 from statsmodels.stats.contingency_tables import mcnemar
 from trees import make_twitter_agree, make_valence, picture, write
 
@@ -342,3 +345,199 @@ def test_the_notebook_of_tables_trains_the_systems_it_is_given(root, tmp_path):
     cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
     figures = [o for c in cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})]
     assert len(figures) == 5
+
+
+def subset(root, folder, *names):
+    """A data root with some of the sets of `root`, "own" being one of two folds and 8 pictures."""
+    folder.mkdir()
+    for name in names:
+        if name != "own":
+            (folder / name).symlink_to(root / name)
+            continue
+        rows = [f"{i}.png,{i % 2},{i // 4}" for i in range(8)]
+        for i in range(8):
+            picture(folder / f"own/{i}.png", seed=i)
+        write(folder / "own/labels.csv", "path,label,fold", *rows)
+    return folder
+
+
+@pytest.mark.parametrize("names, chains, weak", [
+    ("fi", {"fi": "imagenet"}, None),
+    ("twitter1", {"twitter1": "imagenet"}, None),
+    ("own", {"own": "imagenet"}, None),
+    ("twitter1 emotionroi", {"twitter1": "imagenet", "emotionroi": "imagenet"}, "emotionroi"),
+    ("twitter1 own", {"twitter1": "imagenet", "own": "imagenet"}, None),
+    ("fi twitter1", {"fi": "imagenet", "twitter1": "fi:imagenet"}, "fi"),
+    ("fi twitter1 emotionroi own", {"fi": "imagenet", "twitter1": "fi:imagenet",
+                                    "emotionroi": "fi:imagenet", "own": "fi:imagenet"}, "fi"),
+])  # fmt: skip
+def test_any_of_the_sets_is_a_study_and_its_note_says_what_is_not_there(
+    root, tmp_path, names, chains, weak
+):
+    there = subset(root, tmp_path / "data", *names.split())
+    experiment = study(there, tmp_path, profile="paper")
+    assert {d: experiment.spec(d).init for d in experiment.datasets} == chains
+    for spec in [s for specs in experiment.chain().values() for s in specs]:
+        assert set(spec.stages) <= set(names.split())
+    alone = "fi" not in names and set(chains.values()) == {"imagenet"}
+    assert ("No `fi/` in `data`" in experiment.note) == alone
+    assert ("init=" in experiment.note) == (alone and " " in names)
+    assert bool(summaries.about_pretraining(experiment)) == ("fi" not in names)
+    assert bool(summaries.about_fine_tuning(experiment)) == (names == "fi")
+    pcnn = {s.stages[0] for s in experiment.rivals() if s.model == "pcnn" and s.stages}
+    assert "twitter1" not in names or weak in pcnn | {None}
+
+
+def test_a_chain_that_was_asked_for_and_names_an_absent_set_is_an_error(root, tmp_path):
+    there = subset(root, tmp_path / "data", "twitter1")
+    for init in ("fi:imagenet", "emotionroi:scratch", "fi"):
+        name = init.partition(":")[0]
+        with pytest.raises(FileNotFoundError, match=f"init=.*starts from {name}.*no {name}/"):
+            study(there, tmp_path, overrides=f"init={init}")
+
+
+def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_path, capsys):
+    there = subset(root, tmp_path / "data", "twitter1")
+    (tmp_path / "w").mkdir()
+    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w/resnet10t.safetensors")
+    experiment = study(
+        there, tmp_path / "r", study="s", profile="paper", backbone="resnet10t",
+        weights=str(tmp_path / "w"), overrides=SMALL.replace("128", "32"),
+    )  # fmt: skip
+    rivals, without = experiment.rivals(), experiment.left_out()
+    assert rivals == [] and {s.model for s in without} == {"pcnn", "ar", "wu2019", "mcpnet"}
+    experiment.run([*experiment.specs("without_mai"), *experiment.without_transfer()])
+    capsys.readouterr()
+    summaries.everything_ahead(experiment)
+    said = capsys.readouterr().out
+    assert re.search(r"together train (\d+) runs", said)[1] == "10"  # four variants, five folds
+    assert "04_ablations: 10 runs" in said and "03_finetune: no run" in said
+    assert "no vgg16.safetensors: twitter1 ar." in said and "SYSTEMS=" in said
+    tables = experiment.build_tables(rivals, without)
+    counts = [tables[n][tables[n]["dataset"] == "twitter1"] for n in (7, 8)]
+    seven, eight = (t.groupby("method")["runs"].first().to_dict() for t in counts)
+    assert eight == {"normal": 0, "without_transfer": 5}
+    assert seven == {"normal": 5, "without_mai": 5, "without_afa": 0, "without_both": 0}
+    assert "`normal` is empty on twitter1" in (experiment.folder / "table8.md").read_text()
+    page = (experiment.folder / "table9.md").read_text()
+    assert "the folder of weights has no vgg16.safetensors" in page
+    assert "the folder of weights has no resnet101.safetensors" in page
+    assert "pcnn starts from a weak set" in page
+    assert not [f for f in emolib.verify(tmp_path / "r") if f.status == "wrong"]
+
+
+def test_where_weights_is_a_file_systems_that_cannot_be_downloaded_are_left_out(root, tmp_path):
+    there = subset(root, tmp_path / "data", "twitter1", "emotionroi")
+    (tmp_path / "resnet10t.safetensors").touch()
+    experiment = study(there, tmp_path, profile="paper", backbone="resnet10t",
+                       weights=str(tmp_path / "resnet10t.safetensors"))  # fmt: skip
+    without = experiment.left_out()
+    assert {(s.model, why) for s, why in without.items()} == {
+        ("ar", "the weights of vgg16 could not be downloaded"),
+        ("wu2019", "the weights of resnet101 could not be downloaded"),
+        ("mcpnet", "the weights of resnet101 could not be downloaded"),
+    }
+    assert {s.model for s in experiment.rivals() if s not in without} == {"pcnn"}
+    assert experiment.left_out("ar") == {}  # what is named is trained, or an error
+
+
+def test_the_paper_profile_trains_the_published_rows_and_what_is_asked_for(root, tmp_path):
+    experiment = study(root, tmp_path, profile="paper")
+    paper = emolib.tables.published(9)[["dataset", "method"]].itertuples(index=False, name=None)
+    rows = {(s.dataset, s.model) for s in experiment.rivals()}
+    assert rows == {pair for pair in paper if pair[1] != "maiafa"}
+    assert {s.backbone for s in experiment.rivals()} == {None, "vgg16", "resnet101"}
+    matched = experiment.rivals(comparisons="matched")
+    assert {s.backbone for s in matched} == {None, "hrnet_w48"}
+    assert {(s.dataset, s.model) for s in matched} > {("fi", "hrnet_w48"), ("twitter1", "wscnet")}
+    both = experiment.rivals(comparisons="published,matched")
+    assert set(both) == {*experiment.rivals(), *matched}
+
+
+def cells(name, **parameters):
+    """What a notebook's code cells display and give, run here in one process."""
+    file = next(f for f in NOTEBOOKS if f.stem.startswith(name))
+    shown = []
+    names = {"display": shown.append}
+    for cell in (c for c in nbformat.read(file, 4).cells if c.cell_type == "code"):
+        source = cell.source.replace("%matplotlib inline\n", "")
+        exec(source, names)
+        if "parameters" in cell.metadata.get("tags", []):
+            names.update(parameters)
+    return names, [getattr(one, "data", "") or "" for one in shown]
+
+
+def test_a_notebook_that_has_nothing_to_train_says_so_and_ends_well(root, tmp_path):
+    where = {"results_root": str(tmp_path / "r"), "study": "s", "backbone": "resnet10t",
+             "profile": "paper"}  # fmt: skip
+    without = subset(root, tmp_path / "without", "twitter1", "emotionroi")
+    names, shown = cells("02", data_root=str(without), **where)
+    assert names["results"] == [] and any("has no FI" in text for text in shown)
+    alone = subset(root, tmp_path / "alone", "fi")
+    for notebook in ("03", "06"):
+        names, shown = cells(notebook, data_root=str(alone), **where)
+        assert names["specs"] == [] and any("FI alone" in text for text in shown)
+    assert not list(tmp_path.glob("r/s/runs/*"))
+
+
+def table9():
+    """Rows of a Table 9, accuracy alone, with maiafa and ar on Twitter I; FI without runs."""
+    columns = ["dataset", "method", "mean", "ci_low", "ci_high", "runs", "published"]
+    nan = float("nan")
+    rows = [
+        ("fi", "ar", nan, nan, nan, 0, 86.35),
+        ("twitter1", "ar", 80.0, 80.0, 80.0, 2, 81.06),
+        ("twitter1", "maiafa", 78.0, 76.0, 80.0, 5, 84.66),
+        ("twitter1", "pcnn", nan, nan, nan, 0, 76.36),
+    ]
+    return pd.DataFrame(rows, columns=columns).assign(table=9, metric="accuracy")
+
+
+def compared(verdict):
+    row = {"table": 9, "dataset": "twitter1", "method": "ar", "metric": "accuracy"}
+    return pd.DataFrame([row | {"verdict": verdict}])
+
+
+def test_the_figure_of_a_table_has_no_empty_panel_and_no_certainty_without_an_interval():
+    figure = plots.table(table9(), "t")
+    (axis,) = figure.axes
+    assert axis.get_title() == "Twitter I: accuracy"
+    diamonds = [line for line in axis.lines if line.get_marker() == "D"]
+    assert [list(line.get_xdata()) for line in diamonds] == [[80.0]]
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert plots.NO_WIDTH in words and len(words) == len(set(words))
+    bars = [c for c in axis.containers if c.has_xerr]
+    assert [len(bar.lines[0].get_xdata()) for bar in bars] == [1]  # maiafa's alone
+    assert axis.get_xlim()[0] > 60
+
+
+@pytest.mark.parametrize("verdict, hollow", [
+    ("cannot tell; about 4,000 test pictures would", True),
+    ("no difference larger than 1 point", True),
+    ("worse", False), ("better on these pictures, one run", False), ("not trained", False),
+])  # fmt: skip
+def test_a_point_is_hollow_where_its_row_is_not_told_apart_and_only_there(verdict, hollow):
+    figure = plots.table(table9(), "t", compared(verdict))
+    white = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in white] == ([[80.0]] if hollow else [])
+
+
+def test_calibration_counts_each_picture_of_the_study_once(root, tmp_path):
+    experiment = study(root, tmp_path, study="s", datasets="twitter1", backbone="resnet10t",
+                       overrides=SMALL + ",init=emotionroi:scratch,emotionroi.epochs=1,"
+                       "emotionroi.image_size=32,emotionroi.batch_size=16")  # fmt: skip
+    results = experiment.run([*experiment.specs(), *experiment.without_transfer()])
+    assert sum(r.metrics["n"] for r in results) == 40
+    figure = plots.calibration(results, "How sure", demo=True)
+    assert [axis.get_title() for axis in figure.axes] == ["Twitter I: 20 pictures"]
+    assert "DEMO DATA" in figure.get_suptitle()
+    assert plots.calibration([], "How sure") is None
+    shown = plots.where_it_looks(experiment, results, count=2)
+    assert shown.get_suptitle() == "Twitter I, fold 0: D on test pictures"
+
+
+def test_differences_name_what_they_are_minus():
+    row = {"difference": 1.0, "low": 0.0, "high": 2.0, "published": 1.0, "smallest": float("nan")}
+    for number, name in ((9, "maiafa"), (7, "normal"), ("readings", "normal")):
+        frame = compared("better").assign(**row, table=number)
+        assert plots.differences(frame, "t").axes[0].get_xlabel().endswith(f"minus {name}")
