@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .layouts.common import NEUTRAL, ROI_POSITIVE
 
+FILE = "audit.csv"  # of a study, what `audit` found in its sets
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
 COLUMNS = [

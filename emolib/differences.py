@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from . import significance
+from . import audit, significance
 from .files import read_csv
 from .significance import ALPHA, SEEDS, Mean
 from .spec import DATASETS
@@ -36,7 +36,6 @@ SMALL = ("twitter1", "emotionroi")  # five folds each: what may be pooled
 BOTH = "+".join(SMALL)
 EQUAL = 1.0  # points: two systems that are closer than this are as good as equal
 TOO_MANY = 100_000  # pictures that nobody will label
-AUDIT = "audit.csv"  # of a study; notebook 01 writes it
 COUNTS = ("pairs", "seeds", "tested", "untrained", "default_untrained")
 NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0)
 
@@ -44,7 +43,7 @@ NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0)
 def near_twins(folder: Path) -> dict[tuple[str, str], str]:
     """{(set, path): the first of the pictures that it is a near-twin of}, from the audit of the
     study in `folder` or of one above it; empty where there is none. A twin of a twin is one."""
-    file = next((f / AUDIT for f in (folder, folder.parent) if (f / AUDIT).exists()), None)
+    file = next((f / audit.FILE for f in (folder, folder.parent) if (f / audit.FILE).exists()), None)
     if file is None:
         return {}
     found = read_csv(file)

@@ -200,7 +200,7 @@ class Study:
             {name: self.manifest(name) for name in self.datasets},
             max(self.spec(name).image_size for name in self.datasets),
         )
-        write_csv(self.folder / "audit.csv", found)
+        write_csv(self.folder / audit.FILE, found)
         return found
 
     def spec(
@@ -345,6 +345,8 @@ class Study:
         """Tables 7–9 of this study from its runs: {7: DataFrame, 8: …, 9: …}, and the matched one
         under "matched". specs: runs that count besides the profile's; without: runs that were left
         out and why (`left_out`), which the pages say."""
+        if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
+            self.audit()
         without = compared.left_out(self) | (without or {})
         rivals = list(dict.fromkeys([*self.rivals(), *specs, *without]))
         before = [s.predecessor() for s in rivals if s.stages and s.model != "maiafa"]
