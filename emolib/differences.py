@@ -43,10 +43,10 @@ NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0)
 def near_twins(folder: Path) -> dict[tuple[str, str], str]:
     """{(set, path): the first of the pictures that it is a near-twin of}, from the audit of the
     study in `folder` or of one above it; empty where there is none. A twin of a twin is one."""
-    file = next((f / audit.FILE for f in (folder, folder.parent) if (f / audit.FILE).exists()), None)
-    if file is None:
+    files = [f / audit.FILE for f in (folder, folder.parent) if (f / audit.FILE).exists()]
+    if not files:
         return {}
-    found = read_csv(file)
+    found = read_csv(files[0])
     found = found[found["finding"].isin(["identical", "near-twin"])]
     found = found[found["dataset"] == found["other_dataset"]]
     ends = [[*zip(found["dataset"], found[c].astype(str), strict=True)]

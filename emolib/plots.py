@@ -335,8 +335,9 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
     for axis, name in zip(axes[0], sets, strict=True):
         part = rows[rows["dataset"] == name]
         places = np.arange(len(part))[::-1]
-        if part["smallest"].notna().any():
-            axis.barh(places, 2 * part["smallest"], left=-part["smallest"], height=0.8,
+        if part["smallest_paired"].notna().any():
+            least = part["smallest_paired"]
+            axis.barh(places, 2 * least, left=-least, height=0.8,
                       color="0.92", label="less than the paper's test could show")  # fmt: skip
         axis.scatter(part["published"], places, color=PUBLISHED, s=60, label="published")
         intervals(axis, part["difference"], part["low"], part["high"], places)
