@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.calibration import calibration_curve
 
-from .differences import DEFAULT
+from .differences import DEFAULT, TABLE, noise
 from .loading import load
 from .pictures import decode
 
@@ -16,7 +16,6 @@ NAMES = {"fi": "FI", "twitter1": "Twitter I", "emotionroi": "EmotionROI", "own":
 NAMES |= {"twitter1+emotionroi": "both sets"}
 
 
-ALIKE = ("cannot tell", "no difference")  # how verdicts begin that do not tell a row apart
 NO_WIDTH = "no interval: one run, or runs that are all alike"
 
 
@@ -245,27 +244,31 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
     has runs of ours. compared: the table of differences; what it does not tell from the default is
     hollow."""
     number = frame["table"].iloc[0]
-    alike = _alike(compared, number)
+    compared = pd.DataFrame(columns=TABLE) if compared is None else compared
+    alike = noise(compared, number)
     if frame["runs"].any():
         frame = frame[frame["runs"].groupby(frame["dataset"]).transform("max") > 0]
     sets = list(dict.fromkeys(frame["dataset"]))
     metrics = list(dict.fromkeys(frame["metric"]))
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
-    shown = frame[["mean", "published", "ci_low", "ci_high"]]
-    low, high = 10 * np.floor(shown.min(axis=None) / 10), 10 * np.ceil(shown.max(axis=None) / 10)
     figure, axes = _grid(
         len(metrics), len(sets), max(6.5, 3.6 * len(sets)),
         1 + (0.9 + 0.3 * most) * len(metrics),
     )  # fmt: skip
     for line, metric in zip(axes, metrics, strict=True):
+        shown = frame.loc[frame["metric"] == metric, ["mean", "published", "ci_low", "ci_high"]]
+        low = 10 * np.floor(shown.min(axis=None) / 10)
+        high = 10 * np.ceil(shown.max(axis=None) / 10)
         for axis, name in zip(line, sets, strict=True):
             rows = frame[(frame["dataset"] == name) & (frame["metric"] == metric)]
+            there = (compared["table"] == number) & (compared["dataset"] == name)
+            verdicts = compared[there & (compared["metric"] == metric)].set_index("method")
             places = np.arange(len(rows))[::-1]
             axis.scatter(rows["published"], places, color=PUBLISHED, s=60, label="published")
             same = np.array([(name, m, metric) in alike for m in rows["method"]], bool)
             intervals(axis, rows["mean"], rows["ci_low"], rows["ci_high"], places,
                       hollow=(same, f"hollow: not told apart from {DEFAULT[number]}"))  # fmt: skip
-            axis.set_yticks(places, rows["method"])
+            axis.set_yticks(places, _labels(rows, verdicts["verdict"]))
             axis.set(title=f"{NAMES[name]}: {metric}", ylim=(-0.6, len(rows) - 0.4),
                      xlim=(low - 2, high + 2))  # fmt: skip
             axis.grid(axis="x", alpha=0.3)
@@ -276,12 +279,10 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
     return figure
 
 
-def _alike(compared: pd.DataFrame | None, number) -> set[tuple[str, str, str]]:
-    """The rows (set, method, metric) of a table that are not told apart from its default."""
-    if compared is None:
-        return set()
-    rows = compared[(compared["table"] == number) & compared["verdict"].str.startswith(ALIKE)]
-    return set(zip(rows["dataset"], rows["method"], rows["metric"], strict=True))
+def _labels(rows: pd.DataFrame, verdicts: pd.Series) -> list[str]:
+    """The methods of `rows`, those that have not trained marked; verdicts: by method."""
+    flat = set(verdicts.index[verdicts == "not trained"])
+    return [f"{m} (not trained)" if m in flat else m for m in rows["method"]]
 
 
 def _wrapped(title: str) -> str:
@@ -342,7 +343,8 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
         axis.scatter(part["published"], places, color=PUBLISHED, s=60, label="published")
         intervals(axis, part["difference"], part["low"], part["high"], places)
         axis.axvline(0, color="black", lw=1)
-        axis.set_yticks(places, part["method"].str.replace(", ", ",\n"))
+        named = _labels(part, part.set_index("method")["verdict"])
+        axis.set_yticks(places, [label.replace(", ", ",\n") for label in named])
         axis.set(title=NAMES[name], ylim=(-0.6, len(part) - 0.4),
                  xlabel=f"points of accuracy, minus {default}")  # fmt: skip
         axis.grid(axis="x", alpha=0.3)
@@ -369,14 +371,14 @@ def matched(frame: pd.DataFrame, title: str) -> Figure:
             intervals(axis, part[middle], part[low], part[high], places)
             axis.set(ylim=(-0.6, len(part) - 0.4))
             axis.grid(axis="x", alpha=0.3)
-        line[0].set_yticks(places, part["method"])
+        line[0].set_yticks(places, _labels(part, part.set_index("method")["verdict"]))
         line[1].set_yticks(places, [""] * len(part))
         line[1].axvline(0, color="black", lw=1)
         line[0].set_title(f"{NAMES[name]}: accuracy")
         line[1].set_title(f"{NAMES[name]}: minus maiafa")
         line[1].set_ylabel("")
-    axes[-1, 0].set_xlabel("percent, 95% interval over folds")
-    axes[-1, 1].set_xlabel("points, 95% interval over common folds")
+    axes[-1, 0].set_xlabel("percent")
+    axes[-1, 1].set_xlabel("points, on the folds and seeds that both have")
     legend_below(figure, axes)
     figure.suptitle(_wrapped(title))
     return figure
