@@ -163,8 +163,16 @@ def _siblings(folder: Path, spec: RunSpec, environment: dict) -> pd.DataFrame:
         and replace(read_spec(run / "spec.json"), fold=0, seed=0) == replace(spec, fold=0, seed=0)
     ]
     runs = tables.read_runs(folder.parent.parent, same)
-    alike = runs["data"].map(lambda data: data == environment["data"])
-    return runs[alike & (runs["weights"] == environment["weights"])]
+    own, start = environment["data"], environment.get("started_from") or {}
+    alike = [
+        run.data == own
+        and run.weights == environment["weights"]
+        # other seeds start from another run; the same one may have been trained anew
+        and (not isinstance(run.started_from, dict) or run.started_from["run"] != start.get("run")
+             or run.started_from == start)
+        for run in runs.itertuples()
+    ]  # fmt: skip
+    return runs[alike]
 
 
 def _table(metrics: dict, counts: dict, siblings: pd.DataFrame) -> list[str]:

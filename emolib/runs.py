@@ -68,12 +68,22 @@ def run(
 def check(specs, places: Places) -> None:
     """Raises what is wrong with any of the runs (data, fold, network, weights), training none."""
     pick_device(places.device)
-    for spec in dict.fromkeys(specs):
-        _prepare(spec, places)
+    seen = set()
+    for spec in specs:
+        _prepare(spec, places, seen)
 
 
-def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) -> None:
-    """Raises what is wrong with the run or with those before it in the chain."""
+def _prepare(
+    spec: RunSpec, places: Places, seen: set[RunSpec], needed_by: RunSpec | None = None
+) -> None:
+    """Raises what is wrong with the run or with those before it in the chain, `seen` apart.
+
+    Of those before a complete run only what is there is looked at: a study may be kept without
+    them, or without their pictures.
+    """
+    if spec in seen:
+        return
+    seen.add(spec)
     try:
         data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
     except FileNotFoundError as error:
@@ -83,30 +93,18 @@ def _prepare(spec: RunSpec, places: Places, needed_by: RunSpec | None = None) ->
             f"{error}; it is needed because {needed_by.dataset} starts from it "
             f"(init={needed_by.init}): copy it there, or set init={needed_by.init.split(':')[-1]}"
         ) from error
-    parts = split(spec, data, places)
-    if is_complete(places.folder(spec)):
-        _check_reuse(spec, data, parts, places)
+    parts, folder, before = split(spec, data, places), places.folder(spec), spec.predecessor()
+    if is_complete(folder) and _done(spec, places, _identity(spec, data, parts, places), False):
+        here = before and (places.data_root / before.dataset).is_dir()
+        if here and is_complete(places.folder(before)):
+            _prepare(before, places, seen)
         return
     if spec.model in FITTED or training.of_spec(spec, data, places.weights).pack is None:
         decode_all(data)  # else packing has decoded every picture
-    if spec.stages:
-        _prepare(spec.predecessor(), places, needed_by=spec)
+    if before:
+        _prepare(before, places, seen, needed_by=spec)
     else:
         _try_network(replace(spec, fold=0, seed=0), places.weights)
-
-
-def _check_reuse(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> None:
-    """Raises ValueError where a complete run, or one before it in the chain, is another than asked
-    for. Of those before only what is there is looked at: a study may be kept without them, or
-    without their pictures."""
-    folder, before = places.folder(spec), spec.predecessor()
-    run_folder.check_same(folder, spec, _identity(spec, data, parts, places))
-    if before is None:
-        return
-    run_folder.check_start(folder, places.folder(before))
-    if is_complete(places.folder(before)) and (places.data_root / before.dataset).is_dir():
-        data = open_dataset(before.dataset, places.data_root, **before.data_options)
-        _check_reuse(before, data, split(before, data, places), places)
 
 
 def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
