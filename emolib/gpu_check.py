@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import copy
 import datetime
-import importlib.metadata
 import importlib.util
 import io
 import json
@@ -111,7 +110,7 @@ def machine(here: Here) -> dict:
     processes = [p.info["name"] or "" for p in psutil.process_iter(["name"])]
     mps = any(name.startswith("nvidia-cuda-mps") for name in processes)
     compilers = filter(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))
-    triton = importlib.util.find_spec("triton") and importlib.metadata.version("triton")
+    about = run_folder.environment(here.device)
     return {
         "card": card.name,
         "capability": f"{card.major}.{card.minor}",
@@ -125,9 +124,9 @@ def machine(here: Here) -> dict:
         "mps": "running" if mps else "not running",
         "fp32_convolutions": torch.backends.cudnn.conv.fp32_precision,
         "fp32_products": torch.backends.cuda.matmul.fp32_precision,
-        "triton": triton or "none",
-        "c_compiler": next(compilers, "none"),
-        **run_folder.environment(here.device),
+        "triton": "there" if importlib.util.find_spec("triton") else "none",
+        "c_compiler": Path(next(compilers, "none")).name,
+        **{name: value for name, value in about.items() if not isinstance(value, dict)},
     }
 
 
@@ -172,9 +171,10 @@ def steps(here: Here) -> dict:
     device's answers against the CPU's."""
     figures, worst = {"networks": 0}, {"logits": 0.0, "gradients": 0.0, "logits_tf32": 0.0}
     for spec in _networks(here):
-        for precision in ("float32", "bf16"):
-            _one_step(here, replace(spec, precision=precision))
-        off = _from_the_cpu(here, spec)
+        with _named(spec):
+            for precision in ("float32", "bf16"):
+                _one_step(here, replace(spec, precision=precision))
+            off = _from_the_cpu(here, spec)
         if spec.model in STEADY:
             for name, value in off.items():
                 worst[name] = max(worst[name], value)
@@ -213,7 +213,7 @@ def host_syncs(here: Here) -> dict:
     for spec in _networks(here):
         step = _stepper(here, spec)
         step()
-        with _sync_debug("error" if spec.model in STEADY else "warn") as seen:
+        with _named(spec), _sync_debug("error" if spec.model in STEADY else "warn") as seen:
             for _ in range(3):
                 step()
         if spec.model not in STEADY:
@@ -486,6 +486,15 @@ def _networks(here: Here):
 def _called(spec: RunSpec) -> str:
     changed = [v for k, v in vars(spec.readings).items() if v != getattr(Readings(), k)]
     return "_".join([spec.model if spec.method == "normal" else spec.method, *changed])
+
+
+@contextlib.contextmanager
+def _named(spec: RunSpec):
+    """torch's errors with the network's name."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(f"{_called(spec)}: {error}") from error
 
 
 class _stepper:

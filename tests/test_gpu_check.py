@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -143,8 +144,8 @@ def test_the_same_bits_are_asked_for_also_after_an_interruption(here, two_networ
         return state
 
     monkeypatch.setattr(run_folder, "load_checkpoint", forgetful)
-    again = Here(**vars(here) | {"folder": here.folder / "again"})
-    assert failed("same_bits", again).endswith("other weights than the first run's: resumed")
+    shutil.rmtree(here.folder / "bits/resumed")
+    assert failed("same_bits", here).endswith("other weights than the first run's: resumed")
 
 
 def test_batches_that_are_cut_otherwise_are_found(here, monkeypatch):
@@ -175,6 +176,14 @@ def test_all_systems_ablations_and_readings_are_stepped(here):
     names = [gpu_check._called(spec) for spec in specs]
     assert len(set(names)) == len(names)
     assert {"maiafa", "without_mai", "without_afa", "without_both", "maiafa_shuffle"} <= set(names)
+
+
+def test_an_error_of_torch_s_names_the_network(here, two_networks, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr(gpu_check, "_one_step", broken)
+    assert failed("steps", here) == "RuntimeError: maiafa: no kernel image"
 
 
 @pytest.mark.slow
