@@ -34,7 +34,7 @@ def intervals(
     points = (places, middle) if vertical else (middle, places)
     wide = high - low > 1e-9
     flat = ~wide & ~np.isnan(middle)
-    spread = np.vstack([middle - low, high - middle])[:, wide]
+    spread = np.maximum(0, np.vstack([middle - low, high - middle])[:, wide])  # rounding
     axis.errorbar(*(p[wide] for p in points), **{"yerr" if vertical else "xerr": spread},
                   fmt=marker, color=color, capsize=3, label=label)  # fmt: skip
     if flat.any():
