@@ -48,7 +48,6 @@ from .runs import Places, run
 from .spec import Readings, RunSpec
 from .systems import FITTED, WITH_BOXES
 
-NVIDIA = Path("/proc/driver/nvidia")
 PICTURES = 40  # drawn
 FREE = 3 << 30  # bytes left on a card that is nearly full: a process takes 0.6 GB before it trains
 # Nothing in a step of these makes the host wait, and nothing in their answers is a choice between
@@ -113,17 +112,13 @@ def machine(here: Here) -> dict:
     about = run_folder.environment(here.device)
     return {
         "card": card.name,
-        "capability": f"{card.major}.{card.minor}",
         "multiprocessors": card.multi_processor_count,
         "memory_gb": round(card.total_memory / 1e9, 1),
         "free_gb": round(torch.cuda.mem_get_info(here.device)[0] / 1e9, 1),
         "gpus": torch.cuda.device_count(),
         **dict(zip(asked.split(","), map(str.strip, said.split(",")), strict=False)),
-        "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        **devices.gpu_facts(here.device),
         "mps": "running" if mps else "not running",
-        "fp32_convolutions": torch.backends.cudnn.conv.fp32_precision,
-        "fp32_products": torch.backends.cuda.matmul.fp32_precision,
         "triton": "there" if importlib.util.find_spec("triton") else "none",
         "c_compiler": Path(next(compilers, "none")).name,
         **{name: value for name, value in about.items() if not isinstance(value, dict)},
@@ -455,12 +450,8 @@ def main(words=None) -> int:
 
 def no_gpu() -> str:
     """Why there is nothing to check, in one line."""
-    if not NVIDIA.exists():
-        return "gpu-check: torch sees no GPU, and there is no NVIDIA driver on this machine"
-    return (
-        f"gpu-check: an NVIDIA driver is there, but torch {torch.__version__} (CUDA "
-        f"{torch.version.cuda}) cannot use its GPU; nvidia-smi says which CUDA the driver is for"
-    )
+    why = devices.unusable_gpu() or "torch sees no GPU, and there is no NVIDIA driver here"
+    return f"gpu-check: {why}"
 
 
 # What the checks share.

@@ -230,7 +230,7 @@ class RunSpec:
 
     def to_dict(self) -> dict:
         """Plain values, as in spec.json."""
-        return asdict(self) | {"pretrain": dict(self.pretrain)}
+        return asdict(self) | {"pretrain": dict(self.pretrain), "apart": list(self.apart)}
 
     @classmethod
     def from_dict(cls, values: dict) -> "RunSpec":

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 from sklearn.tree import DecisionTreeClassifier
+from threadpoolctl import threadpool_limits
 
 from emolib import significance
 from emolib.files import write_csv
@@ -83,6 +84,7 @@ CASES = {
 WITHOUT_SEEDS = ("ridge", "neighbours")  # several seeds of these are one
 
 
+@threadpool_limits.wrap(limits=1)  # small matrices: threads cost more than they give
 def trial(systems, count: int, seeds: int, rng) -> dict:
     """Whether each interval excludes 0, the half width of each in points, the share of points on
     which the systems differ, and whether the first holds the truth about these systems."""

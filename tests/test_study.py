@@ -538,7 +538,8 @@ def test_calibration_counts_each_picture_of_the_study_once(root, tmp_path):
 
 
 def test_differences_name_what_they_are_minus():
-    row = {"difference": 1.0, "low": 0.0, "high": 2.0, "published": 1.0, "smallest": float("nan")}
+    row = {"difference": 1.0, "low": 0.0, "high": 2.0, "published": 1.0}
+    row["smallest_paired"] = float("nan")
     for number, name in ((9, "maiafa"), (7, "normal"), ("readings", "normal")):
         frame = compared("better").assign(**row, table=number)
         assert plots.differences(frame, "t").axes[0].get_xlabel().endswith(f"minus {name}")

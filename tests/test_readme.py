@@ -1,0 +1,126 @@
+"""The numbers in the README's prose are those of the files that they come from."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEASURED = ROOT / "results/measured"
+TEXT = (ROOT / "README.md").read_text("utf-8")
+
+
+def one(file: str, **values) -> pd.Series:
+    frame = pd.read_csv(MEASURED / file)
+    rows = frame[(frame[list(values)] == pd.Series(values)).all(axis=1)]
+    assert len(rows) == 1, values
+    return rows.iloc[0]
+
+
+def signed(number: float) -> str:
+    return f"{number:+.1f}".replace("-", "−")
+
+
+def reading(name: str, **more) -> pd.Series:
+    file = "matched-lite0-128/readings.csv"
+    return one(file, dataset="twitter1", method=name, metric="accuracy", **more)
+
+
+def system(name: str) -> pd.Series:
+    file = "matched-lite0-128/matched.csv"
+    row = one(file, dataset="twitter1", method=name, metric="accuracy")
+    return row.rename({"minus_maiafa": "difference", "minus_low": "low", "minus_high": "high"})
+
+
+def between(row: pd.Series) -> str:
+    return f"({signed(row['low'])} to {signed(row['high'])})"
+
+
+def share(share: float) -> pd.Series:
+    return one("transfer-lite0-128/transfer.csv", method="without_transfer", metric="accuracy",
+               share=share)  # fmt: skip
+
+
+def accuracy(dataset: str) -> str:
+    row = one("matched-lite0-128/table9.csv", dataset=dataset, method="maiafa", metric="accuracy")
+    return f"{row['mean']:.1f} % ({row['ci_low']:.1f} to {row['ci_high']:.1f})"
+
+
+def cross(source: str, target: str) -> pd.Series:
+    return one("transfer-lite0-128/cross.csv", trained_on=source, tested_on=target)
+
+
+CLAIMS = {
+    "Twitter I": lambda: f"{accuracy('twitter1')} on Twitter I",
+    "EmotionROI": lambda: f"{accuracy('emotionroi')} on EmotionROI",
+    "MAI": lambda: f"−1.5 points {between(reading('without_mai'))}",
+    "AFA": lambda: f"−4.9 points {between(reading('without_afa, without_afa=region'))}",
+    "what the paper could show": lambda: (
+        f"differ on {reading('without_mai')['discordance']:.1f} % of them are told apart from "
+        f"{reading('without_mai')['smallest_paired']:.1f} points on"
+    ),
+    "transfer, 303": lambda: (
+        f"With {share(0.3)['pictures']:.0f} training pictures it gained "
+        f"{-share(0.3)['difference']:.1f} points ({-share(0.3)['high']:.1f} to "
+        f"{-share(0.3)['low']:.1f})"
+    ),
+    "transfer, 101": lambda: (
+        f"With {share(0.1)['pictures']:.0f} pictures "
+        f"{['no', 'one', 'two', 'three'][share(0.1)['untrained']]} of five networks did not train"
+    ),
+    "transfer, all": lambda: (
+        f"ahead by {share(1.0)['difference']:.1f} ({share(1.0)['low']:.1f} to "
+        f"{share(1.0)['high']:.1f})"
+    ),
+    "other sets": lambda: (
+        f"{cross('twitter1', 'emotionroi')['accuracy']:.1f} %, where a constant answer has "
+        f"{cross('twitter1', 'emotionroi')['majority']:.1f}; the other way in "
+        f"{cross('emotionroi', 'twitter1')['accuracy']:.1f} %, against "
+        f"{cross('emotionroi', 'twitter1')['majority']:.1f}"
+    ),
+    "shuffle": lambda: (
+        f"`attention=shuffle` ({signed(reading('attention=shuffle')['difference'])}, "
+        f"{between(reading('attention=shuffle'))[1:-1]}, three seeds)"
+    ),
+    "fused": lambda: (
+        f"`gate=fused` ({signed(reading('gate=fused')['difference'])}, "
+        f"{between(reading('gate=fused'))[1:-1]})"
+    ),
+    "sigmoid": lambda: (
+        f"`psi=sigmoid` ({signed(reading('psi=sigmoid')['difference'])}, "
+        f"{between(reading('psi=sigmoid'))[1:-1]})"
+    ),
+    "width": lambda: (
+        f"half the width ({signed(reading('width=256')['difference'])}, "
+        f"{between(reading('width=256'))[1:-1]})"
+    ),
+    "random folds": lambda: (
+        f"{signed(reading('random folds')['difference'])}, "
+        f"{between(reading('random folds'))[1:-1]})"
+    ),
+    "rao2016": lambda: (
+        f"worse by {-system('rao2016')['difference']:.1f} points "
+        f"({-system('rao2016')['high']:.1f} to {-system('rao2016')['low']:.1f})"
+    ),
+    "yao2019": lambda: f"`yao2019` has −5.0 {between(system('yao2019'))}",
+    "backbone": lambda: f"−1.3 points {between(system('tf_efficientnet_lite0'))}",
+    "probe": lambda: f"logistic regression −0.4 {between(system('frozen_probe'))}",
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_number_in_the_readme_is_its_files(claim):
+    assert CLAIMS[claim]() in TEXT
+
+
+def test_the_verdicts_in_the_readme_are_the_tables():
+    assert reading("without_mai")["verdict"] == "cannot tell; it takes 3 seeds"
+    assert reading("without_afa")["verdict"] == reading("psi=softmax")["verdict"] == "not trained"
+    assert system("rao2016")["verdict"] == "worse" and system("pcnn")["verdict"] == "not trained"
+    assert system("yao2019")["verdict"] == "cannot tell; it takes 3 seeds"
+    assert share(0.3)["verdict"] == "worse" and share(0.1)["verdict"] == "not trained"
+    frame = pd.read_csv(MEASURED / "matched-lite0-128/matched.csv")
+    rows = frame[(frame["dataset"] == "twitter1") & (frame["metric"] == "accuracy")]
+    order = rows.sort_values("mean", ascending=False)["method"].tolist()
+    assert order[0] == "wu2019" and order[3] == "maiafa"
+    assert rows["verdict"].str.startswith("cannot tell; it would take").sum() == 8
