@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from emolib import gpu_check, run_folder
+from emolib import devices, gpu_check, run_folder
 from emolib.gpu_check import CHECKS, Here, main, run_checks
 from emolib.on_device import OnDevice
 
@@ -78,7 +78,9 @@ def test_the_exit_code_is_1_where_a_check_fails_and_names_choose(tmp_path, monke
     monkeypatch.setattr(gpu_check, "CHECKS", checks)
     assert main(["--results", str(tmp_path)]) == 1
     assert main(["--results", str(tmp_path), "--only", "one"]) == 0
-    whole, part = sorted(tmp_path.glob("gpu/Some-Card-80GB-x-20??-??-??*.json"), key=len_of_name)
+    whole, part = sorted(
+        tmp_path.glob("gpu/Some-Card-80GB-x-20??-??-??*.json"), key=lambda path: len(path.name)
+    )
     assert [r["check"] for r in json.loads(whole.read_text())] == ["one", "two"]
     assert part.name == f"{whole.stem}-one.json" and part.with_suffix(".md").exists()
     with pytest.raises(SystemExit) as ended:
@@ -87,16 +89,12 @@ def test_the_exit_code_is_1_where_a_check_fails_and_names_choose(tmp_path, monke
     assert "no check 'three'; there are one, two" in capsys.readouterr().err
 
 
-def len_of_name(path):
-    return len(path.name)
-
-
 @pytest.mark.parametrize("driver, said", [
-    (False, "there is no NVIDIA driver"), (True, "an NVIDIA driver is there, but torch"),
+    ("", "there is no NVIDIA driver"), ("470.57.02", "there is an NVIDIA driver (470.57.02), but"),
 ])  # fmt: skip
 def test_without_a_gpu_one_line_says_so(tmp_path, monkeypatch, capsys, driver, said):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(gpu_check, "NVIDIA", tmp_path if driver else tmp_path / "none")
+    monkeypatch.setattr(devices, "nvidia_driver", lambda: driver)
     assert main(["--results", str(tmp_path / "results")]) == 1
     captured = capsys.readouterr()
     assert said in captured.err and len(captured.err.splitlines()) == 1 and not captured.out
