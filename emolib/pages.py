@@ -147,9 +147,9 @@ def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
         without = [m for m in ("clip_probe", "clip_finetune") if m in set(table["method"])]
         without = [m for m in without if not table.loc[table["method"] == m, "runs"].any()]
         if without:
-            lines += ["", f"{' and '.join(f'`{m}`' for m in without)}: empty, because CLIP's tower "
-                      f"is not there; put `{CLIP}.safetensors` into the folder that `weights` "
-                      "names."]  # fmt: skip
+            names = " and ".join(f"`{m}`" for m in without)
+            lines += ["", f"{names}: empty. CLIP's tower has to be there, `{CLIP}.safetensors` in "
+                      "the folder that `weights` names."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
