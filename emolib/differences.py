@@ -236,7 +236,8 @@ def with_verdicts(rows: list[dict]) -> pd.DataFrame:
     as well, else "pictures"; and the verdict."""
     frame = pd.DataFrame(rows)
     wider = frame["t_high"] - frame["t_low"] > frame["high"] - frame["low"]
-    by_folds = ~frame["seeds"].map(significance.pictures_decide).astype(bool) & wider
+    trusted = map(significance.pictures_decide, frame["seeds"], frame["discordance"])
+    by_folds = wider & ~np.array([*trusted], bool)
     frame["decides"] = np.where(by_folds, "folds", "pictures")
     frame.loc[frame["pairs"] == 0, "decides"] = ""
     family = frame.groupby(["table", "dataset", "metric"])["p"]
@@ -269,7 +270,8 @@ def verdict(row: dict, level: float) -> str:
     if row["t_margin" if row["decides"] == "folds" else "margin"] <= EQUAL:
         return "no difference larger than 1 point" + one
     if by_pictures:
-        return more_seeds
+        few = row["seeds"] < SEEDS
+        return more_seeds if few else "cannot tell; training is too unstable to say"
     what, number = significance.needed(row["means"][0], row["seeds"], row["tested"], level)
     if number > TOO_MANY:
         return f"cannot tell; it would take more than {TOO_MANY:,} pictures"

@@ -35,10 +35,11 @@ TESTS = (
     "first, corrected for the number of comparisons in its table, set and metric (Holm). p "
     "(McNemar): exact, on the test pictures of one seed, uncorrected. Margin: the smallest m for "
     "which two one-sided tests at 5% say that the two differ by less than m points. Verdict: with "
-    "one seed, better or worse only where both intervals exclude 0, because the first alone would "
-    "find too much there (`results/levels.csv`); a part or a reading of the network needs three "
-    "seeds for any verdict. What it would take: at the level that Holm's "
-    "correction applies, with 80% power, if the difference and its spread stay."
+    "one seed, or where two systems differ on a third of the pictures, better or worse only where "
+    "both intervals exclude 0, because the first alone would find too much there "
+    "(`results/levels.csv`); a part or a reading of the network needs three seeds for any verdict. "
+    "What it would take: at the level that Holm's correction applies, with 80% power, if the "
+    "difference and its spread stay."
 )
 
 
