@@ -121,7 +121,7 @@ def test_equal_systems_are_told_apart_as_rarely_as_the_table_of_levels_says():
 
 
 def test_pictures_decide_nowhere_where_the_simulation_found_too_much():
-    """results/levels.csv: at most 7% where they do, and a network's heads from three seeds are there."""
+    """results/levels.csv: at most 7% where they do, as for a network's heads from three seeds."""
     table = pd.read_csv(RESULTS / "levels.csv")
     decide = [*map(significance.pictures_decide, table["seeds"], table["discordance"])]
     assert table["pictures"][decide].max() <= 0.07 < table["pictures"].max()
