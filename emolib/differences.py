@@ -1,7 +1,6 @@
 """Two systems on the same test pictures: how far apart, and whether that is more than noise."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from . import audit, significance
 from .files import read_csv
-from .significance import ALPHA, SEEDS, Mean
+from .significance import ALPHA, MOST, SEEDS, Mean
 from .spec import DATASETS
 
 COLUMNS = [
@@ -35,9 +34,8 @@ ABOUT_A_METHOD = (7, "readings")  # tables whose verdicts speak of a part of the
 SMALL = ("twitter1", "emotionroi")  # five folds each: what may be pooled
 BOTH = "+".join(SMALL)
 EQUAL = 1.0  # points: two systems that are closer than this are as good as equal
-TOO_MANY = 100_000  # pictures that nobody will label
 COUNTS = ("pairs", "seeds", "tested", "untrained", "default_untrained")
-NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0)
+NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0) | {"flat": False}
 
 
 def near_twins(folder: Path) -> dict[tuple[str, str], str]:
@@ -62,8 +60,9 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
 
 def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame | None:
     """The runs' test pictures, a row each: fold, path, cluster (near-twins share one), weight (of
-    the picture in the mean over folds, 0 where the metric leaves it out), and for each seed that
-    tested all of them 100 where the answer was right, else 0. None for a metric that is no mean
+    the picture in the mean over folds, 0 where the metric leaves it out), and for each seed 100
+    where the answer was right, else 0: the seed with the most pictures, and those that tested the
+    same. None for a metric that is no mean
     over pictures.
 
     runs: as `tables.read_runs` gives them, each fold and seed once.
@@ -80,9 +79,9 @@ def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame | None:
         ignore_index=True,
     )
     frame = frame[frame["weight"] > 0]
-    wide = frame.pivot_table("right", KEYS, "seed", sort=False)
-    tested = wide.notna().sum()
-    wide = wide.loc[:, tested == tested.max()].dropna()
+    wide = frame.pivot_table("right", KEYS, "seed", sort=False).sort_index(axis=1)
+    most = wide.notna().sum().idxmax()  # of equals the lowest seed
+    wide = wide[wide[most].notna()].dropna(axis=1)
     return (100 * wide).reset_index().rename_axis(None, axis=1)
 
 
@@ -151,15 +150,18 @@ def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     frames = [f[f["seed"].isin(seeds)] for f in frames]
     values = frames[0][metric].to_numpy(float) - frames[1][metric].to_numpy(float)
     folds = over_folds(frames[0], values) if same_folds else []
-    once = both[seeds[0]]
+    once, flat = both[seeds[0]], [untrained(f).to_numpy() for f in frames]
     return _described(mean_of(both), significance.over_folds(folds, frames[1]["ratio"].mean())) | {
         "p_mcnemar": significance.mcnemar_test(once >= 0, once <= 0),
         "pairs": len(frames[0]),
         "seeds": len(seeds),
         "tested": len(both),
         "discordance": float(100 * (both[seeds] != 0).to_numpy().mean()),
-        "untrained": int(untrained(frames[0]).sum()),
-        "default_untrained": int(untrained(frames[1]).sum()),
+        "untrained": int(flat[0].sum()),
+        "default_untrained": int(flat[1].sum()),
+        # of most pairs one has not trained; by seed, for `pooled`
+        "flat": bool(2 * (flat[0] | flat[1]).sum() > len(frames[0])),
+        "by_seed": pd.Series(np.average(both[seeds], axis=0, weights=both["weight"]), seeds),
     }
 
 
@@ -201,43 +203,55 @@ def _aligned(theirs, own, frames) -> tuple[pd.DataFrame | None, bool]:
 
 
 def pooled(rows: list[dict]) -> list[dict]:
-    """`rows` and, for each method and metric that stands on both small sets, a row over BOTH: the
-    sets' differences weighted by their pictures, the sets independent of each other."""
+    """`rows` and, for each method and metric that is tested on both small sets, a row over BOTH:
+    the sets' differences weighted by their pictures. The sets' pictures are independent; their
+    seeds are not, because networks of one seed may start from the same one, so that the sets are
+    weighted seed by seed."""
     found = list(rows)
     keys = ("table", "method", "metric")
     for key in dict.fromkeys(tuple(row[k] for k in keys) for row in rows):
         parts = [r for r in rows if tuple(r[k] for k in keys) == key and r["dataset"] in SMALL]
-        parts = [r for r in parts if r["pairs"]]
-        if len(parts) < 2:
-            continue
-        sizes = [r["tested"] for r in parts]
-        means = [significance.stratified([r["means"][i] for r in parts], sizes) for i in range(2)]
-        found.append(
-            dict.fromkeys(parts[0], math.nan)
-            | dict(zip(keys, key, strict=True))
-            | _described(*means)
-            | {name: sum(r[name] for r in parts)
-               for name in ("pairs", "tested", "untrained", "default_untrained")}
-            | {
-                "dataset": BOTH,
-                "seeds": min(r["seeds"] for r in parts),
-                "discordance": float(np.average([r["discordance"] for r in parts], weights=sizes)),
-                "apart": tuple(r["means"][0] for r in parts),
-                "run_ids": ";".join(r["run_ids"] for r in parts),
-            }
-        )  # fmt: skip
+        parts = [r for r in parts if r["pairs"] and not math.isnan(r["p"])]
+        if len(parts) == 2:
+            found.append(dict.fromkeys(parts[0], math.nan) | dict(zip(keys, key, strict=True))
+                         | _over_both(parts))  # fmt: skip
     return found
+
+
+def _over_both(parts: list[dict]) -> dict:
+    """The row over BOTH of those of the two sets."""
+    sizes = np.array([r["tested"] for r in parts], float)
+    shares = sizes / sizes.sum()
+    by_seed = pd.concat([r["by_seed"] for r in parts], axis=1).dropna() @ shares
+    pictures = [(w * r["se_pictures"], n) for w, r, n in zip(shares, parts, sizes, strict=True)]
+    seeds = by_seed.std() / math.sqrt(len(by_seed)) if len(by_seed) > 1 else 0.0
+    mean = Mean(
+        float(shares @ [r["difference"] for r in parts]),
+        math.hypot(*(error for error, _ in pictures)),
+        float(seeds),
+        significance.welch(*pictures, (seeds, len(by_seed))),
+    )
+    folds = significance.stratified([r["means"][1] for r in parts], sizes)
+    counts = ("pairs", "tested", "untrained", "default_untrained")
+    return _described(mean, folds) | {name: sum(r[name] for r in parts) for name in counts} | {
+        "dataset": BOTH,
+        "seeds": max(1, len(by_seed)),
+        "discordance": float(shares @ [r["discordance"] for r in parts]),
+        "flat": any(r["flat"] for r in parts),
+        "apart": tuple(r["means"][0] for r in parts),
+        "run_ids": ";".join(r["run_ids"] for r in parts),
+    }  # fmt: skip
 
 
 def with_verdicts(rows: list[dict]) -> pd.DataFrame:
     """`rows` (COLUMNS) as a frame with p_holm, p corrected for the number of comparisons in each
     table, set and metric (Holm); decides, "folds" where the interval over pictures would find too
-    much (`significance.pictures_decide`) and the one over folds, which is wider, has to exclude 0
-    as well, else "pictures"; and the verdict."""
+    much (`significance.pictures_decide`) and the one over folds, which is wider or not known, has
+    to exclude 0 as well, else "pictures"; and the verdict."""
     frame = pd.DataFrame(rows)
-    wider = frame["t_high"] - frame["t_low"] > frame["high"] - frame["low"]
+    narrower = frame["t_high"] - frame["t_low"] <= frame["high"] - frame["low"]
     trusted = map(significance.pictures_decide, frame["seeds"], frame["discordance"])
-    by_folds = wider & ~np.array([*trusted], bool)
+    by_folds = (frame["pairs"] > 1) & ~narrower & ~np.array([*trusted], bool)
     frame["decides"] = np.where(by_folds, "folds", "pictures")
     frame.loc[frame["pairs"] == 0, "decides"] = ""
     family = frame.groupby(["table", "dataset", "metric"])["p"]
@@ -255,27 +269,40 @@ def verdict(row: dict, level: float) -> str:
     has to be below to be told apart."""
     if row["pairs"] == 0:
         return ""
-    if 2 * max(row["untrained"], row["default_untrained"]) > row["pairs"]:
+    if row["flat"]:
         return "not trained"
     one = " on these pictures, one run" * (row["pairs"] == 1)
+    by_folds, few = row["decides"] == "folds", row["seeds"] < SEEDS
     more_seeds = f"cannot tell; it takes {SEEDS} seeds"
-    if not one and row["table"] in ABOUT_A_METHOD and row["seeds"] < SEEDS:
+    if not one and few and row["table"] in ABOUT_A_METHOD:
         return more_seeds
     by_pictures = row["p_holm"] < ALPHA
-    told_apart = by_pictures and (row["decides"] == "pictures" or row["p_t"] < ALPHA)
+    told_apart = by_pictures and (not by_folds or row["p_t"] < ALPHA)
     if _disagree(row.get("apart"), told_apart):
         return ""
     if told_apart:
         return ("better" if row["difference"] > 0 else "worse") + one
-    if row["t_margin" if row["decides"] == "folds" else "margin"] <= EQUAL:
+    if max(row["margin"], row["t_margin"] if by_folds else 0) <= EQUAL:
         return "no difference larger than 1 point" + one
     if by_pictures:
-        few = row["seeds"] < SEEDS
         return more_seeds if few else "cannot tell; training is too unstable to say"
-    what, number = significance.needed(row["means"][0], row["seeds"], row["tested"], level)
-    if number > TOO_MANY:
-        return f"cannot tell; it would take more than {TOO_MANY:,} pictures"
-    return f"cannot tell; it would take about {float(f'{number:.2g}'):,.0f} {what}"
+    return (
+        "cannot tell; it would take "
+        + f"{SEEDS} seeds and " * (by_folds and few)
+        + _what(significance.needed(row["means"][0], row["seeds"], row["tested"], level), row)
+    )
+
+
+def _what(needed: tuple, row: dict) -> str:
+    """What `significance.needed` found, in words: never fewer than there are."""
+    seeds, pictures = needed
+    if seeds is None:
+        enough = row["means"][0].seeds > 0
+        return "more seeds and pictures" if enough else f"more than {MOST[1]:,} pictures"
+    if seeds > row["seeds"]:
+        return f"about {seeds} seeds"
+    step = 10 ** max(0, len(str(pictures)) - 2)
+    return f"about {math.ceil(pictures / step) * step:,} pictures"
 
 
 def _disagree(parts, told_apart: bool) -> bool:
@@ -284,7 +311,8 @@ def _disagree(parts, told_apart: bool) -> bool:
     if not isinstance(parts, tuple) or parts[0].value * parts[1].value >= 0:
         return False
     one, other = parts
-    apart = significance.stratified([one, replace(other, value=-other.value)], [1, 1])
+    apart = Mean(one.value - other.value, math.hypot(one.error, other.error), 0.0,
+                 min(one.freedom, other.freedom))  # fmt: skip
     return told_apart or apart.p < ALPHA
 
 

@@ -27,7 +27,8 @@ HOW = (
     "al. 2020; of one run Wilson's). It says how these trained networks would do on other pictures "
     "of the kind; several seeds add their own variance. `nb_low` and `nb_high` in the CSV are the "
     "cautious interval, over folds (Nadeau & Bengio 2003): how the method would do, trained again "
-    "on other pictures. Near-twins count as one picture where notebook 01 has written `audit.csv`. "
+    "on other pictures. Where there is an `audit.csv` (notebook 01), near-twins count as one "
+    "picture in the intervals of several runs. "
     "Not trained: all answers of a run are one class."
 )
 TESTS = (

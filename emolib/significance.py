@@ -16,6 +16,7 @@ the first interval is then too narrow. `tests/levels.py` simulates how often eac
 where there is none (`results/levels.csv`); `pictures_decide` says where the first one keeps 7%.
 """
 
+import bisect
 import math
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.power import NormalIndPower
 
 ALPHA, POWER = 0.05, 0.8
+MOST = 100, 100_000  # seeds that nobody will train, pictures that nobody will label
 UNSTABLE = 100 / 3  # percent of pictures on which two systems differ
 SEEDS = 3  # from so many on a verdict may speak of a method rather than of its trained networks
 
@@ -85,8 +87,15 @@ def over_pictures(values, weights=None, clusters=None, unit: float = 100) -> Mea
     fitted = model.fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
     pictures = max(float(fitted.bse[0]), unit / (apart + 2))
     seeds = float(means.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
-    freedom = pictures**4 / (apart - 1) + (seeds**4 / (count - 1) if count > 1 else 0)
-    return Mean(float(means.mean()), pictures, seeds, (pictures**2 + seeds**2) ** 2 / freedom)
+    return Mean(float(means.mean()), pictures, seeds, welch((pictures, apart), (seeds, count)))
+
+
+def welch(*parts: tuple[float, float]) -> float:
+    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite): each part's error,
+    and of how many values it is. A part of no error has no say."""
+    parts = [(error, count) for error, count in parts if error > 0]
+    total = sum(error**2 for error, _ in parts)
+    return total**2 / sum(error**4 / (count - 1) for error, count in parts) if parts else math.inf
 
 
 def pictures_decide(seeds: int, discordance: float) -> bool:
@@ -112,14 +121,12 @@ def over_folds(values, ratio: float) -> Mean:
 
 
 def stratified(means: list[Mean], weights) -> Mean:
-    """The weighted mean of independent means, such as those of two sets."""
+    """The weighted mean of independent means without seeds of their own, such as two sets' over
+    their folds."""
     shares = np.asarray(weights, float) / np.sum(weights)
     value = sum(w * m.value for w, m in zip(shares, means, strict=True))
-    pictures = math.hypot(*(w * m.pictures for w, m in zip(shares, means, strict=True)))
-    seeds = math.hypot(*(w * m.seeds for w, m in zip(shares, means, strict=True)))
-    parts = [(w * m.error) ** 4 / m.freedom for w, m in zip(shares, means, strict=True)]
-    freedom = math.hypot(pictures, seeds) ** 4 / sum(parts) if sum(parts) else math.inf
-    return Mean(float(value), pictures, seeds, freedom)
+    parts = [(w * m.error, m.freedom + 1) for w, m in zip(shares, means, strict=True)]
+    return Mean(float(value), math.hypot(*(error for error, _ in parts)), 0.0, welch(*parts))
 
 
 def interval(values, ratio: float) -> tuple[float, float]:
@@ -164,16 +171,28 @@ def holm(p_values) -> np.ndarray:
     return corrected
 
 
-def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[str, float]:
-    """What it would take to tell `found`, a mean over so many pictures and seeds, from 0 at the
-    level `alpha` with 80% power, if it and its spread stay: ("seeds", how many) where seeds alone
-    do, else ("pictures", how many, with the seeds there are); inf where it is 0."""
-    error = abs(found.value) / (stats.norm.isf(alpha / 2) + stats.norm.isf(1 - POWER))
-    left = error**2 - found.pictures**2
-    if found.seeds and left > 0:
-        return "seeds", math.ceil(seeds * found.seeds**2 / left)
-    left = error**2 - found.seeds**2 if error > found.seeds else error**2 / 2
-    return "pictures", math.ceil(pictures * found.pictures**2 / left) if left else math.inf
+def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | None, int | None]:
+    """(seeds, pictures) that it would take to tell `found`, a mean over so many of both, from 0 at
+    the level `alpha` with 80% power, if it and its spread stay: more seeds where these do, else
+    more pictures. (None, None) where neither alone does, with as many as MOST."""
+
+    def enough(s: int, n: int) -> bool:
+        parts = [
+            (found.pictures * math.sqrt(pictures / n), n),
+            (found.seeds * math.sqrt(seeds / s), s),
+        ]
+        freedom = welch(*parts)
+        reached = abs(found.value) / math.hypot(*(error for error, _ in parts))
+        return reached >= stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - POWER, freedom)
+
+    def first(least: int, most: int, does) -> int:
+        return least + bisect.bisect_left(range(least, most), True, key=does)
+
+    if found.seeds and enough(MOST[0], pictures):
+        return first(seeds + 1, MOST[0], lambda s: enough(s, pictures)), pictures
+    if enough(seeds, MOST[1]):
+        return seeds, first(pictures + 1, MOST[1], lambda n: enough(seeds, n))
+    return None, None
 
 
 def smallest_difference(accuracy: float, pictures: int) -> float:

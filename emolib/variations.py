@@ -119,7 +119,10 @@ def table(
     rows = []
     for dataset, own in normal.items():
         default = own["spec"].iloc[0]
-        there = runs[[s.model == "maiafa" and s.dataset == dataset for s in runs["spec"]]]
+        there = runs[[
+            (s.model, s.dataset, s.grouped) == ("maiafa", dataset, default.grouped)
+            for s in runs["spec"]
+        ]]  # fmt: skip
         names = [name_of(s, default) for s in there["spec"]]
         if set(names) <= {"normal"}:
             continue

@@ -100,12 +100,16 @@ def test_where_nothing_varies_the_interval_still_has_a_width():
     assert found.p == 1 and math.isnan(significance.over_pictures([100.0]).p)
 
 
-def test_two_sets_together_are_their_weighted_mean_with_independent_errors():
-    one, other = significance.Mean(2.0, 1.0, 0.5, 1000), significance.Mean(1.0, 0.5, 0.0, 1500)
+def test_two_sets_folds_together_are_their_weighted_mean_with_independent_errors():
+    one, other = (
+        significance.over_folds([2.0, 3, 1, 2, 2], 0),
+        significance.over_folds([1, 0, 2], 0),
+    )
     found = significance.stratified([one, other], [1200, 1800])
     assert found.value == pytest.approx(0.4 * 2 + 0.6 * 1)
-    assert found.error**2 == pytest.approx(0.16 * 1.25 + 0.36 * 0.25)
-    assert found.freedom > 1000  # as sure as their errors are
+    a, b = (0.4 * one.error) ** 2, (0.6 * other.error) ** 2
+    assert found.error**2 == pytest.approx(a + b)
+    assert found.freedom == pytest.approx((a + b) ** 2 / (a**2 / 4 + b**2 / 2))
 
 
 def test_equal_systems_are_told_apart_as_rarely_as_the_table_of_levels_says():
@@ -148,22 +152,33 @@ def test_holms_correction_is_the_textbooks_and_leaves_gaps_alone():
 
 
 def test_what_is_needed_has_the_power_asked_for_and_a_little_less_has_not():
-    """More pictures shrink the one part of the error, more seeds the other; normal deviates."""
+    """More pictures shrink the one part of the error, more seeds the other, and make Student's t
+    narrower; the power by the noncentral t."""
 
-    def power(value, pictures, seeds, alpha):
-        return stats.norm.sf(stats.norm.isf(alpha / 2) - value / math.hypot(pictures, seeds))
+    def power(value, pictures, n, seeds, s, alpha):
+        error = math.hypot(pictures, seeds)
+        freedom = error**4 / (pictures**4 / (n - 1) + (seeds**4 / (s - 1) if seeds else 0))
+        edge = stats.t.isf(alpha / 2, freedom)
+        return stats.nct.sf(edge, freedom, value / error)
 
     alpha = 0.05 / 3
-    kind, count = significance.needed(significance.Mean(1.5, 0.9, 0.0, 1e9), 1, 1265, alpha)
-    shrunk = [0.9 * math.sqrt(1265 / n) for n in (count, count - 2)]
-    assert kind == "pictures" and power(1.5, shrunk[0], 0, alpha) >= 0.8
-    assert power(1.5, shrunk[1], 0, alpha) < 0.8
-    kind, count = significance.needed(significance.Mean(3.0, 0.5, 1.2, 5), 3, 1265, alpha)
-    shrunk = [1.2 * math.sqrt(3 / s) for s in (count, count - 1)]
-    assert kind == "seeds" and power(3, 0.5, shrunk[0], alpha) >= 0.8 > power(
-        3, 0.5, shrunk[1], alpha
-    )
-    assert significance.needed(significance.Mean(0.0, 0.9, 0.0, 9), 1, 99, 0.05)[1] == math.inf
+    found = significance.Mean(1.5, 0.9, 0.0, 1264)
+    seeds, count = significance.needed(found, 1, 1265, alpha)
+    at = [power(1.5, 0.9 * math.sqrt(1265 / n), n, 0, 1, alpha) for n in (count, 0.95 * count)]
+    assert seeds == 1 and at[0] >= 0.799 and at[1] < 0.8
+    found = significance.Mean(3.0, 0.5, 1.2, 3)
+    seeds, count = significance.needed(found, 3, 1265, alpha)
+    at = [power(3.0, 0.5, 1265, 1.2 * math.sqrt(3 / s), s, alpha) for s in (seeds, seeds - 2)]
+    assert count == 1265 and seeds > 3 and at[0] >= 0.78 and at[1] < 0.8
+
+
+def test_what_is_needed_is_never_what_is_there_nor_what_cannot_do_it():
+    """Three seeds whose p is .056 by Student's t and would be small by the normal's."""
+    found = significance.Mean(4.0, 0.1, 1.0, 2.0)
+    assert significance.needed(found, 3, 1265, 0.05)[0] > 3
+    stuck = significance.Mean(0.05, 0.8, 1.0, 3.0)  # the seeds' error alone is twenty times it
+    assert significance.needed(stuck, 3, 1265, 0.05) == (None, None)
+    assert significance.needed(significance.Mean(0.0, 0.9, 0.0, 9), 1, 99, 0.05) == (None, None)
 
 
 def test_the_smallest_paired_difference_is_the_one_that_mcnemars_test_finds_in_four_of_five():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from test_tables import fabricate, rival, row, spec
 
 import emolib
-from emolib import differences, pages, significance
+from emolib import differences, pages, significance, variations
 from emolib.metrics import scores
 
 PICTURES = 200  # a fold
@@ -122,7 +123,7 @@ def test_equal_within_a_point_is_said_only_where_the_margin_allows_it(tmp_path):
     found = table(tmp_path)
     same, apart = (row(found, "twitter1", m) for m in ("without_afa", "without_mai"))
     assert same["margin"] <= 1 and same["verdict"] == "no difference larger than 1 point"
-    assert apart["margin"] > 1 and apart["verdict"].startswith("cannot tell; it would take about")
+    assert apart["margin"] > 1 and apart["verdict"].startswith("cannot tell; it would take ")
 
 
 def test_what_it_would_take_is_more_than_there_is(tmp_path):
@@ -138,7 +139,7 @@ def test_what_it_would_take_is_more_than_there_is(tmp_path):
     for _, line in verdicts.iterrows():
         number = int(line["verdict"].split("about ")[1].split()[0].replace(",", ""))
         assert number > line["tested"]
-        assert "more runs" not in line["verdict"]
+        assert "3 seeds and about" in line["verdict"]  # with one, the folds decide
 
 
 def pair(tmp_path, changes):
@@ -169,6 +170,103 @@ def test_both_sets_together_are_weighted_by_their_pictures(tmp_path):
     assert set(both["run_ids"].split(";")) == {
         *one["run_ids"].split(";"), *other["run_ids"].split(";")
     }  # fmt: skip
+
+
+def test_seeds_of_both_sets_are_averaged_seed_by_seed(tmp_path):
+    """Networks of one seed may share their start: their sets' errors are not independent."""
+    one, other, both = pair(tmp_path, {"twitter1": (0.02, 0.06), "emotionroi": (0.01, 0.09)})
+    runs = emolib.tables.read_runs(tmp_path / "s")
+    accuracy = runs.assign(seed=[s.seed for s in runs["spec"]])
+    mean = accuracy.groupby(["method", "seed"])["accuracy"].mean()
+    by_seed = mean["wscnet"] - mean["normal"]
+    assert both["se_seeds"] == pytest.approx(by_seed.std() / math.sqrt(3))
+    assert both["difference"] == pytest.approx(by_seed.mean())
+
+
+def test_a_pooled_row_is_not_trained_where_one_of_its_sets_is_not(tmp_path):
+    base = hits(0.9)
+    for dataset, classes in (("twitter1", (0, 0)), ("emotionroi", (0, 1))):
+        for fold in range(5):
+            ours = spec(dataset, fold=fold)
+            answer(tmp_path / "s", ours, base)
+            theirs = emolib.RunSpec(
+                dataset, model="wscnet", fold=fold, init=ours.init, image_size=32,
+                backbone="resnet10t", epochs=1, lr=0.01,
+            )  # fmt: skip
+            answer(tmp_path / "s", theirs, changed(base, 0, 0.1), classes=classes)
+    found = table(tmp_path)
+    verdicts = [row(found, d, "wscnet")["verdict"] for d in ("twitter1", differences.BOTH)]
+    assert verdicts == ["not trained", "not trained"]
+
+
+def test_pairs_of_which_either_has_not_trained_say_nothing(tmp_path):
+    """Theirs is flat on two folds and ours on two others: four of five pairs."""
+    base = hits(0.9)
+    for fold in range(5):
+        answer(tmp_path / "s", spec(fold=fold), base, classes=(0, 0) if fold < 2 else (0, 1))
+        flat = (0, 0) if 2 <= fold < 4 else (0, 1)
+        answer(tmp_path / "s", rival("wscnet", fold), base, classes=flat)
+    assert row(table(tmp_path), "twitter1", "wscnet")["verdict"] == "not trained"
+
+
+def test_a_half_finished_sweep_over_two_sets_waits_for_its_folds(tmp_path):
+    """One fold a set, one seed: there is no interval over folds that could agree."""
+    base = hits(0.9)
+    for dataset in ("twitter1", "emotionroi"):
+        ours = spec(dataset)
+        answer(tmp_path / "s", ours, base)
+        theirs = emolib.RunSpec(dataset, model="wscnet", init=ours.init, image_size=32,
+                                backbone="resnet10t", epochs=1, lr=0.01)  # fmt: skip
+        answer(tmp_path / "s", theirs, changed(base, 0, 0.4))
+    found = table(tmp_path)
+    assert row(found, "twitter1", "wscnet")["verdict"] == "worse on these pictures, one run"
+    both = row(found, differences.BOTH, "wscnet")
+    assert (both["decides"], both["verdict"]) == ("folds", "cannot tell; it takes 3 seeds")
+
+
+def test_seeds_on_different_folds_are_not_mixed(tmp_path):
+    base, other = hits(0.8), changed(hits(0.8), 0, 0.1)
+    for seed, folds in ((0, (0, 1, 2)), (1, (2, 3, 4))):
+        for fold in folds:
+            answer(tmp_path / "s", spec(fold=fold, seed=seed), base)
+            answer(tmp_path / "s", rival("wscnet", fold, seed=seed), other)
+    built = emolib.tables.build(tmp_path, "s")["s"]
+    found = row(built["differences"], "twitter1", "wscnet")
+    assert (found["seeds"], found["pairs"], found["tested"]) == (1, 3, 3 * PICTURES)
+    expected = 100 * (other[:3].mean() - base[:3].mean())
+    assert found["difference"] == pytest.approx(expected)
+    assert row(built[9], "twitter1", "maiafa")["runs"] == 6
+    for number in (2, 1):  # as few as one fold of each seed
+        for run in (tmp_path / "s/runs").glob(f"*fold{number}-seed*"):
+            shutil.rmtree(run)
+    for run in (tmp_path / "s/runs").glob("*fold4-seed*"):
+        shutil.rmtree(run)
+    line = row(emolib.tables.build(tmp_path, "s")["s"][9], "twitter1", "maiafa")
+    assert line["runs"] == 2 and line["ci_low"] < line["mean"] < line["ci_high"]
+
+
+def test_leakage_free_runs_stand_beside_readings_and_are_none(tmp_path):
+    base = hits(0.8)
+    for fold in range(5):
+        answer(tmp_path / "s", spec(fold=fold), base)
+        answer(tmp_path / "s", spec(fold=fold, init="scratch", grouped=True), base)
+        other = spec(fold=fold, readings=emolib.Readings(gate="fused"))
+        answer(tmp_path / "s/readings", other, changed(base, 0.1, 0.02))
+    assert set(table(tmp_path, "readings")["method"]) == {"normal", "gate=fused"}
+
+
+def test_what_is_not_tested_is_not_pooled(tmp_path):
+    """The epoch chosen on the test pictures has no p, and no row over both sets."""
+    base = hits(0.8)
+    for dataset in ("twitter1", "emotionroi"):
+        for fold in range(5):
+            answer(tmp_path / "s", spec(dataset, fold=fold, epochs=2), base)
+            stopped = spec(dataset, fold=fold, lr_step=1)
+            answer(tmp_path / "s/readings", stopped, changed(base, 0.1, 0.02))
+    found = table(tmp_path, "readings")
+    chosen = found[found["method"] == variations.CHOSEN]
+    assert set(chosen["dataset"]) == {"twitter1", "emotionroi"} and chosen["p_holm"].isna().all()
+    assert differences.BOTH in set(found["dataset"])
 
 
 def test_where_the_sets_disagree_there_is_no_verdict(tmp_path):
