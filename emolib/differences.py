@@ -169,7 +169,7 @@ def _described(pictures: Mean, folds: Mean) -> dict:
     """The columns that the two means give; they themselves are kept for `pooled`."""
     bounds = np.clip([*pictures.interval(), *folds.interval()], -100, 100).tolist()
     return {
-        "difference": pictures.value,
+        "difference": round(pictures.value, 9) + 0.0,  # no −0.00
         **dict(zip(("low", "high", "t_low", "t_high"), bounds, strict=True)),
         "p": pictures.p,
         "p_t": folds.p,
