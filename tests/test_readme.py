@@ -50,7 +50,13 @@ def cross(source: str, target: str) -> pd.Series:
     return one("transfer-lite0-128/cross.csv", trained_on=source, tested_on=target)
 
 
+def covered() -> str:
+    shares = 100 * pd.read_csv(ROOT / "results/levels.csv")["covers"]
+    return f"in {shares.min():.0f} to {shares.max():.0f} % of the trials"
+
+
 CLAIMS = {
+    "levels": covered,
     "Twitter I": lambda: f"{accuracy('twitter1')} on Twitter I",
     "EmotionROI": lambda: f"{accuracy('emotionroi')} on EmotionROI",
     "MAI": lambda: f"−1.5 points {between(reading('without_mai'))}",
