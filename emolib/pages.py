@@ -32,15 +32,16 @@ HOW = (
     "Not trained: all answers of a run are one class."
 )
 TESTS = (
-    "In brackets the interval over test pictures; “over folds” is the cautious one. p: of the "
-    "first, corrected for the number of comparisons in its table, set and metric (Holm). p "
-    "(McNemar): exact, on the test pictures of one seed, uncorrected. Margin: the smallest m for "
-    "which two one-sided tests at 5% say that the two differ by less than m points. Verdict: with "
-    "one seed, or where two systems differ on a third of the pictures, better or worse only where "
-    "both intervals exclude 0, because the first alone would find too much there "
-    "(`results/levels.csv`); a part or a reading of the network needs three seeds for any verdict. "
-    "What it would take: at the level that Holm's correction applies, with 80% power, if the "
-    "difference and its spread stay."
+    "In brackets the interval over test pictures; “over folds” is the cautious one. p (Holm): of "
+    "the first, corrected for the number of comparisons in its table, set and metric. p (McNemar): "
+    "exact, on the test pictures of the lowest common seed, uncorrected. Margin: how far apart the "
+    "two can be at most, in points (two one-sided tests at 5%). **Verdict**: better or worse where "
+    "p (Holm) is below 0.05 and, with one seed or where two systems differ on a third of the "
+    "pictures, the interval over folds excludes 0 too: the first alone would find too much there "
+    "(`results/levels.csv`). A part or a reading of the network needs three seeds for any verdict. "
+    "“It takes 3 seeds”: these networks differ, which one seed cannot say of the methods. “About N "
+    "pictures”: the test set is too small, at the level that Holm's correction applies, with 80% "
+    "power, if the difference and its spread stay."
 )
 
 
@@ -224,7 +225,8 @@ def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec], flat: s
                            _p(row["p_value"]), row["verdict"], f"{recall[row['method']]:.2f}",
                            _count(row, flat), *_cost(row)])  # fmt: skip
     lines += _fewer_folds(table, specs)
-    lines += ["", HOW + " Minus maiafa: over the folds and seeds that both have. " + TESTS
+    lines += ["", HOW + " Minus maiafa: over the folds and seeds that both "
+              "have, so that it need not be the difference of the two accuracies. " + TESTS
               + " pcnn and rao2016 have no backbone to match.", "", _COST_NOTE]  # fmt: skip
     return "\n".join(lines) + "\n"
 
@@ -277,13 +279,13 @@ def _readings(table: pd.DataFrame, demo: bool, flat: set[str]) -> str:
                            difference(row["difference"], row["low"], row["high"]),
                            _bounds(row["t_low"], row["t_high"]), _p(row["p_holm"]),
                            _p(row["p_mcnemar"]), f"{recall[row['method']]:.2f}" if own else "",
-                           _count(row, flat) if own else _trained_of(row), f"{row['seeds']:.0f}",
+                           _count(row, flat) if own else _trained_of(row), _seeds(row),
                            _margin(row), *(_cost(row)[:2] if own else ("", "")),
                            f"{row['seconds']:.0f}" if own else "",
                            difference(row["published"], None, None), row["verdict"]])  # fmt: skip
-    lines += ["", HOW + " Minus normal: on the folds and seeds that both have. " + TESTS
-              + " Paper's: its own difference in Table 7. Seconds: of a training, not always on an "
-              "idle machine."]  # fmt: skip
+    lines += ["", HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
+              "be the difference of the two accuracies. " + TESTS + " Paper's: its own difference "
+              "in Table 7. Seconds: of a training, not always on an idle machine."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
@@ -311,6 +313,10 @@ def _transfer(table: pd.DataFrame, demo: bool, flat: set[str]) -> str:
 def _trained_of(row) -> str:
     gone = row["untrained"]
     return f"{row['pairs']:.0f}" + f", {gone:.0f} of them not trained" * bool(gone)
+
+
+def _seeds(row) -> str:
+    return f"{row['seeds']:.0f}" if row["seeds"] else ""
 
 
 def _share(row) -> str:

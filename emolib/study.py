@@ -348,7 +348,9 @@ class Study:
         if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
             self.audit()
         without = compared.left_out(self) | (without or {})
-        rivals = list(dict.fromkeys([*self.rivals(), *specs, *without]))
+        # a notebook before 05 does not miss what 05 trains
+        begun = [s for s in self.rivals() if (self.folder / "runs" / s.id).exists()]
+        rivals = list(dict.fromkeys([*begun, *specs, *without]))
         before = [s.predecessor() for s in rivals if s.stages and s.model != "maiafa"]
         wanted = [*self.ablations(), *self.without_transfer(), *rivals, *before]
         with warnings.catch_warnings(
