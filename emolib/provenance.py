@@ -216,15 +216,29 @@ def _starts(runs: dict, main: dict):
 def _against_data(runs: dict, data_root):
     """(file, what is wrong with it) where the sets in `data_root` are not what was run on."""
     opened = {}
-    for folder, (spec, environment, frame) in runs.items():
+
+    def there(spec, known: dict):
+        """The run's set; None where it is not there, or where real pictures are and the run was on
+        drawn ones, or the other way round, which is another question."""
         if not (Path(data_root) / spec.dataset).is_dir():
-            continue
+            return None
         key = (spec.dataset, *spec.data_options.values())
         if key not in opened:
             opened[key] = open_dataset(spec.dataset, data_root, **spec.data_options)
-        data, known = opened[key], environment["data"]
-        if data.demo != known["demo"]:
-            continue  # drawn pictures here, real ones there: another question
+        return opened[key] if opened[key].demo == known["demo"] else None
+
+    for folder, (spec, environment, frame) in runs.items():
+        before, start = spec.predecessor(), environment.get("started_from") or {}
+        while before and (kept := start.get("identity")):  # older runs do not say
+            data, start = there(before, kept["data"]), kept.get("started_from", {})
+            if data and data.fingerprint() != kept["data"]["fingerprint"]:
+                why = f"started from {before.id}, which was on {kept['data']}; {before.dataset} in "
+                yield (folder / "environment.json",
+                       f"{why}data_root has the fingerprint {data.fingerprint()}")  # fmt: skip
+            before = before.predecessor()
+        known = environment["data"]
+        if (data := there(spec, known)) is None:
+            continue
         if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
             yield folder / "environment.json", f"learnt other emotions than {spec.dataset} has"
         if data.fingerprint() != known["fingerprint"]:
