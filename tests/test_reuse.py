@@ -248,29 +248,21 @@ def test_a_training_again_that_fails_or_is_killed_loses_nothing(root, results, m
     same = weights.read_bytes()
     again = replace(FOLD1, epochs=2)
 
-    def fail(after):
-        """In the `after`-th epoch's end, or between training and test (0)."""
-        count = [0]
-        save = run_folder.save_checkpoint
+    save = run_folder.save_checkpoint
 
-        def counting(*words):
-            save(*words)
-            count[0] += 1
-            if count[0] == after:
-                raise RuntimeError("the disk is full")
-
-        return counting
+    def save_and_fail(*words):
+        save(*words)
+        raise RuntimeError("the disk is full")
 
     weights.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "save_checkpoint", fail(1))
+        patch.setattr(run_folder, "save_checkpoint", save_and_fail)
         with pytest.raises(RuntimeError, match="disk is full"):
             run(again, root, results)
     assert kept(results, spec) == before and run(spec, root, results).reused
     assert "disk is full" in (first.folder / "failed.txt").read_text()
     epochs = []
     with monkeypatch.context() as patch:
-        save = run_folder.save_checkpoint
         patch.setattr(run_folder, "save_checkpoint",
                       lambda *a: (epochs.append(len(a[-1]["history"])), save(*a)))  # fmt: skip
         run(again, root, results)
