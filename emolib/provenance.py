@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from . import report, table_checks, tables
+from . import audit, report, table_checks, tables
 from .datasets import open_dataset
 from .files import content, read_csv, read_json
-from .run_checks import CHECKS
+from .manifest import manifest
+from .run_checks import CHECKS, unsaid
 from .run_folder import SEALED, differ, is_complete, read_spec, weights_of
 
 RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
@@ -75,6 +76,8 @@ def findings(results_root, data_root="") -> list[Finding]:
             say(file, status, why)
         for file, why in _against_data(runs, data_root) if data_root else ():
             say(file, "wrong", why)
+        if data_root and (folder / audit.FILE).exists():
+            say(folder / audit.FILE, *_audited(folder / audit.FILE, runs, data_root))
         for file, status, why in table_checks.of_study(folder):
             say(file, status, why)
     bad = {f.file for f in found if f.status != "ok"}  # by itself a file may have been ok
@@ -192,8 +195,8 @@ def _against_each_other(runs: dict):
 
 
 def _starts(runs: dict, main: dict):
-    """(file, status, why) for each run that started from another, where that is not what it was or
-    not known; and for each that the study `main`, whose folder this is in, has otherwise."""
+    """(file, status, why) for each run that does not say what it rests on, whose predecessor is not
+    what it was or not known, or that the study `main`, whose folder this is in, has otherwise."""
     # of two of one name the study's own
     places = {folder.name: folder for folder in [*runs, *main]}
     for folder, (spec, environment, _) in runs.items():
@@ -201,10 +204,9 @@ def _starts(runs: dict, main: dict):
         there = places[folder.name]
         if there != folder and (what := differ(folder, there)):
             yield file, "wrong", f"has other {what} than the run of that name in the study"
-        if not spec.stages:
-            continue
-        if not start:
-            yield file, "unchecked", "does not say which weights it started from"
+        if what := unsaid(spec, environment):
+            yield file, "unchecked", f"does not say {what.format('it')}"
+        if not spec.stages or not start:
             continue
         now = weights_of(places[start["run"]]) if start["run"] in places else None
         if now and now != start["weights"]:
@@ -213,18 +215,67 @@ def _starts(runs: dict, main: dict):
             yield file, "unchecked", f"{start['run']}, which it started from, is not known here"
 
 
+def _audited(file: Path, runs: dict, data_root) -> tuple[str, str]:
+    """Status and why of a study's audit: its pairs of twins within a set, which the tables count as
+    one picture, against those of the pictures in `data_root` that the runs were on."""
+    try:
+        found = read_csv(file)
+        found = found[found["finding"].isin(["identical", "near-twin"])]
+        found = found[found["dataset"] == found["other_dataset"]]
+        columns = [found[c].astype(str) for c in ("dataset", "finding", "path", "other_path")]
+        there = {(name, kind, frozenset(pair)) for name, kind, *pair in zip(*columns, strict=True)}
+    except Exception as error:  # a damaged file, whatever it makes its readers raise
+        return "wrong", f"not readable as an audit ({type(error).__name__}: {error})"[:300]
+    checked = []
+    for spec, environment, _ in runs.values():
+        if spec.dataset in checked or not (Path(data_root) / spec.dataset).is_dir():
+            continue
+        data = open_dataset(spec.dataset, data_root, **spec.data_options)
+        if data.fingerprint() != environment["data"]["fingerprint"]:
+            continue  # said of the runs
+        now = {(data.name, "identical" if pair.identical else "near-twin",
+                frozenset([data.names[pair.a], data.names[pair.b]]))
+               for pair in audit.twins(manifest(data)).itertuples()}  # fmt: skip
+        its = {pair for pair in there if pair[0] == data.name}
+        if its != now:
+            more, fewer = len(its - now), len(now - its)
+            return "wrong", (
+                f"has {more} pairs of twins within {data.name} that its pictures are not, and "
+                f"lacks {fewer} that they are"
+            )
+        checked.append(data.name)
+    if not checked:
+        return "unchecked", "the pictures that it is about are not here"
+    sets = ", ".join(checked)
+    return "unchecked", f"its twins within {sets} are the pictures'; nothing looks at the rest"
+
+
 def _against_data(runs: dict, data_root):
     """(file, what is wrong with it) where the sets in `data_root` are not what was run on."""
     opened = {}
-    for folder, (spec, environment, frame) in runs.items():
+
+    def there(spec, known: dict):
+        """The run's set; None where it is not there, or where real pictures are and the run was on
+        drawn ones, or the other way round, which is another question."""
         if not (Path(data_root) / spec.dataset).is_dir():
-            continue
+            return None
         key = (spec.dataset, *spec.data_options.values())
         if key not in opened:
             opened[key] = open_dataset(spec.dataset, data_root, **spec.data_options)
-        data, known = opened[key], environment["data"]
-        if data.demo != known["demo"]:
-            continue  # drawn pictures here, real ones there: another question
+        return opened[key] if opened[key].demo == known["demo"] else None
+
+    for folder, (spec, environment, frame) in runs.items():
+        before, start = spec.predecessor(), environment.get("started_from") or {}
+        while before and (kept := start.get("identity")):  # older runs do not say
+            data, start = there(before, kept["data"]), kept.get("started_from", {})
+            if data and data.fingerprint() != kept["data"]["fingerprint"]:
+                why = f"started from {before.id}, which was on {kept['data']}; {before.dataset} in "
+                yield (folder / "environment.json",
+                       f"{why}data_root has the fingerprint {data.fingerprint()}")  # fmt: skip
+            before = before.predecessor()
+        known = environment["data"]
+        if (data := there(spec, known)) is None:
+            continue
         if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
             yield folder / "environment.json", f"learnt other emotions than {spec.dataset} has"
         if data.fingerprint() != known["fingerprint"]:

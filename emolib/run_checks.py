@@ -11,9 +11,12 @@ import numpy as np
 
 from .files import read_csv, read_json
 from .metrics import scores
+from .rivals import SYSTEMS
 from .run_folder import read_spec
+from .spec import RunSpec
 from .systems import FITTED
 
+WITHOUT_EMOTIONS = ("twitter1",)  # sets that have none to learn
 ABSOLUTE = re.compile(r"(file:|~?/|[A-Za-z]:[\\/])")
 
 
@@ -52,6 +55,20 @@ def environment(folder: Path) -> str | None:
     if found["weights"].startswith("scratch") != spec.init.endswith("scratch"):
         return f"started from {found['weights']}, spec.json says {spec.init}"
     return None
+
+
+def unsaid(spec: RunSpec, environment: dict) -> str:
+    """What the run rests on and, being from before it was kept, does not say: "which … {} …", with
+    a place for "it" or "they". "" where nothing is missing."""
+    if spec.stages and not environment.get("started_from"):
+        return "which weights {} started from"
+    learns = getattr(SYSTEMS.get(spec.model), "uses_emotions", False)
+    if learns and spec.dataset not in WITHOUT_EMOTIONS and "emotions" not in environment:
+        return "which emotions {} learnt"
+    downloaded = spec.init == "imagenet" and environment["weights"].startswith("timm:")
+    if downloaded and "weights_sha256" not in environment:
+        return "which download of timm's weights {} started from"
+    return ""
 
 
 def history(folder: Path) -> str | None:

@@ -2,7 +2,8 @@
 
 A folder is complete exactly when metrics.json is there, which is written last. Every file is
 whole or absent. checkpoint.pt holds the last epoch that was kept of an unfinished run, failed.txt
-why it was left.
+why it was left. Where only the weights of a complete run are gone and it is trained again, that is
+done in AGAIN, a folder in it: what was there stays until the new one is whole.
 """
 
 import contextlib
@@ -29,6 +30,8 @@ from .parallel import Ranks
 from .spec import RunSpec
 
 SEALED = ("spec.json", "history.csv", "predictions.csv", "model.safetensors")
+AGAIN = ".again"
+DEPENDS_ON = ("data", "split", "weights", "emotions", "weights_sha256", "started_from")
 INSTEAD = "take another study name, or remove that folder"
 
 
@@ -98,6 +101,76 @@ def write(folder, data, test, p_positive, history, model, facts: dict, device) -
         (folder / left).unlink(missing_ok=True)
 
 
+def take_again(folder: Path) -> None:
+    """Where a run was trained again to its end (in AGAIN), its weights come to the old files if
+    they are the ones that these were made with; else, where no other run of the study says that it
+    started from the old ones, all its files take their place. Goes on where a kill has left it.
+
+    Raises ValueError, and the old ones stay, where others started from other weights.
+    """
+    new = folder / AGAIN
+    moved = not is_complete(folder)  # a process was killed below, with the weights moved or not
+    if is_complete(new) and (moved or (new / "model.safetensors").exists()):
+        hashes = None if moved else (sealed(folder), sealed(new))
+        if hashes and hashes[0] == hashes[1]:
+            os.replace(new / "model.safetensors", folder / "model.safetensors")
+        else:
+            if hashes and (others := _other_starts(folder, *hashes)):
+                _discard(new)
+                raise ValueError(
+                    f"{folder}: its weights were not kept, and trained again on this machine they "
+                    f"have other bits than before. The old result stays, because {len(others)} "
+                    f"runs of the study rest on it ({', '.join(others)}); take another study name"
+                )
+            (folder / "metrics.json").unlink(missing_ok=True)
+            for name in (*SEALED, "environment.json", "metrics.json"):
+                if (new / name).exists():
+                    os.replace(new / name, folder / name)
+    if is_complete(folder) and (folder / "model.safetensors").exists():
+        _discard(new)
+        (folder / "failed.txt").unlink(missing_ok=True)
+
+
+def _discard(new: Path) -> None:
+    (new / "metrics.json").unlink(missing_ok=True)  # half of it is not to be taken for all
+    shutil.rmtree(new, ignore_errors=True)
+
+
+def _other_starts(folder: Path, old: str | None, new: str) -> list[str]:
+    """The runs of the study, and of those in it or around it, that would not go with weights `new`
+    (a SHA-256) of the run in `folder`: they started from others, or are that run with others. old:
+    the weights that it had, where known; who does not say what it started from had these."""
+    study = folder.parent.parent
+    studies = [study, *study.glob("*")]
+    if (study.parent / "runs").is_dir():
+        studies += [study.parent, *study.parent.glob("*")]
+    found = set()
+    for run in {run for one in studies for run in (one / "runs").glob("*")} - {folder}:
+        if not is_complete(run):
+            continue
+        if run.name == folder.name:
+            name, weights = run.name, sealed(run)
+        elif start := start_of(run):
+            name, weights = start["run"], start["weights"]
+        else:
+            before = read_spec(run / "spec.json").predecessor()
+            name, weights = before and before.id, old
+        if name == folder.name and weights not in (None, new):
+            found.add(run.name)
+    return sorted(found)
+
+
+def start_of(folder: Path) -> dict:
+    """What a complete run says it started from; empty where that is nothing, or not known."""
+    return read_json(folder / "environment.json").get("started_from") or {}
+
+
+def identity_of(folder: Path) -> dict:
+    """What a complete run says it depended on besides its spec."""
+    facts = read_json(folder / "environment.json")
+    return {name: facts[name] for name in DEPENDS_ON if name in facts}
+
+
 def sealed(folder: Path) -> str | None:
     """SHA-256 of a complete run's weights as it wrote them; None of a run from before that was
     kept, and where there is no complete run."""
@@ -140,11 +213,18 @@ def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
     )
 
 
+def check_rests(folder: Path, before: RunSpec, kept: dict, here: dict) -> None:
+    """Raises ValueError naming the difference where the run `before`, from which the complete one
+    in `folder` started, depended on something else (`kept`) than it would now (`here`)."""
+    spec = before.to_dict()
+    _compare(f"{folder} started from {before.id}, which", spec, kept, before, here)
+
+
 def check_start(folder: Path, before: Path) -> None:
     """Raises ValueError where a complete run started from another training than that in the folder
     `before`, or from other weights than that one has now. Where a hash is missing, because the run
     is from before it was kept or `before` is not there, nothing is known and nothing raised."""
-    start = read_json(folder / "environment.json").get("started_from")
+    start = start_of(folder)
     if start and start["run"] != before.name:
         raise ValueError(
             f"{folder} started from {start['run']}, and what is asked for starts from "
@@ -219,8 +299,11 @@ def load_checkpoint(
     return state
 
 
-def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: dict) -> None:
-    """identities, `there` and `here`: {"data": {…}, "split": "…", "weights": "…"}."""
+def _compare(who, spec_there: dict, there: dict, spec: RunSpec, here: dict) -> None:
+    """who: the folder, or words that end with a run's name. identities, `there` and `here`:
+    {"data": {…}, "split": "…", "weights": "…"}."""
+    start = here.get("started_from", {})  # "identity", which older ones lack, follows from these
+    start = {key: start[key] for key in ("run", "weights") if key in start}
     spec_there = RunSpec.from_dict(spec_there).to_dict()  # an older one lacks later fields
     for what, old, new in (
         ("setting ", spec_there, spec.to_dict()),
@@ -239,12 +322,12 @@ def _compare(folder: Path, spec_there: dict, there: dict, spec: RunSpec, here: d
             {"": here.get("emotions")},
         ),
         # of a checkpoint: one that was trained again since may have other weights
-        ("start: ", there.get("started_from", {}), here.get("started_from", {})),
+        ("start: ", there.get("started_from", {}), start),
     ):
         for key in new:
             if key not in old or old[key] != new[key]:
                 raise ValueError(
-                    f"{folder} was made with another {what}{key}: {old.get(key)!r} there, "
+                    f"{who} was made with another {what}{key}: {old.get(key)!r} there, "
                     f"{new[key]!r} now; {INSTEAD}"
                 )
 
@@ -301,7 +384,12 @@ def lend(specs, study: Path, other: Path) -> None:
         if is_complete(there) and not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=other) as part:
-                shutil.copytree(there, Path(part) / spec.id, copy_function=_link)
+                shutil.copytree(
+                    there,
+                    Path(part) / spec.id,
+                    copy_function=_link,
+                    ignore=shutil.ignore_patterns(AGAIN),
+                )
                 with contextlib.suppress(OSError):  # another process was faster
                     (Path(part) / spec.id).rename(here)
 

@@ -68,9 +68,11 @@ def run(
 def check(specs, places: Places) -> None:
     """Raises what is wrong with any of the runs (data, fold, network, weights), training none."""
     pick_device(places.device)
-    seen = set()
+    specs, seen, now = list(specs), set(), {}
     for spec in specs:
         _prepare(spec, places, seen)
+    for spec in specs:
+        _check_rests(spec, places, now)
 
 
 def _prepare(
@@ -105,6 +107,33 @@ def _prepare(
         _prepare(before, places, seen, needed_by=spec)
     else:
         _try_network(replace(spec, fold=0, seed=0), places.weights)
+
+
+def _check_rests(spec: RunSpec, places: Places, now: dict[RunSpec, dict | None]) -> None:
+    """Raises ValueError where a complete run of the chain started from one that was made with other
+    data or weights than are here now, whether that one is still there or not. now: the identities
+    that such runs would have, found so far; None where their pictures are not here."""
+    first = before = spec.predecessor()
+    folder, kept = places.folder(spec), {}
+    if before and is_complete(folder):
+        kept = run_folder.start_of(folder).get("identity", {})  # older runs do not say
+    while before and kept:
+        if before not in now:
+            now[before] = _present(before, places)
+        if now[before]:
+            run_folder.check_rests(folder, before, kept, now[before])
+        before, kept = before.predecessor(), kept.get("started_from", {}).get("identity", {})
+    if first:
+        _check_rests(first, places, now)
+
+
+def _present(spec: RunSpec, places: Places) -> dict | None:
+    """The identity that the run would have now; None where its pictures are not here."""
+    try:
+        data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
+        return _identity(spec, data, split(spec, data, places), places)
+    except FileNotFoundError:
+        return None
 
 
 def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
@@ -183,13 +212,15 @@ def train(
         before = train(spec.predecessor(), places, True, wait).folder / "model.safetensors"
     with contextlib.ExitStack() as held:
         if ranks.first and not done():
-            held.enter_context(_alone(folder, wait))
+            # who trains a complete run again is waited for: it does not look unfinished to others
+            held.enter_context(_alone(folder, wait or is_complete(folder)))
+            run_folder.take_again(folder)  # what a killed process had whole
         if ranks.agree(done()):  # as after waiting for another process
             return run_folder.read(folder, reused=True)
-        if ranks.first:  # without its weights it is not complete; half of the new is not either
-            (folder / "metrics.json").unlink(missing_ok=True)
+        # what is complete stays until the new one is whole
+        into = folder / run_folder.AGAIN if ranks.agree(is_complete(folder)) else folder
         try:
-            _train(spec, places, data, parts, identity, before)
+            _train(spec, places, data, parts, identity, before, into)
         except Exception:
             if ranks.first:
                 run_folder.record_failure(folder)
@@ -223,15 +254,19 @@ def _alone(folder: Path, wait: bool):
         print(f"{folder.name}: another process is training this run; waiting for it")
         lock.acquire()
     try:
-        sweep_up(folder)
+        for left in (folder, folder / run_folder.AGAIN):
+            sweep_up(left)
         yield
         (folder / "lock").unlink(missing_ok=True)  # who waited finds a complete run
     finally:
         lock.release()
 
 
-def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: Path | None):
-    ranks, device, folder = Ranks.here(), pick_device(places.device), places.folder(spec)
+def _train(
+    spec: RunSpec, places: Places, data, parts, identity: dict, before: Path | None, folder: Path
+) -> None:
+    """folder: the run's own, or AGAIN in it where that is complete but for its weights."""
+    ranks, device = Ranks.here(), pick_device(places.device)
     training_part, validation, test = parts
     start = _start(before)
     seconds_between, kept_at = run_folder.checkpoint_seconds(), time.monotonic()
@@ -277,6 +312,7 @@ def _train(spec: RunSpec, places: Places, data, parts, identity: dict, before: P
                 "seconds": seconds,
             }  # fmt: skip
             run_folder.write(folder, data, test, p_positive, history, model, facts, device)
+            run_folder.take_again(places.folder(spec))
     ranks.wait()
 
 
@@ -315,10 +351,13 @@ def learn(
 
 
 def _start(before: Path | None) -> dict:
-    """The run whose weights were the start, and their SHA-256; nothing where there is none."""
+    """The run whose weights were the start, their SHA-256, and what that run depended on itself;
+    nothing where there is none."""
     if before is None:
         return {}
-    return {"started_from": {"run": before.parent.name, "weights": content(before)}}
+    kept = run_folder.identity_of(before.parent)
+    start = {"run": before.parent.name, "weights": content(before), "identity": kept}
+    return {"started_from": start}
 
 
 def _check_unchanged(data: Dataset, identity: dict, spec: RunSpec) -> None:

@@ -1,6 +1,7 @@
 """What may be wrong with a study's tables, pages and figures."""
 
 import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -9,15 +10,16 @@ import pandas as pd
 from PIL import Image
 
 from . import pages, source_checks, tables
-from .files import sha256
-from .run_folder import is_complete
+from .files import read_json, sha256
+from .run_checks import unsaid
+from .run_folder import is_complete, read_spec, weights_of
 
 STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "transfer")
 
 
 def of_study(folder: Path):
     """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
-    its runs are not here, or do not say what they started from."""
+    its runs are not here, or what they rest on is not known."""
     frames = {}
     for number in STEMS:
         file = folder / f"{pages.stem(number)}.csv"
@@ -42,7 +44,7 @@ def of_study(folder: Path):
         file, unknown = folder / f"{pages.stem(number)}.csv", ""
         if number in made:
             wrong = None if _same(frame, made[number]) else "does not follow from its runs"
-            unknown = _unknown_starts(frame, runs)
+            unknown = _unknown(frame, runs, folder)
             yield file, "wrong" if wrong else "unchecked" if unknown else "ok", wrong or unknown
         else:
             gone = f"{len(absent)} of its runs are not here" if absent else "its runs do not build"
@@ -61,15 +63,29 @@ def of_study(folder: Path):
     yield from source_checks.of_study(folder)
 
 
-def _unknown_starts(frame: pd.DataFrame, runs: pd.DataFrame) -> str:
+def _unknown(frame: pd.DataFrame, runs: pd.DataFrame, study: Path) -> str:
     """Why a table that follows from its runs is still not known to be right, or ""."""
-    silent = [
-        run.id
-        for run in runs.itertuples()
-        if run.spec.stages and not isinstance(run.started_from, dict)
-    ]
-    count = len({i for cell in frame["run_ids"] for i in _ids(cell)} & set(silent))
-    return f"{count} of its runs do not say which weights they started from" if count else ""
+    ids = {i for cell in frame["run_ids"] for i in _ids(cell)}
+    whys = Counter(_rests(run, study) for run in runs.loc[runs["id"].isin(ids), "folder"])
+    del whys[""]
+    return "; ".join(f"{count} of its runs {why}" for why, count in whys.items())
+
+
+def _rests(run: Path, study: Path, verb: str = "do", who: str = "they") -> str:
+    """What is not known of what a complete run rests on, to be said after "runs"; "" if nothing."""
+    spec, environment = read_spec(run / "spec.json"), read_json(run / "environment.json")
+    if what := unsaid(spec, environment):
+        return f"{verb} not say {what.format(who)}"
+    if not spec.stages:
+        return ""
+    name = environment["started_from"]["run"]
+    before = tables.run_folder(study, name)
+    if study.name in tables.APART and not is_complete(before):
+        before = tables.run_folder(study.parent, name)
+    if weights_of(before) is None:
+        return "started from one that is not known here"
+    why = _rests(before, study, "does", "it")
+    return why and f"started from one that {why}"
 
 
 def _said(check) -> tuple[str, str]:

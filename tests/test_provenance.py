@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,9 @@ from PIL import Image
 from trees import picture
 
 import emolib
-from emolib import __main__, provenance, report, tables
+from emolib import __main__, audit, provenance, report, tables
+from emolib.files import write_csv
+from emolib.manifest import manifest
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 SPECS = [emolib.RunSpec("twitter1", fold=f, init="fi:scratch", **TINY) for f in range(2)]
@@ -255,3 +258,101 @@ def test_the_report_says_what_was_run_and_what_cannot_be_known_and_is_checked(re
     assert [f.file for f in emolib.verify(results)] == ["REPORT.md"]
     with pytest.raises(FileNotFoundError, match="no study with tables"):
         report.write(results / "s/runs")
+
+
+def status_of(results, *names, data_root=""):
+    found = {f.file: f for f in provenance.findings(results, data_root)}
+    return {(found[n].status, found[n].why) for n in names}
+
+
+TABLE9 = ("s/table9.csv", "s/table9.md")
+
+
+def test_tables_of_runs_whose_start_is_not_here_are_unchecked_and_so_is_the_report(results):
+    shutil.rmtree(results / f"s/runs/{BEFORE}")
+    tables.build(results, "s", SPECS)
+    report.write(results)
+    why = "2 of its runs started from one that is not known here"
+    assert status_of(results, *TABLE9) == {("unchecked", why)}
+    ((status, why),) = status_of(results, "REPORT.md")
+    assert status == "unchecked" and why.startswith("rests on 1 files") and "table9" in why
+    assert emolib.verify(results) == []
+
+
+def forget(run, *names):
+    values = json.loads((run / "environment.json").read_text())
+    text = json.dumps({k: v for k, v in values.items() if k not in names})
+    (run / "environment.json").write_text(text)
+
+
+def test_what_rests_on_a_download_that_is_not_known_is_unchecked(results):
+    """As of runs from before the download's hash was kept; here without a download."""
+    ids = {}
+    for spec in (SPECS[0].predecessor(), *SPECS):
+        new = replace(spec, init=spec.init.replace("scratch", "imagenet"))
+        ids[spec.id] = new.id
+    for old, new in ids.items():
+        (results / f"s/runs/{old}").rename(results / f"s/runs/{new}")
+        run = results / f"s/runs/{new}"
+        values = json.loads((run / "environment.json").read_text())
+        if start := values.get("started_from"):
+            start["run"] = ids[start["run"]]
+        del values["files"]["spec.json"]
+        values["weights"] = "timm:test_efficientnet"
+        (run / "environment.json").write_text(json.dumps(values | {"weights_sha256": "0" * 64}))
+        edit(run / "spec.json", "scratch", "imagenet")
+    before, own = (
+        results / f"s/runs/{ids[BEFORE]}",
+        "which download of timm's weights it started from",
+    )
+    name = before.relative_to(results).as_posix() + "/environment.json"
+    tables.build(results, "s")
+    assert status_of(results, name, *TABLE9) == {("ok", "")}
+    forget(before, "weights_sha256")
+    tables.build(results, "s")
+    assert status_of(results, name) == {("unchecked", f"does not say {own}")}
+    ((status, why),) = status_of(results, *TABLE9)
+    assert status == "unchecked"
+    assert f"2 of its runs started from one that does not say {own}" in why
+    assert "1 of its runs do not say which download of timm's weights they started from" in why
+
+
+def test_what_rests_on_emotions_that_are_not_known_is_unchecked(root, tmp_path):
+    options = {k: v for k, v in TINY.items() if k != "width"} | {"epochs": 1}
+    for dataset in ("emotionroi", "twitter1"):
+        spec = emolib.RunSpec(dataset, "yao2019", init="scratch", **options)
+        run = emolib.run(spec, root, tmp_path, study="s", device="cpu").folder
+        name = run.relative_to(tmp_path).as_posix() + "/environment.json"
+        tables.build(tmp_path, "s")
+        assert status_of(tmp_path, name, *TABLE9) == {("ok", "")}  # Twitter I has none to say
+        forget(run, "emotions")
+        if dataset == "twitter1":
+            assert status_of(tmp_path, name, *TABLE9) == {("ok", "")}
+            continue
+        said = {("unchecked", "does not say which emotions it learnt"),
+                ("unchecked", "1 of its runs do not say which emotions they learnt")}  # fmt: skip
+        assert status_of(tmp_path, name, *TABLE9) == said
+        shutil.rmtree(tmp_path / "s")
+
+
+def test_an_audit_is_held_against_the_pictures(results, root):
+    sets = [emolib.open_dataset(name, root) for name in ("twitter1", "fi")]
+    found = audit.audit(sets, {one.name: manifest(one) for one in sets}, 32)
+    write_csv(results / "s/audit.csv", found)
+    tables.build(results, "s")
+    ((status, why),) = status_of(results, "s/audit.csv", data_root=root)
+    assert status == "unchecked" and "its twins within" in why
+    assert emolib.verify(results, root) == []
+    first, *others = sets[0].names[:3]
+    false = [
+        dict.fromkeys(audit.COLUMNS, "")
+        | {"finding": "near-twin", "dataset": "twitter1", "other_dataset": "twitter1"}
+        | {"path": first, "other_path": other}
+        for other in others
+    ]
+    write_csv(results / "s/audit.csv", pd.concat([found, pd.DataFrame(false)]))
+    tables.build(results, "s")
+    assert emolib.verify(results) == []  # without the pictures nobody knows
+    (wrong,) = emolib.verify(results, root)
+    assert wrong.file == "s/audit.csv"
+    assert "has 2 pairs of twins within twitter1 that its pictures are not" in wrong.why

@@ -1,8 +1,10 @@
 """A run is reused only where what it rests on is still the same."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -135,6 +137,188 @@ def test_what_an_older_run_does_not_say_is_unchecked_and_not_wrong(root, results
     edit(results / f"s/runs/{FI.id}/environment.json", drop=("files",))
     (results / f"s/runs/{FI.id}/model.safetensors").unlink()
     assert run(FOLD0, root, results).reused and emolib.verify(results) == []
+
+
+def ids(results):
+    return {p.parent.name for p in results.glob("s/runs/*/metrics.json")}
+
+
+@pytest.mark.parametrize("again", [lambda *a: emolib.run_all([FOLD0, FOLD1], *a, "s", device="cpu"),
+                                   lambda *a: emolib.run(FOLD0, *a, "s", device="cpu")],
+                         ids=["a new fold too", "reuse alone"])  # fmt: skip
+def test_a_predecessor_that_would_be_another_now_is_found_without_its_folder(
+    root, results, tmp_path, again
+):
+    data = shutil.copytree(root, tmp_path / "data")
+    shutil.rmtree(results / f"s/runs/{FI.id}")
+    exclude(data)
+    said = f"{FOLD0.id} started from {FI.id}, which was made with another data fingerprint"
+    with pytest.raises(ValueError, match=f"{said}.*take another study name, or remove that folder"):
+        again(data, results)
+    assert ids(results) == {FOLD0.id}  # nothing was trained
+    wrong = {f.file: f.why for f in emolib.verify(results, data)}
+    (why,) = wrong.values()
+    assert set(wrong) == {f"s/runs/{FOLD0.id}/environment.json"}
+    assert why.startswith(f"started from {FI.id}, which was on") and emolib.verify(results) == []
+    file = results / f"s/runs/{FOLD0.id}/environment.json"
+    start = json.loads(file.read_text())["started_from"]
+    edit(file, started_from={k: start[k] for k in ("run", "weights")})  # as older runs
+    assert run(FOLD0, data, results).reused and emolib.verify(results, data) == []
+
+
+def test_a_chain_is_looked_at_to_its_first_run(root, tmp_path):
+    data = shutil.copytree(root, tmp_path / "data")
+    spec = replace(FOLD0, init="emotionroi:fi:scratch")
+    middle = spec.predecessor()
+    run(spec, data, tmp_path / "r")
+    exclude(data)
+    for gone in (middle.predecessor(), middle):
+        shutil.rmtree(tmp_path / f"r/s/runs/{gone.id}")
+        with pytest.raises(ValueError, match=f"started from {FI.id}, which was made with another"):
+            run(spec, data, tmp_path / "r")
+
+
+OTHER_BITS = 1e-7
+
+
+@pytest.fixture
+def other_machine(monkeypatch):
+    """Trainings from here on end with other bits."""
+    save = run_folder.save_file
+
+    def nudged(tensors, *more, **options):
+        name = next(k for k, v in tensors.items() if v.is_floating_point())
+        save(tensors | {name: tensors[name] + OTHER_BITS}, *more, **options)
+
+    monkeypatch.setattr(run_folder, "save_file", nudged)
+
+
+def forget_weights(results, *specs):
+    for spec in specs:
+        (results / f"s/runs/{spec.id}/model.safetensors").unlink()
+
+
+def kept(results, spec):
+    """The run's files without its weights: what must not get lost."""
+    files = (results / f"s/runs/{spec.id}").iterdir()
+    return {p.name: p.read_bytes() for p in files if p.suffix in (".json", ".csv")}
+
+
+@pytest.mark.parametrize("study", ["s", "s/shares"])
+def test_other_bits_do_not_replace_what_other_runs_started_from(
+    root, results, other_machine, study
+):
+    new = replace(FOLD1, share=0.5)
+    forget_weights(results, FI)
+    run_folder.lend([new], results / "s", results / "s/shares")
+    before = kept(results, FI)
+    with pytest.raises(RuntimeError) as error:
+        emolib.run_all([new], root, results, study, device="cpu")
+    assert "on this machine they have other bits than before. The old result stays" in str(
+        error.value
+    )
+    assert f"({FI.id}, {FOLD0.id}); take another study name" in str(error.value)
+    assert kept(results, FI) == before and run(FOLD0, root, results).reused
+    assert ids(results) == {FI.id, FOLD0.id} and emolib.verify(results) == []
+    assert tables.of_study(results / "s")
+
+
+def test_other_bits_take_the_place_of_what_nothing_started_from(root, results, other_machine):
+    forget_weights(results, FI)
+    shutil.rmtree(results / f"s/runs/{FOLD0.id}")
+    old = run_folder.sealed(results / f"s/runs/{FI.id}")
+    run(FOLD1, root, results)
+    assert run_folder.sealed(results / f"s/runs/{FI.id}") != old
+    assert run(FI, root, results).reused and emolib.verify(results) == []
+
+
+def test_a_start_that_was_never_sealed_must_still_fit_the_runs_that_name_it(
+    root, results, other_machine
+):
+    forget_weights(results, FI)
+    edit(results / f"s/runs/{FI.id}/environment.json", drop=("files",))
+    with pytest.raises(ValueError, match=f"1 runs of the study rest on it .{FOLD0.id}"):
+        run(FOLD1, root, results)
+
+
+def test_a_training_again_that_fails_or_is_killed_loses_nothing(root, results, monkeypatch):
+    spec = replace(FI, epochs=2)
+    first = run(spec, root, results)
+    before, weights = kept(results, spec), first.folder / "model.safetensors"
+    same = weights.read_bytes()
+    again = replace(FOLD1, epochs=2)
+
+    save = run_folder.save_checkpoint
+
+    def save_and_fail(*words):
+        save(*words)
+        raise RuntimeError("the disk is full")
+
+    weights.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "save_checkpoint", save_and_fail)
+        with pytest.raises(RuntimeError, match="disk is full"):
+            run(again, root, results)
+    assert kept(results, spec) == before and run(spec, root, results).reused
+    assert "disk is full" in (first.folder / "failed.txt").read_text()
+    epochs = []
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "save_checkpoint",
+                      lambda *a: (epochs.append(len(a[-1]["history"])), save(*a)))  # fmt: skip
+        run(again, root, results)
+    assert epochs == [2, 1, 2]  # it went on; then the fold's own two
+    assert weights.read_bytes() == same and kept(results, spec) == before
+    assert {p.name for p in first.folder.iterdir()} == {*before, weights.name}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_kill_between_any_two_steps_of_the_exchange_leaves_a_whole_result(
+    root, results, tmp_path, monkeypatch, sealed
+):
+    places = runs.Places.of(root, tmp_path / "r", "s", "", "cpu")
+    folder = results / f"s/runs/{FI.id}"
+    if not sealed:
+        edit(folder / "environment.json", drop=("files",))
+    same = (folder / "model.safetensors").read_bytes()
+    forget_weights(results, FI)
+    before = kept(results, FI)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder, "take_again", lambda folder: None)
+        runs.train(FI, runs.Places.of(root, results, "s", "", "cpu"), with_weights=True)
+    assert kept(results, FI) == before
+    monkeypatch.setattr(runs, "_train", None)  # what is whole is not thrown away
+
+    def dying(real, left, step):
+        def call(*words, **options):
+            left.append(None)
+            if len(left) > step:
+                raise KeyboardInterrupt
+            return real(*words, **options)
+
+        return call
+
+    for step in range(99):
+        shutil.rmtree(tmp_path / "r", ignore_errors=True)
+        study = shutil.copytree(results, tmp_path / "r") / "s"
+        folder, left = study / f"runs/{FI.id}", []
+        try:
+            with monkeypatch.context() as patch:
+                for place, name in ((os, "replace"), (os, "unlink"), (os, "rmdir"),
+                                    (Path, "unlink")):  # fmt: skip
+                    patch.setattr(place, name, dying(getattr(place, name), left, step))
+                run_folder.take_again(folder)
+        except KeyboardInterrupt:
+            files = kept(study.parent, FI)
+            whole = (folder / run_folder.AGAIN / "metrics.json").exists()
+            assert whole or files.keys() == before.keys()
+            runs.train(FI, places, with_weights=True)
+        else:
+            break
+        assert (folder / "model.safetensors").read_bytes() == same
+        changes = {n for n, b in kept(study.parent, FI).items() if b != before[n]}
+        assert changes <= (set() if sealed else {"environment.json", "history.csv"})
+        assert run(FOLD0, root, study.parent).reused and emolib.verify(study.parent) == []
+    assert step >= (4 if sealed else 9)
 
 
 def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_path):
