@@ -62,8 +62,8 @@ CLAIMS = {
     "MAI": lambda: f"−1.5 points {between(reading('without_mai'))}",
     "AFA": lambda: f"−4.9 points {between(reading('without_afa, without_afa=region'))}",
     "what the paper could show": lambda: (
-        f"different answers on {reading('without_mai')['discordance']:.1f} % of its 1,269 pictures, "
-        f"as ours do. Then its test can show differences of "
+        f"different answers on {reading('without_mai')['discordance']:.1f} % of its 1,269 "
+        f"pictures, as ours do. Then its test can show differences of "
         f"{reading('without_mai')['smallest_paired']:.1f} points and more"
     ),
     "transfer, 303": lambda: (
