@@ -36,7 +36,7 @@ EXECUTORS = ("local", "torchrun", "slurm")
 # Why a run is left that will be tried again.
 MEMORY, BUSY, DIED = "out of memory", "busy", "a process that trained was ended"
 # Words that begin what is said of a run whose process can use its GPU no more (`devices.spoilt`):
-# whether the run was begun in it, or found it so.
+# whether the run was begun in it, or found it so (then the GPU's name follows).
 SPOILT, LEFT = "the GPU failed: ", "left, as the GPU had failed: "
 LOOK_AGAIN = 1.0, 30.0  # seconds between two looks at what others train, at first and at most
 
@@ -184,18 +184,25 @@ def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSp
 
 def _local(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
     """Trains them on this machine; the runs that failed, with what went wrong."""
-    failed, spoilt = {}, Counter()
+    failed, spoilt, dead = {}, Counter(), set()
+
+    def alive(names: list[str]) -> list[str]:
+        return [name for name in names if name not in dead]
 
     def attempt(todo, slots):
         too_large, deaths = [], 0
         while todo:  # what others train is looked at again, until it is done or they are gone
-            whys = _side_by_side(todo, places, slots)
+            usable = alive(slots) or alive(devices.every_device(places.device))
+            whys = _side_by_side(todo, places, usable)
             too_large += [s for s in todo if whys[s] == MEMORY]
             busy, died = ([s for s in todo if whys[s] == why] for why in (BUSY, DIED))
             left = [s for s in todo if whys[s].startswith(LEFT)]
-            if set(todo) == {*left, *busy}:  # fresh processes cannot use it either
-                left = []
             spoilt.update(s for s in todo if whys[s].startswith(SPOILT))
+            if not any(why.startswith(SPOILT) for why in whys.values()):
+                # no run of this call has spoilt it: what a fresh process cannot use is of no use
+                dead.update(whys[s].removeprefix(LEFT).partition(": ")[0] for s in left)
+            if not alive([*usable, *devices.every_device(places.device)]):
+                left = []
             once = [s for s in todo if whys[s].startswith(SPOILT) and spoilt[s] < 2]
             deaths += bool(died)
             if deaths > 1:  # as the system does to a process when memory is gone
@@ -288,7 +295,7 @@ def _train_here(spec: RunSpec, places: Places) -> str:
     """ "" where the run is trained, MEMORY, BUSY where another process trains it, or the error,
     after SPOILT or LEFT where this process can train no other on that GPU."""
     if why := devices.spoilt(places.device):
-        return LEFT + why
+        return f"{LEFT}{places.device}: {why}"
     try:
         with out_of_memory() as too_large:
             train(spec, places, with_weights=True, wait=False)

@@ -468,6 +468,39 @@ def test_a_gpu_in_an_error_state_fails_each_run_and_ends_nothing(sweeping, monke
     assert begun == [0]
 
 
+@pytest.mark.parametrize("runs", [1, 2, 3])
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_gpu_that_cannot_be_used_costs_no_run_where_there_is_another(
+    tmp_path, monkeypatch, runs, at_once
+):
+    """Neither a single run, whose one slot is the first GPU, nor all of them, left in one pass."""
+    trained = []
+
+    def one_pass(specs, places, slots):
+        answers = {}
+        for number, spec in enumerate(specs):
+            first = at_once or number < max(1, len(specs) // 2)
+            device = slots[0] if first or len(slots) == 1 else slots[1]
+            if device == "cuda:0":
+                answers[spec] = f"{sweep.LEFT}cuda:0: CUDA error: busy or unavailable"
+            else:
+                answers[spec] = ""
+                trained.append(spec)
+        return answers
+
+    places = Places.of("", tmp_path, "s", "", "cuda")
+    monkeypatch.setattr(sweep, "_side_by_side", one_pass)
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    slots = ["cuda:0", "cuda:1"][:runs]
+    assert (
+        sweep._local(FOLDS[:runs], places, slots) == {}
+        and sorted(trained, key=FOLDS.index) == (FOLDS[:runs])
+    )
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0"])
+    failed = sweep._local(FOLDS[:runs], places, ["cuda:0"])
+    assert set(failed) == set(FOLDS[:runs])  # there is no other: each is named, and it ends
+
+
 def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_path, monkeypatch):
     def fails(*_):
         raise RuntimeError(ASSERT)
