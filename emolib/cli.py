@@ -146,7 +146,8 @@ def _verify(chosen) -> int:
         print(f"wrong: {finding}")
     print(
         f"{len(by_status['ok'])} files follow from the others, {len(by_status['unchecked'])} could "
-        f"not be checked (what they come from is not here or not known), {len(by_status['wrong'])} are wrong"
+        "not be checked (what they come from is not here, or not known), "
+        f"{len(by_status['wrong'])} are wrong"
     )
     return 1 if by_status["wrong"] else 0
 
