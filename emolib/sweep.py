@@ -24,7 +24,7 @@ import filelock
 import joblib
 import psutil
 import torch
-from joblib.externals.loky import get_reusable_executor
+from joblib.executor import get_memmapping_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from . import cost, devices, launch, lifeline, progress
@@ -267,9 +267,10 @@ def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dic
 
 def _workers(count: int):
     """An executor of so many processes, with one thread each for what is not torch's; they live on
-    for a while and are used again."""
+    for a while and are used again. It is joblib's own, so that whoever calls joblib next, such as
+    scikit-learn, finds one that it knows."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return get_reusable_executor(count, timeout=300, env=one_thread)
+    return get_memmapping_executor(count, timeout=300, env=one_thread)
 
 
 def _settings() -> dict:

@@ -114,7 +114,7 @@ def _read(file: Path, number) -> pd.DataFrame:
         raise ValueError(f"without {', '.join(sorted(lacks))}")
     words = ["table", "dataset", "method", "metric", "run_ids", "verdict", "decides"]
     for column in {"run_ids", "verdict", "decides"} & set(frame.columns):
-        frame[column] = frame[column].fillna("").astype(str)
+        frame[column] = frame[column].astype(object).fillna("").astype(str)
     return frame.astype({c: float for c in frame.columns if c not in words})
 
 

@@ -6,6 +6,7 @@ import threading
 import time
 
 import filelock
+import joblib
 import numpy as np
 import pandas as pd
 import psutil
@@ -356,3 +357,12 @@ def test_a_compiled_training_ends_where_the_usual_one_does(root, tmp_path, monke
     assert a.keys() == b.keys()
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_after_a_sweep_side_by_side_joblib_still_works(monkeypatch):
+    """scikit-learn's n_jobs, for example, asks for the same processes."""
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
+    workers = sweep._workers(2)
+    assert workers.submit(abs, -3).result() == 3
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
+    assert sweep._workers(2).submit(abs, -4).result() == 4

@@ -1,5 +1,6 @@
 """Shares of the training pictures, random folds, stopped trainings, networks on other sets."""
 
+import json
 import shutil
 
 import numpy as np
@@ -52,6 +53,9 @@ def test_random_folds_part_all_pictures_otherwise_than_the_sets_own(root):
 
 def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     study = tmp_path / "s"
+    start = fabricate(study, spec().predecessor(), 15) / "environment.json"
+    sealed = {"files": {"model.safetensors": "0" * 64}}  # what the runs started from
+    start.write_text(json.dumps(json.loads(start.read_text()) | sealed))
     rights = {0.1: (12, 8), 1.0: (16, 15)}
     for share, (staged, plain) in rights.items():
         folder = study if share == 1 else study / transfer.FOLDER
