@@ -29,6 +29,7 @@ from torch import Tensor
 from torch._decomp.decompositions import _upsample_linear_vec
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils.data import DataLoader
 
 DRIVER = "580.65.06"
 CPU = torch.device("cpu")
@@ -333,6 +334,13 @@ class _Autocast(torch.autocast):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
 
+def _unpinned_by_threads(*args, **options):
+    """A DataLoader; the thread that would pin what its processes bring is outside the modes."""
+    if options.get("num_workers"):
+        options["pin_memory"] = False
+    return DataLoader(*args, **options)
+
+
 @contextlib.contextmanager
 def gpu(patch, count: int = 1, memory: float = 80e9):
     """`count` GPUs inside the block; gives `Seen`. patch: pytest's MonkeyPatch, which is undone."""
@@ -358,6 +366,9 @@ def gpu(patch, count: int = 1, memory: float = 80e9):
             inner.setattr(torch.cuda, name, call)
         inner.setattr(torch.accelerator, "is_available", lambda: True)
         inner.setattr(torch.accelerator, "current_device_index", lambda: pretended.current)
+        # asked by Adam, before each step, of the stream that it might be captured on
+        inner.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
+        inner.setattr("emolib.pipeline.DataLoader", _unpinned_by_threads)
         inner.setattr(torch, "autocast", _Autocast)
         inner.setattr("emolib.devices.nvidia_driver", lambda: DRIVER)
         with _Calls(pretended), _Operations(pretended):
