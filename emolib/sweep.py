@@ -6,8 +6,8 @@ submits each training as a job of the cluster this runs on.
 
 A run that fails stops no other. On GPUs each trains in a process that is not this one, because an
 error there can spoil a process for all that comes after; such a process is replaced, and the run is
-tried once more. One that another process trains comes last: two sweeps over the same runs share
-them out.
+tried once more. A GPU that fresh processes cannot use either is left aside, and its runs go to the
+others. One that another process trains comes last: two sweeps over the same runs share them out.
 """
 
 import contextlib
@@ -138,7 +138,8 @@ def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], li
     """A stage's runs that may go side by side, and the device of each of them that does.
 
     On CPUs runs with the same number of threads, as many as there are cores for; on a GPU as many
-    as its memory holds, by the measured need of the largest; never more than AT_ONCE on one.
+    as its memory holds, by the measured need of the largest; never more than AT_ONCE on one. A GPU
+    that does not say how much memory it has gets none while another does.
     """
     names = devices.every_device(places.device)
     on_cpu = names == ["cpu"]
@@ -150,21 +151,36 @@ def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], li
         most = 1 if names[0].startswith("mps") else min(devices.AT_ONCE, len(group))
         if on_cpu:
             most = min(most, joblib.cpu_count() // threads)
+        answer = names
         if most > 1:
-            most = min(most, _room(group, names))
-        found.append((group, (names * max(1, most))[: len(group)]))
+            free = _memory_of(names)
+            answer = list(free) or names
+            most = min(most, _room(group, free))
+        found.append((group, (answer * max(1, most))[: len(group)]))
     return found
 
 
-def _room(group: list[RunSpec], names: list[str]) -> int:
+def _memory_of(names: list[str]) -> dict[str, float]:
+    """The bytes free on each device that tells: one that is full or has failed may not."""
+    free = {}
+    for name in names:
+        with contextlib.suppress(RuntimeError, MemoryError):
+            free[name] = _free_memory(name)
+    return free
+
+
+def _room(group: list[RunSpec], free: dict[str, float]) -> int:
     """How many of the runs fit into a device's memory at once; 1 where even that cannot be found
     out, as on a GPU that is full or has failed: the runs themselves will say what is wrong."""
+    if not free:
+        return 1
+    first = next(iter(free))
     try:
-        free = min(map(_free_memory, names))
-        return int(free // max(cost.measure(spec, names[0]).memory for spec in group))
+        need = max(cost.measure(spec, first).memory for spec in group)
+        return int(min(free.values()) // need)
     except (RuntimeError, MemoryError):
         pass
-    devices.give_back(names[0])  # here, where the error holds its tensors no more
+    devices.give_back(first)  # here, where the error holds its tensors no more
     return 1
 
 
@@ -184,25 +200,31 @@ def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSp
 
 def _local(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
     """Trains them on this machine; the runs that failed, with what went wrong."""
-    failed, spoilt, dead = {}, Counter(), set()
+    failed, spoilt, lost = {}, Counter(), set()
 
-    def alive(names: list[str]) -> list[str]:
-        return [name for name in names if name not in dead]
+    def usable(slots):
+        """The slots whose device is not lost, or else other devices, no more than there were."""
+        if there := [s for s in slots if s not in lost]:
+            return there
+        return [d for d in devices.every_device(places.device) if d not in lost][: len(slots)]
 
     def attempt(todo, slots):
-        too_large, deaths = [], 0
+        too_large, deaths, slots = [], 0, usable(slots) or slots
         while todo:  # what others train is looked at again, until it is done or they are gone
-            usable = alive(slots) or alive(devices.every_device(places.device))
-            whys = _side_by_side(todo, places, usable)
+            words = _side_by_side(todo, places, slots)
+            whys = {s: why for s, (_, why) in words.items()}
             too_large += [s for s in todo if whys[s] == MEMORY]
             busy, died = ([s for s in todo if whys[s] == why] for why in (BUSY, DIED))
             left = [s for s in todo if whys[s].startswith(LEFT)]
-            spoilt.update(s for s in todo if whys[s].startswith(SPOILT))
-            if not any(why.startswith(SPOILT) for why in whys.values()):
-                # no run of this call has spoilt it: what a fresh process cannot use is of no use
-                dead.update(whys[s].removeprefix(LEFT).partition(": ")[0] for s in left)
-            if not alive([*usable, *devices.every_device(places.device)]):
+            lost.update(_unusable(words.values()))
+            others = usable(slots)
+            if not others:  # no device remains
                 left = []
+            elif others != slots:
+                names = ", ".join(dict.fromkeys(others))
+                print(f"{len(left)} runs are {whys[left[0]]}; they go to {names}")
+                slots = others
+            spoilt.update(s for s in todo if whys[s].startswith(SPOILT))
             once = [s for s in todo if whys[s].startswith(SPOILT) and spoilt[s] < 2]
             deaths += bool(died)
             if deaths > 1:  # as the system does to a process when memory is gone
@@ -217,11 +239,23 @@ def _local(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSp
         return too_large
 
     for spec in fewer_at_once(specs, slots, attempt):
+        device = (usable(slots) or slots)[0]
         failed[spec] = (
-            f"it does not fit into the memory of {slots[0]} on its own, or its process was ended "
+            f"it does not fit into the memory of {device} on its own, or its process was ended "
             f"twice; lower batch_size (now {spec.batch_size}) or image_size (now {spec.image_size})"
         )
     return failed
+
+
+def _unusable(words) -> set[str]:
+    """The devices that fresh processes cannot use, by all words of one pass, (device, word): each
+    run tried there was left or is another process's. None where a run spoilt its process or its
+    process was ended, which may be why the others were left."""
+    words = list(words)
+    if any(why == DIED or why.startswith(SPOILT) for _, why in words):
+        return set()
+    left = {device for device, why in words if why.startswith(LEFT)}
+    return left - {device for device, why in words if why != BUSY and not why.startswith(LEFT)}
 
 
 def _wait_for_one(specs: list[RunSpec], places: Places) -> None:
@@ -239,12 +273,15 @@ def _wait_for_one(specs: list[RunSpec], places: Places) -> None:
         pause = min(2 * pause, longest)
 
 
-def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
-    """Tries to train each once, one in each slot at any time: {run: `_train_here`'s word}."""
+def _side_by_side(
+    specs: list[RunSpec], places: Places, slots: list[str]
+) -> dict[RunSpec, tuple[str, str]]:
+    """Tries to train each once, one in each slot at any time: {run: (the slot's device, or "" where
+    its process was ended, `_train_here`'s word)}."""
     if len(slots) == 1 and not slots[0].startswith("cuda"):
-        done = ((s, _train_here(s, replace(places, device=slots[0]))) for s in specs)
+        done = ((s, (slots[0], _train_here(s, replace(places, device=slots[0])))) for s in specs)
         return dict(progress.bar(done, "runs", total=len(specs)))
-    whys, workers = {}, _workers(len(slots))
+    words, workers = {}, _workers(len(slots))
     with tempfile.TemporaryDirectory() as locks:
         told = places, slots, Path(locks), _settings(), os.getpid()
         try:
@@ -254,15 +291,15 @@ def _side_by_side(specs: list[RunSpec], places: Places, slots: list[str]) -> dic
                     runs[workers.submit(_train_in_slot, spec, *told)] = spec
             for run in progress.bar(as_completed(runs), "runs", total=len(specs)):
                 with contextlib.suppress(TerminatedWorkerError):
-                    whys[runs[run]] = run.result()
+                    words[runs[run]] = run.result()
         except BaseException:  # an interrupt is for them too
             workers.shutdown(kill_workers=True)
             raise
-    left = [s for s in specs if s not in whys]
-    whys |= {s: "" if is_complete(places.folder(s)) else DIED for s in left}
-    if any(why.startswith((SPOILT, LEFT)) for why in whys.values()):
+    left = [s for s in specs if s not in words]
+    words |= {s: ("", "" if is_complete(places.folder(s)) else DIED) for s in left}
+    if any(why.startswith((SPOILT, LEFT)) for _, why in words.values()):
         workers.shutdown()  # the next call gets fresh ones
-    return whys
+    return words
 
 
 def _workers(count: int):
@@ -280,8 +317,9 @@ def _settings() -> dict:
 
 def _train_in_slot(
     spec: RunSpec, places: Places, slots: list[str], locks: Path, settings: dict, parent: int
-) -> str:
-    """As many workers as slots: each holds a free one's lock while it trains on its device."""
+) -> tuple[str, str]:
+    """As many workers as slots: each holds a free one's lock while it trains on its device. Gives
+    the device and `_train_here`'s word."""
     lifeline.tie(parent)
     for name in _settings():
         del os.environ[name]
@@ -289,7 +327,7 @@ def _train_in_slot(
     for number, device in itertools.cycle(enumerate(slots)):
         with contextlib.suppress(filelock.Timeout):
             with filelock.FileLock(locks / str(number), timeout=0.01):
-                return _train_here(spec, replace(places, device=device))
+                return device, _train_here(spec, replace(places, device=device))
 
 
 def _train_here(spec: RunSpec, places: Places) -> str:

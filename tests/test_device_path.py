@@ -482,9 +482,9 @@ def test_a_gpu_that_cannot_be_used_costs_no_run_where_there_is_another(
             first = at_once or number < max(1, len(specs) // 2)
             device = slots[0] if first or len(slots) == 1 else slots[1]
             if device == "cuda:0":
-                answers[spec] = f"{sweep.LEFT}cuda:0: CUDA error: busy or unavailable"
+                answers[spec] = device, f"{sweep.LEFT}cuda:0: CUDA error: busy or unavailable"
             else:
-                answers[spec] = ""
+                answers[spec] = device, ""
                 trained.append(spec)
         return answers
 

@@ -1,9 +1,11 @@
 """Many runs: side by side, in several processes, on a cluster; and the plan before them."""
 
 import json
+import re
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import filelock
 import joblib
@@ -12,6 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from pretend import gpu
 from safetensors.torch import load_file
 
 import emolib
@@ -88,6 +91,139 @@ def test_runs_are_spread_over_all_gpus(tmp_path, monkeypatch):
     stage = [tiny(fold=f) for f in range(5)]
     assert sweep.groups(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
     assert sweep.groups(stage[:1], places) == [(stage[:1], ["cuda:0"])]
+
+
+@pytest.fixture
+def failing_gpus(tmp_path, monkeypatch):
+    """sweep(count, broken, seconds) of so many runs over two GPUs, in threads for processes, each
+    of which finds the broken GPUs unusable, after the first of the seconds; a training takes the
+    second. Gives what failed, and (fold, device) of what was trained."""
+    monkeypatch.setattr(sweep, "_workers", ThreadPoolExecutor)
+    monkeypatch.setattr(sweep, "_settings", dict)
+    monkeypatch.setattr(sweep.lifeline, "tie", lambda pid: None)
+    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(sweep.devices, "give_back", lambda device: None)
+    monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
+    monkeypatch.setattr(sweep, "_free_memory", lambda device: 70)
+
+    def sweep_it(count, broken, seconds=(0, 0)):
+        trained = []
+
+        def spoilt(device):
+            time.sleep(seconds[0] if device in broken else 0)
+            return "CUDA error: busy or unavailable" if device in broken else ""
+
+        def train(spec, places, **_):
+            time.sleep(seconds[1])
+            trained.append((spec.fold, places.device))
+
+        monkeypatch.setattr(sweep.devices, "spoilt", spoilt)
+        monkeypatch.setattr(sweep, "train", train)
+        places = Places.of("", tmp_path, "s", "", "auto")
+        specs = [tiny(fold=fold) for fold in range(count)]
+        ((group, slots),) = sweep.groups(specs, places)
+        return sweep._local(group, places, slots), sorted(trained)
+
+    return sweep_it
+
+
+@pytest.mark.parametrize("broken, other", [("cuda:0", "cuda:1"), ("cuda:1", "cuda:0")])
+@pytest.mark.parametrize("count, seconds", [(5, (0.02, 0.08)), (5, (0, 0.02)), (2, (0, 0)),
+                                            (2, (0.02, 0.08)), (1, (0, 0))])  # fmt: skip
+def test_a_gpu_that_cannot_be_used_costs_no_run_while_another_can(
+    failing_gpus, count, seconds, broken, other
+):
+    failed, trained = failing_gpus(count, [broken], seconds)
+    assert not failed and trained == [(fold, other) for fold in range(count)]
+
+
+@pytest.mark.parametrize("count", [5, 1])
+def test_runs_fail_when_no_gpu_can_be_used_and_name_it(failing_gpus, count):
+    failed, trained = failing_gpus(count, ["cuda:0", "cuda:1"])
+    assert len(failed) == count and not trained
+    for why in failed.values():
+        assert re.fullmatch(r"left, as the GPU had failed: cuda:[01]: CUDA error: busy or .*", why)
+
+
+LEFT, SPOILT = sweep.LEFT + "why", sweep.SPOILT + "why"
+
+
+@pytest.mark.parametrize("first, then", [
+    # Its run's error, not the GPU's: fresh processes use both.
+    ([("cuda:0", SPOILT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+    # An error may spoil its process for other GPUs too.
+    ([("cuda:0", SPOILT), ("cuda:1", LEFT), ("cuda:0", "")], ["cuda:0", "cuda:1"]),
+    # A GPU that takes one process at a time.
+    ([("cuda:0", ""), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+    ([("", sweep.DIED), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+    ([("cuda:0", LEFT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:1"]),
+    ([("cuda:0", LEFT), ("cuda:1", sweep.BUSY), ("cuda:1", "")], ["cuda:1"]),
+    ([("cuda:0", LEFT), ("cuda:0", sweep.BUSY), ("cuda:1", LEFT)], ["cuda:2"]),  # as yet unused
+])  # fmt: skip
+def test_a_gpu_is_left_aside_where_fresh_processes_cannot_use_it(
+    tmp_path, monkeypatch, first, then
+):
+    passes = []
+
+    def side_by_side(todo, places, slots):
+        passes.append(slots)
+        words = first if len(passes) == 1 else [(slots[0], "")] * len(todo)
+        return dict(zip(todo, words, strict=True))
+
+    names = ["cuda:0", "cuda:1"] + ["cuda:2"] * (then == ["cuda:2"])
+    monkeypatch.setattr(sweep.devices, "every_device", lambda name: names)
+    monkeypatch.setattr(sweep, "_side_by_side", side_by_side)
+    specs, places = [tiny(fold=fold) for fold in range(3)], Places.of("", tmp_path, "s", "", "auto")
+    assert not sweep._local(specs, places, ["cuda:0", "cuda:1"])
+    assert passes == [["cuda:0", "cuda:1"], then]
+
+
+@pytest.mark.parametrize("word", [sweep.BUSY, sweep.DIED])
+def test_a_run_left_on_the_only_gpu_ends_no_sweep(tmp_path, monkeypatch, word):
+    """Beside a run that another process trains, or whose process was ended: that one goes on."""
+    passes = iter([[("cuda:0", LEFT), ("cuda:0", word)], [("cuda:0", "")] * 2])
+
+    def side_by_side(todo, places, slots):
+        assert slots == ["cuda:0"] * 2
+        return dict(zip(todo, next(passes), strict=False))
+
+    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0"])
+    monkeypatch.setattr(sweep, "_side_by_side", side_by_side)
+    places = Places.of("", tmp_path, "s", "", "auto")
+    failed = sweep._local([tiny(), tiny(fold=1)], places, ["cuda:0"] * 2)
+    assert list(failed.values()) == ([LEFT] if word == sweep.BUSY else [])
+
+
+def test_what_does_not_fit_names_the_gpu_it_was_tried_on_last(tmp_path, monkeypatch):
+    words = iter([("cuda:0", LEFT), ("cuda:1", sweep.MEMORY)])
+    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(sweep, "_side_by_side", lambda todo, *_: {todo[0]: next(words)})
+    failed = sweep._local([tiny()], Places.of("", tmp_path, "s", "", "auto"), ["cuda:0"])
+    assert "the memory of cuda:1 on its own" in failed[tiny()]
+
+
+def test_a_gpu_that_does_not_tell_its_memory_gets_no_run_while_another_does(tmp_path, monkeypatch):
+    def free(device):
+        if device == "cuda:0":
+            raise RuntimeError("CUDA error: busy or unavailable")
+        return 70
+
+    def measure(spec, device):
+        assert device == "cuda:1"
+        return cost.Cost(0, 0, 30)
+
+    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(sweep.cost, "measure", measure)
+    monkeypatch.setattr(sweep, "_free_memory", free)
+    stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "auto")
+    assert sweep.groups(stage, places) == [(stage, ["cuda:1"] * 2)]
+
+
+def test_a_lone_run_is_planned_as_one_at_a_time_however_many_gpus_there_are(monkeypatch):
+    monkeypatch.setattr(plan, "measure", lambda spec, device: cost.Cost(1, 1, 30))
+    with gpu(monkeypatch, 2):
+        found = emolib.estimate([tiny()], device="auto")
+    assert found[["at_once", "parallel"]].to_numpy().tolist() == [[1, 1]]
 
 
 def test_out_of_memory_means_fewer_at_once_and_no_run_is_lost():
