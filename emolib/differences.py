@@ -62,8 +62,7 @@ def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame | None:
     """The runs' test pictures, a row each: fold, path, cluster (near-twins share one), weight (of
     the picture in the mean over folds, 0 where the metric leaves it out), and for each seed 100
     where the answer was right, else 0: the seed with the most pictures, and those that tested the
-    same. None for a metric that is no mean
-    over pictures.
+    same. None for a metric that is no mean over pictures.
 
     runs: as `tables.read_runs` gives them, each fold and seed once.
     """
@@ -282,7 +281,8 @@ def verdict(row: dict, level: float) -> str:
         return ""
     if told_apart:
         return ("better" if row["difference"] > 0 else "worse") + one
-    if max(row["margin"], row["t_margin"] if by_folds else 0) <= EQUAL:
+    margins = [row["margin"], row["t_margin"]] if by_folds else [row["margin"]]
+    if all(margin <= EQUAL for margin in margins):  # an unknown one is not
         return "no difference larger than 1 point" + one
     if by_pictures:
         return more_seeds if few else "cannot tell; training is too unstable to say"

@@ -224,6 +224,14 @@ def test_a_half_finished_sweep_over_two_sets_waits_for_its_folds(tmp_path):
     assert (both["decides"], both["verdict"]) == ("folds", "cannot tell; it takes 3 seeds")
 
 
+def test_an_unknown_margin_over_folds_is_no_small_one():
+    alike = {"pairs": 2, "flat": False, "seeds": 1, "table": 9, "decides": "folds", "tested": 400,
+             "p_holm": 1.0, "p_t": math.nan, "margin": 0.5, "t_margin": math.nan,
+             "means": (significance.Mean(0.0, 0.3, 0.0, 399), None)}  # fmt: skip
+    assert differences.verdict(alike, 0.05).startswith("cannot tell; it would take 3 seeds")
+    assert differences.verdict(alike | {"t_margin": 0.9}, 0.05).startswith("no difference")
+
+
 def test_seeds_on_different_folds_are_not_mixed(tmp_path):
     base, other = hits(0.8), changed(hits(0.8), 0, 0.1)
     for seed, folds in ((0, (0, 1, 2)), (1, (2, 3, 4))):
