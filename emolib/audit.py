@@ -17,9 +17,18 @@ FILE = "audit.csv"  # of a study, what `audit` found in its sets
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
 COLUMNS = [
-    "finding", "dataset", "path", "label", "other_dataset", "other_path", "other_label",
-    "distance", "conflict", "leaks", "detail",
-]  # fmt: skip
+    "finding",
+    "dataset",
+    "path",
+    "label",
+    "other_dataset",
+    "other_path",
+    "other_label",
+    "distance",
+    "conflict",
+    "leaks",
+    "detail",
+]
 
 
 def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NEAR) -> pd.DataFrame:
@@ -106,10 +115,11 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
             "test pictures over all folds": tested,
             "… with an identical one in training": _leaking(data, within[same]),
             f"… with a twin in training (pHash ≤ {NEAR})": _leaking(data, within),
-            "twins in another set": len(across) + int((own["other_dataset"] > "").sum())
+            "twins in another set": len(across)
+            + int((own["other_dataset"] > "").sum())
             - len(within),
             "valence against keyword": int((own["finding"] == "valence against keyword").sum()),
-        }  # fmt: skip
+        }
     return pd.DataFrame(columns).rename_axis("")
 
 
@@ -148,10 +158,14 @@ def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
     ]
     short = frame[["width", "height"]].min(axis=1)
     found += [
-        _row("smaller than the crop", data, i,
-             detail=f"{frame['width'].iloc[i]}×{frame['height'].iloc[i]} px, crop {image_size}")
+        _row(
+            "smaller than the crop",
+            data,
+            i,
+            detail=f"{frame['width'].iloc[i]}×{frame['height'].iloc[i]} px, crop {image_size}",
+        )
         for i in np.flatnonzero((frame["status"] == "ok") & (short < image_size))
-    ]  # fmt: skip
+    ]
     in_a_fold = np.zeros(len(data), bool)
     for train, test in data.folds():
         in_a_fold[train] = in_a_fold[test] = True

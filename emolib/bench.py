@@ -199,9 +199,12 @@ def pictures_per_second(count: int = 200, size: int = 224, turns: int = 5) -> pd
             competitors = {"emolib": loader(Pictures(data, size, crop), batches)}
             for workers in (0, os.cpu_count()):
                 competitors[f"ImageFolder, {workers} workers"] = DataLoader(
-                    theirs, batch_size=32, shuffle=True, num_workers=workers,
+                    theirs,
+                    batch_size=32,
+                    shuffle=True,
+                    num_workers=workers,
                     persistent_workers=workers > 0,
-                )  # fmt: skip
+                )
             calls = {
                 name: lambda read=read: [batch[0].shape for batch in read]
                 for name, read in competitors.items()
@@ -230,9 +233,13 @@ def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
         batches = Batches(train, specs[0].batch_size, shuffle=True)
         batches.epoch = 0
         training.one_epoch(
-            model, loader(pictures, batches), batches, training.make_optimizer(model, specs[0]),
-            torch.device("cpu"), specs[0],
-        )  # fmt: skip
+            model,
+            loader(pictures, batches),
+            batches,
+            training.make_optimizer(model, specs[0]),
+            torch.device("cpu"),
+            specs[0],
+        )
 
     def our_folds():
         with tempfile.TemporaryDirectory() as folder:

@@ -154,8 +154,11 @@ def _over(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
             found |= {"low": low, "high": high, "over": f"{len(group)} pictures of one network"}
         found[value] = found.pop("mean")
         order = [value, "low", "high", "over"]
-        rows.append(dict(zip(by, key, strict=True)) | {k: found[k] for k in order}
-                    | {"networks": len(runs), "pictures": len(group)})  # fmt: skip
+        rows.append(
+            dict(zip(by, key, strict=True))
+            | {k: found[k] for k in order}
+            | {"networks": len(runs), "pictures": len(group)}
+        )
     return pd.DataFrame(rows)
 
 
@@ -176,8 +179,9 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
         for way in ways:
             for share in shares:
                 places = PLACES if 0 < share < 1 else PLACES[:1]  # all or nothing: no place
-                masks = torch.stack([_mask(d, share, place, start + i)
-                                     for place in places for i, d in enumerate(D)])  # fmt: skip
+                masks = torch.stack(
+                    [_mask(d, share, place, start + i) for place in places for i, d in enumerate(D)]
+                )
                 masks = ~masks if way == "insertion" else masks
                 masks = F.interpolate(masks[:, None].float(), (size, size))[:, 0, :, :, None] > 0.5
                 many = [each.repeat(len(places), 1, 1, 1) for each in (soft, views)]
@@ -187,10 +191,17 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
                 after = after.gather(1, chosen.repeat(len(places))[:, None]).view(len(places), -1)
                 after = after.expand(len(PLACES), -1)
                 rows += [
-                    {"path": str(path), "way": way, "share": share, "place": place,
-                     "before": float(before[i]), "p": float(after[k, i])}
-                    for k, place in enumerate(PLACES) for i, path in enumerate(part)
-                ]  # fmt: skip
+                    {
+                        "path": str(path),
+                        "way": way,
+                        "share": share,
+                        "place": place,
+                        "before": float(before[i]),
+                        "p": float(after[k, i]),
+                    }
+                    for k, place in enumerate(PLACES)
+                    for i, path in enumerate(part)
+                ]
     columns = ["path", "way", "share", "place", "before", "p"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -33,9 +33,12 @@ def _parser() -> argparse.ArgumentParser:
     def command(run, summary: str, example: str):
         name = run.__name__.strip("_")
         added = commands.add_parser(
-            name, help=summary, description=summary, epilog=f"example: emolib {name} {example}",
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example: emolib {name} {example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
+        )
         added.set_defaults(run=run)
         return added
 
@@ -111,8 +114,10 @@ def _explain(chosen) -> None:
     found = load(chosen.model, chosen.device, chosen.weights).explain(chosen.picture)
     with whole(Path(chosen.out)) as part:
         found.overlay.save(part, format="PNG")
-    print(f"{found.path}: {'positive' if found.label else 'negative'}, p_positive "
-          f"{found.p_positive:.3f}; regions (x0, y0, x1, y1 in pixels, highest D):")  # fmt: skip
+    print(
+        f"{found.path}: {'positive' if found.label else 'negative'}, p_positive "
+        f"{found.p_positive:.3f}; regions (x0, y0, x1, y1 in pixels, highest D):"
+    )
     for *sides, score in found.boxes:
         print(*sides, f"{score:.3f}")
 

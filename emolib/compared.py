@@ -13,17 +13,32 @@ from .systems import BACKBONES, COMPARED, COMPARISONS, OWN_TOWER, PUBLISHED, UNP
 RECIPES = {
     "ar": {"epochs": 35, "lr": 1e-4, "lr_step": 7, "head_lr": 10.0, "weight_decay": 5e-4},
     "wscnet": {
-        "image_size": 448, "crop": "resized", "epochs": 25, "batch_size": 10, "lr": 1e-4,
-        "lr_step": 7, "weight_decay": 0.0,
+        "image_size": 448,
+        "crop": "resized",
+        "epochs": 25,
+        "batch_size": 10,
+        "lr": 1e-4,
+        "lr_step": 7,
+        "weight_decay": 0.0,
     },
     "rao2020": {  # its first stage's; the step of the rate had no effect there
-        "crop": "resized", "epochs": 150, "batch_size": 16, "lr": 1e-4, "lr_step": 150,
-        "head_lr": 10.0, "optimizer": "adam", "weight_decay": 1e-4,
+        "crop": "resized",
+        "epochs": 150,
+        "batch_size": 16,
+        "lr": 1e-4,
+        "lr_step": 150,
+        "head_lr": 10.0,
+        "optimizer": "adam",
+        "weight_decay": 1e-4,
     },
     "clip_finetune": {
-        "epochs": 25, "lr": 1e-6, "head_lr": 1000.0, "optimizer": "adamw", "weight_decay": 1e-5,
+        "epochs": 25,
+        "lr": 1e-6,
+        "head_lr": 1000.0,
+        "optimizer": "adamw",
+        "weight_decay": 1e-5,
     },
-}  # fmt: skip
+}
 
 
 def rivals(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:

@@ -27,12 +27,18 @@ TWO_OBJECTS = 0.4  # share of the others with two objects of the same valence
 # 70.94% positive, Twitter I's three-agree labels, EmotionROI's equal sixths.
 SHARES = {
     "fi": {
-        "amusement": 0.213, "awe": 0.136, "contentment": 0.232, "excitement": 0.128,
-        "anger": 0.053, "disgust": 0.070, "fear": 0.044, "sadness": 0.124,
+        "amusement": 0.213,
+        "awe": 0.136,
+        "contentment": 0.232,
+        "excitement": 0.128,
+        "anger": 0.053,
+        "disgust": 0.070,
+        "fear": 0.044,
+        "sadness": 0.124,
     },
     "twitter1": {"positive": 0.606, "negative": 0.394},
     "emotionroi": dict.fromkeys(["anger", "disgust", "fear", "joy", "sadness", "surprise"], 1 / 6),
-}  # fmt: skip
+}
 OBJECTS_OF = {
     "amusement": ["laughing face", "balloons", "kitten"],
     "awe": ["rainbow", "sun", "butterfly"],

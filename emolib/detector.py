@@ -54,9 +54,11 @@ def load(name: str, weights: str) -> torch.nn.Module:
             ) from error
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
     try:
-        found = load_file(file) if file.suffix == ".safetensors" else torch.load(
-            file, map_location="cpu", weights_only=True
-        )  # fmt: skip
+        found = (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
         model.load_state_dict(found)
     except Exception as error:  # whatever the file's format makes the readers raise
         reason = str(error).splitlines()[0]

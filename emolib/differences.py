@@ -14,21 +14,47 @@ from .significance import ALPHA, MOST, SEEDS, Mean
 from .spec import DATASETS
 
 COLUMNS = [
-    "difference", "low", "high", "p", "t_low", "t_high", "p_t", "p_mcnemar", "pairs", "seeds",
-    "tested", "se_pictures", "se_seeds", "discordance", "margin", "t_margin", "untrained",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "t_low",
+    "t_high",
+    "p_t",
+    "p_mcnemar",
+    "pairs",
+    "seeds",
+    "tested",
+    "se_pictures",
+    "se_seeds",
+    "discordance",
+    "margin",
+    "t_margin",
+    "untrained",
     "default_untrained",
-]  # fmt: skip
+]
 VERDICT = ["p_holm", "decides", "verdict"]
 NADEAU_BENGIO = {"t_low": "nb_low", "t_high": "nb_high"}  # names where no mean has them too
 TABLE = [
-    "table", "dataset", "method", "metric", *(NADEAU_BENGIO.get(c, c) for c in COLUMNS), *VERDICT,
-    "published", "smallest", "smallest_paired", "run_ids",
-]  # fmt: skip
+    "table",
+    "dataset",
+    "method",
+    "metric",
+    *(NADEAU_BENGIO.get(c, c) for c in COLUMNS),
+    *VERDICT,
+    "published",
+    "smallest",
+    "smallest_paired",
+    "run_ids",
+]
 # Test pictures of the paper: 15% of FI, all of the small sets over five folds; of them positive.
 PAPERS_TESTS = {
-    ("fi", "accuracy"): 3179, ("twitter1", "accuracy"): 1269, ("emotionroi", "accuracy"): 1980,
-    ("twitter1", "recall"): 769, ("emotionroi", "recall"): 660,
-}  # fmt: skip
+    ("fi", "accuracy"): 3179,
+    ("twitter1", "accuracy"): 1269,
+    ("emotionroi", "accuracy"): 1980,
+    ("twitter1", "recall"): 769,
+    ("emotionroi", "recall"): 660,
+}
 DEFAULT = {7: "normal", 8: "normal", 9: "maiafa"}  # what the other rows of a table are held against
 ABOUT_A_METHOD = (7, "readings")  # tables whose verdicts speak of a part of the network
 SMALL = ("twitter1", "emotionroi")  # five folds each: what may be pooled
@@ -47,8 +73,9 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
     found = read_csv(files[0])
     found = found[found["finding"].isin(["identical", "near-twin"])]
     found = found[found["dataset"] == found["other_dataset"]]
-    ends = [[*zip(found["dataset"], found[c].astype(str), strict=True)]
-            for c in ("path", "other_path")]  # fmt: skip
+    ends = [
+        [*zip(found["dataset"], found[c].astype(str), strict=True)] for c in ("path", "other_path")
+    ]
     names = sorted({*ends[0], *ends[1]})
     place = {name: i for i, name in enumerate(names)}
     rows, columns = ([place[name] for name in end] for end in ends)
@@ -212,8 +239,11 @@ def pooled(rows: list[dict]) -> list[dict]:
         parts = [r for r in rows if tuple(r[k] for k in keys) == key and r["dataset"] in SMALL]
         parts = [r for r in parts if r["pairs"] and not math.isnan(r["p"])]
         if len(parts) == 2:
-            found.append(dict.fromkeys(parts[0], math.nan) | dict(zip(keys, key, strict=True))
-                         | _over_both(parts))  # fmt: skip
+            found.append(
+                dict.fromkeys(parts[0], math.nan)
+                | dict(zip(keys, key, strict=True))
+                | _over_both(parts)
+            )
     return found
 
 
@@ -232,14 +262,18 @@ def _over_both(parts: list[dict]) -> dict:
     )
     folds = significance.stratified([r["means"][1] for r in parts], sizes)
     counts = ("pairs", "tested", "untrained", "default_untrained")
-    return _described(mean, folds) | {name: sum(r[name] for r in parts) for name in counts} | {
-        "dataset": BOTH,
-        "seeds": max(1, len(by_seed)),
-        "discordance": float(shares @ [r["discordance"] for r in parts]),
-        "flat": any(r["flat"] for r in parts),
-        "apart": tuple(r["means"][0] for r in parts),
-        "run_ids": ";".join(r["run_ids"] for r in parts),
-    }  # fmt: skip
+    return (
+        _described(mean, folds)
+        | {name: sum(r[name] for r in parts) for name in counts}
+        | {
+            "dataset": BOTH,
+            "seeds": max(1, len(by_seed)),
+            "discordance": float(shares @ [r["discordance"] for r in parts]),
+            "flat": any(r["flat"] for r in parts),
+            "apart": tuple(r["means"][0] for r in parts),
+            "run_ids": ";".join(r["run_ids"] for r in parts),
+        }
+    )
 
 
 def with_verdicts(rows: list[dict]) -> pd.DataFrame:
@@ -311,8 +345,12 @@ def _disagree(parts, told_apart: bool) -> bool:
     if not isinstance(parts, tuple) or parts[0].value * parts[1].value >= 0:
         return False
     one, other = parts
-    apart = Mean(one.value - other.value, math.hypot(one.error, other.error), 0.0,
-                 min(one.freedom, other.freedom))  # fmt: skip
+    apart = Mean(
+        one.value - other.value,
+        math.hypot(one.error, other.error),
+        0.0,
+        min(one.freedom, other.freedom),
+    )
     return told_apart or apart.p < ALPHA
 
 

@@ -44,8 +44,17 @@ class Explanation:
         left.imshow(self.picture)
         frames = [(self.crop, "white", "--")] + [(box[:4], "#de8f05", "-") for box in self.boxes]
         for (x0, y0, x1, y1), colour, style in frames:
-            left.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, fill=False, lw=1.5,
-                                     edgecolor=colour, linestyle=style))  # fmt: skip
+            left.add_patch(
+                Rectangle(
+                    (x0 - 0.5, y0 - 0.5),
+                    x1 - x0,
+                    y1 - y0,
+                    fill=False,
+                    lw=1.5,
+                    edgecolor=colour,
+                    linestyle=style,
+                )
+            )
         word, p = ("positive", self.p_positive) if self.label else ("negative", 1 - self.p_positive)
         left.set_title(f"{word}, {p:.0%}; dashed: what the network saw", fontsize=9)
         right.imshow(self.overlay)

@@ -54,9 +54,12 @@ FREE = 3 << 30  # bytes left on a card that is nearly full: a process takes 0.6 
 # near-equal numbers, which another device might make otherwise.
 STEADY = ("maiafa", "resnet18", "ar", "wscnet", "mcpnet", "pcnn", "clip_finetune")
 READINGS = (
-    {"attention": "shuffle"}, {"gate": "fused"}, {"psi": "softmax"}, {"psi": "sigmoid"},
+    {"attention": "shuffle"},
+    {"gate": "fused"},
+    {"psi": "softmax"},
+    {"psi": "sigmoid"},
     {"levels": "increased"},
-)  # fmt: skip
+)
 STEP = dict(backbone="hrnet_w48", image_size=224, batch_size=32)  # the paper's
 FAULT = 13  # the seed of the run that `faults` breaks
 # Python reads this file at its start, in a sweep's workers too.
@@ -90,9 +93,15 @@ class Here:
     def spec(self, **changes) -> RunSpec:
         """A short run on drawn pictures."""
         usual = dict(
-            dataset="twitter1", backbone=self.backbone, image_size=self.image_size, width=128,
-            init="scratch", epochs=2, batch_size=8, lr=0.001,
-        )  # fmt: skip
+            dataset="twitter1",
+            backbone=self.backbone,
+            image_size=self.image_size,
+            width=128,
+            init="scratch",
+            epochs=2,
+            batch_size=8,
+            lr=0.001,
+        )
         return RunSpec(**usual | changes)
 
     @property
@@ -139,10 +148,17 @@ def entry_points(here: Here) -> dict:
         assert run_folder.is_complete(places.folder(specs[0])), "the job left no complete run"
         write_json(out / "spec.json", specs[0].to_dict())
         with contextlib.redirect_stdout(io.StringIO()):
-            worker.main([
-                str(out / "spec.json"), "--data-root", str(here.data), "--device", name,
-                "--study-folder", str(out / "worker"),
-            ])  # fmt: skip
+            worker.main(
+                [
+                    str(out / "spec.json"),
+                    "--data-root",
+                    str(here.data),
+                    "--device",
+                    name,
+                    "--study-folder",
+                    str(out / "worker"),
+                ]
+            )
         data = open_dataset("twitter1", here.data)
         predictor = load(result.folder, device=name)
         _on(here, next(predictor.model.parameters()).device)
@@ -292,8 +308,10 @@ def faults(here: Here) -> dict:
     ended = subprocess.run(
         [sys.executable, "-c", code, str(file), str(here.data), str(here.folder), str(here.device)],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     runs = here.folder / "fault" / "runs"
     lost = [s.id for s in specs if s.seed != FAULT and not run_folder.is_complete(runs / s.id)]
     last = (ended.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -329,8 +347,12 @@ def side_by_side(here: Here) -> dict:
 def paper_step(here: Here) -> dict:
     """The paper's step, in TF32 and bf16, with and without cuDNN's own search for algorithms."""
     figures, pictures = {}, _pictures_of_tables_7_and_8()
-    for precision, benchmark in (("float32", False), ("float32", True), ("bf16", False),
-                                 ("bf16", True)):  # fmt: skip
+    for precision, benchmark in (
+        ("float32", False),
+        ("float32", True),
+        ("bf16", False),
+        ("bf16", True),
+    ):
         spec = here.spec(**dict(here.step), width=512, precision=precision)
         name = precision + ("_benchmark" if benchmark else "")
         devices.give_back(here.device)
@@ -358,9 +380,13 @@ def checkpoint(here: Here) -> dict:
     step = _stepper(here, spec, spec.batch_size)
     seconds = _ms(here.device, step, warm=2, count=3) / 1000
     state = {
-        "model": step.model.state_dict(), "optimizer": step.optimizer.state_dict(),
-        "schedule": {}, "history": [], "best": None, "kept": None,
-    }  # fmt: skip
+        "model": step.model.state_dict(),
+        "optimizer": step.optimizer.state_dict(),
+        "schedule": {},
+        "history": [],
+        "best": None,
+        "kept": None,
+    }
     identity = {"data": {}, "split": "", "weights": "scratch"}
     here.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=here.results, prefix=".checkpoint-") as folder:

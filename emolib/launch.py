@@ -36,9 +36,13 @@ def torchrun(spec: RunSpec, places: Places, processes: int) -> str:
         ]
         # a session of its own, so that an interrupt reaches it once, by way of the lines below
         agent = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            start_new_session=True, env=os.environ | {lifeline.VARIABLE: str(os.getpid())},
-        )  # fmt: skip
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {lifeline.VARIABLE: str(os.getpid())},
+        )
         try:
             _, said = agent.communicate()
         except BaseException:
@@ -64,9 +68,11 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
             "or start from a login node"
         ) from error
     places = replace(
-        places, data_root=places.data_root.resolve(), study=places.study.resolve(),
+        places,
+        data_root=places.data_root.resolve(),
+        study=places.study.resolve(),
         weights=str(Path(places.weights).resolve()) if places.weights else "",
-    )  # fmt: skip
+    )
     jobs = []
     for dataset in dict.fromkeys(spec.dataset for spec in stage):  # one array for each
         group = [spec for spec in stage if spec.dataset == dataset]

@@ -14,16 +14,51 @@ from .systems import FITTED
 
 # Of `differences.paired`, under the names of this table.
 RENAMED = {
-    "difference": "minus_maiafa", "low": "minus_low", "high": "minus_high", "p_mcnemar": "p_value",
-    "t_low": "minus_nb_low", "t_high": "minus_nb_high",
-}  # fmt: skip
+    "difference": "minus_maiafa",
+    "low": "minus_low",
+    "high": "minus_high",
+    "p_mcnemar": "p_value",
+    "t_low": "minus_nb_low",
+    "t_high": "minus_nb_high",
+}
 COLUMNS = [
-    "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-    "minus_maiafa", "minus_low", "minus_high", "p_value", "p_t", "p_holm", "verdict", "parameters",
-    "macs", "pictures_per_second", "run_ids", "nb_low", "nb_high", "minus_nb_low", "minus_nb_high",
-    "p", "decides", "pairs", "seeds", "tested", "se_pictures", "se_seeds", "discordance",
-    "margin", "t_margin", "untrained", "default_untrained",
-]  # fmt: skip
+    "table",
+    "dataset",
+    "method",
+    "metric",
+    "mean",
+    "std",
+    "ci_low",
+    "ci_high",
+    "runs",
+    "minus_maiafa",
+    "minus_low",
+    "minus_high",
+    "p_value",
+    "p_t",
+    "p_holm",
+    "verdict",
+    "parameters",
+    "macs",
+    "pictures_per_second",
+    "run_ids",
+    "nb_low",
+    "nb_high",
+    "minus_nb_low",
+    "minus_nb_high",
+    "p",
+    "decides",
+    "pairs",
+    "seeds",
+    "tested",
+    "se_pictures",
+    "se_seeds",
+    "discordance",
+    "margin",
+    "t_margin",
+    "untrained",
+    "default_untrained",
+]
 SYSTEM = {"model", "mai", "afa", "readings", "width", "dropout", "fold", "seed"}  # may differ
 
 
@@ -52,11 +87,17 @@ def table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
     for dataset, own in ours.items():
         spec = own["spec"].iloc[0]
         weights = own["weights"].iloc[0]
-        there = runs[np.array([
-            s.model != "maiafa" and same_protocol(s, spec)
-            and (s.backbone is None or w == weights)
-            for s, w in zip(runs["spec"], runs["weights"], strict=True)
-        ], bool)]  # fmt: skip
+        there = runs[
+            np.array(
+                [
+                    s.model != "maiafa"
+                    and same_protocol(s, spec)
+                    and (s.backbone is None or w == weights)
+                    for s, w in zip(runs["spec"], runs["weights"], strict=True)
+                ],
+                bool,
+            )
+        ]
         if not any(s.model not in FITTED and s.backbone for s in there["spec"]):
             continue
         others = [(m, rows_of(g)) for m, g in there.groupby("method", sort=False)]

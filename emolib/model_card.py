@@ -53,35 +53,55 @@ def text(folder: Path) -> str:
     siblings = _siblings(folder, spec, environment)
     share = 100 * max(predictions["label"].mean(), 1 - predictions["label"].mean())
     lines = [
-        "---", _header(spec, result.metrics, data), "---", "",
-        f"# {spec.id}", "",
+        "---",
+        _header(spec, result.metrics, data),
+        "---",
+        "",
+        f"# {spec.id}",
+        "",
         f"Says whether a picture evokes a positive or a negative emotion. {_what(spec)} Trained "
         "and tested by emolib, which reproduces Zhang et al., “Image Emotion Classification "
         "Network Based on Multilayer Attentional Interaction and Adaptive Feature Aggregation” "
-        "(CMC 2023).", "",
-        "## Data", "",
+        "(CMC 2023).",
+        "",
+        "## Data",
+        "",
         f"- Pictures: {data}; fingerprint `{environment['data']['fingerprint']}`.",
         f"- Split: {_split(spec, environment, len(predictions))}",
         f"- Start: {_start(spec)}",
         f"- Seen as: short side {short_side(spec.image_size)} px, of it the centre, "
-        f"{spec.image_size} px a side.", "",
-        "## Who took part in the labels", "",
-        DRAWN if drawn else _labelled(spec), "",
-        "## Metrics", "",
-        *_table(result.metrics, counts, siblings), "",
+        f"{spec.image_size} px a side.",
+        "",
+        "## Who took part in the labels",
+        "",
+        DRAWN if drawn else _labelled(spec),
+        "",
+        "## Metrics",
+        "",
+        *_table(result.metrics, counts, siblings),
+        "",
         "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
         "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
         "all folds (Bayle et al. 2020). Always "
-        f"saying the more frequent class would score {share:.2f}.", "",
-        "## Intended use", "",
+        f"saying the more frequent class would score {share:.2f}.",
+        "",
+        "## Intended use",
+        "",
         "Research on what pictures evoke, and comparison with the paper. The two classes say how "
         "an average of labellers might call a picture, not what one viewer feels or what anybody "
-        "in the picture feels.", "",
-        "## Limits", "",
-        *[f"- {line}" for line in _limits(spec, drawn, len(predictions))], "",
-        "## Use", "",
-        "```python", "import emolib", 'emolib.load("this folder").predict(["picture.jpg"])', "```",
-    ]  # fmt: skip
+        "in the picture feels.",
+        "",
+        "## Limits",
+        "",
+        *[f"- {line}" for line in _limits(spec, drawn, len(predictions))],
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import emolib",
+        'emolib.load("this folder").predict(["picture.jpg"])',
+        "```",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -114,8 +134,12 @@ def _header(spec: RunSpec, metrics: dict, data: str) -> str:
 def _what(spec: RunSpec) -> str:
     if spec.model != "maiafa":
         return f"System `{spec.model}`{f' on {spec.backbone}' if spec.backbone else ''}."
-    modules = {"normal": "with MAI and AFA", "without_mai": "without MAI",
-               "without_afa": "without AFA", "without_both": "without MAI and AFA"}  # fmt: skip
+    modules = {
+        "normal": "with MAI and AFA",
+        "without_mai": "without MAI",
+        "without_afa": "without AFA",
+        "without_both": "without MAI and AFA",
+    }
     return f"The MAI+AFA network on {spec.backbone}, {modules[spec.method]}."
 
 
@@ -168,10 +192,13 @@ def _siblings(folder: Path, spec: RunSpec, environment: dict) -> pd.DataFrame:
         run.data == own
         and run.weights == environment["weights"]
         # other seeds start from another run; the same one may have been trained anew
-        and (not isinstance(run.started_from, dict) or run.started_from["run"] != start.get("run")
-             or run.started_from == start)
+        and (
+            not isinstance(run.started_from, dict)
+            or run.started_from["run"] != start.get("run")
+            or run.started_from == start
+        )
         for run in runs.itertuples()
-    ]  # fmt: skip
+    ]
     return runs[alike]
 
 

@@ -333,16 +333,29 @@ POSITIVE = {
     "smiling face": functools.partial(_face, mood="smiling"),
     "laughing face": functools.partial(_face, mood="laughing"),
     "surprised face": functools.partial(_face, mood="surprised"),
-    "flower": _flower, "heart": _heart, "balloons": _balloons, "cake": _cake, "gift": _gift,
-    "butterfly": _butterfly, "sun": _sun, "rainbow": _rainbow, "kitten": _kitten,
-}  # fmt: skip
+    "flower": _flower,
+    "heart": _heart,
+    "balloons": _balloons,
+    "cake": _cake,
+    "gift": _gift,
+    "butterfly": _butterfly,
+    "sun": _sun,
+    "rainbow": _rainbow,
+    "kitten": _kitten,
+}
 NEGATIVE = {
     "angry face": functools.partial(_face, mood="angry"),
     "crying face": functools.partial(_face, mood="crying"),
     "disgusted face": functools.partial(_face, mood="disgusted"),
-    "spider": _spider, "snake": _snake, "skull": _skull, "knife": _knife,
-    "broken glass": _shards, "fly": _fly, "storm cloud": _storm, "wilted flower": _wilted,
-}  # fmt: skip
+    "spider": _spider,
+    "snake": _snake,
+    "skull": _skull,
+    "knife": _knife,
+    "broken glass": _shards,
+    "fly": _fly,
+    "storm cloud": _storm,
+    "wilted flower": _wilted,
+}
 OBJECTS = POSITIVE | NEGATIVE
 
 

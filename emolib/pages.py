@@ -151,8 +151,11 @@ def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
         without = [m for m in without if not table.loc[table["method"] == m, "runs"].any()]
         if without:
             names = " and ".join(f"`{m}`" for m in without)
-            lines += ["", f"{names}: empty. CLIP's tower has to be there, `{CLIP}.safetensors` in "
-                      "the folder that `weights` names."]  # fmt: skip
+            lines += [
+                "",
+                f"{names}: empty. CLIP's tower has to be there, `{CLIP}.safetensors` in "
+                "the folder that `weights` names.",
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -199,8 +202,11 @@ def _same_spec(runs: pd.DataFrame) -> list[str]:
     plain = [d for d in both.index if d != "fi" and not both[d]]
     if not plain:
         return []
-    return ["", f"`normal` is empty on {', '.join(plain)}: these runs have no set-to-set stage, "
-            "so that `normal` and `without_transfer` are the same spec."]  # fmt: skip
+    return [
+        "",
+        f"`normal` is empty on {', '.join(plain)}: these runs have no set-to-set stage, "
+        "so that `normal` and `without_transfer` are the same spec.",
+    ]
 
 
 def _count(row, flat: set[str]) -> str:
@@ -211,23 +217,50 @@ def _count(row, flat: set[str]) -> str:
 
 def _matched(table: pd.DataFrame, demo: bool, specs: dict[str, RunSpec], flat: set[str]) -> str:
     """One line a set and method, the best accuracy first."""
-    head = ["data set", "method", "accuracy (95% interval)", "minus maiafa (95% interval)",
-            "over folds", "p (Holm)", "p (McNemar)", "verdict", "recall", "runs",
-            *_COST]  # fmt: skip
+    head = [
+        "data set",
+        "method",
+        "accuracy (95% interval)",
+        "minus maiafa (95% interval)",
+        "over folds",
+        "p (Holm)",
+        "p (McNemar)",
+        "verdict",
+        "recall",
+        "runs",
+        *_COST,
+    ]
     lines = [f"# {title('matched', demo)}", "", *_row(head), *_row(["---"] * len(head))]
     for dataset, rows in table.groupby("dataset", sort=False):
         recall = rows[rows["metric"] == "recall"].set_index("method")["mean"]
         accuracy = rows[rows["metric"] == "accuracy"]
         for _, row in accuracy.sort_values("mean", ascending=False, kind="stable").iterrows():
             against = [row[k] for k in ("minus_maiafa", "minus_low", "minus_high")]
-            lines += _row([dataset, row["method"], score(row), difference(*against),
-                           _bounds(row["minus_nb_low"], row["minus_nb_high"]), _p(row["p_holm"]),
-                           _p(row["p_value"]), row["verdict"], f"{recall[row['method']]:.2f}",
-                           _count(row, flat), *_cost(row)])  # fmt: skip
+            lines += _row(
+                [
+                    dataset,
+                    row["method"],
+                    score(row),
+                    difference(*against),
+                    _bounds(row["minus_nb_low"], row["minus_nb_high"]),
+                    _p(row["p_holm"]),
+                    _p(row["p_value"]),
+                    row["verdict"],
+                    f"{recall[row['method']]:.2f}",
+                    _count(row, flat),
+                    *_cost(row),
+                ]
+            )
     lines += _fewer_folds(table, specs)
-    lines += ["", HOW + " Minus maiafa: over the folds and seeds that both "
-              "have, so that it need not be the difference of the two accuracies. " + TESTS
-              + " pcnn and rao2016 have no backbone to match.", "", _COST_NOTE]  # fmt: skip
+    lines += [
+        "",
+        HOW + " Minus maiafa: over the folds and seeds that both "
+        "have, so that it need not be the difference of the two accuracies. "
+        + TESTS
+        + " pcnn and rao2016 have no backbone to match.",
+        "",
+        _COST_NOTE,
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -236,77 +269,158 @@ def _differences(table: pd.DataFrame, demo: bool) -> str:
     lines = [f"# {title('differences', demo)}", ""]
     for number, rows in table.groupby("table"):
         lines += [f"## {TITLES[number]}", "", *_differences_of(number, rows), ""]
-    lines += ["Points, on the folds and seeds that both have. " + TESTS + " Smallest: how "
-              "far two systems of about the paper's accuracy have to be apart to be told apart "
-              "with 80% power at 5% on as many test pictures as the paper had: each on pictures of "
-              "its own; and both on the same ones, if they differ on as many of them as ours do "
-              f"(“differ”). `{BOTH}`: both sets, weighted by their pictures; no verdict where the "
-              "sets disagree."]  # fmt: skip
+    lines += [
+        "Points, on the folds and seeds that both have. " + TESTS + " Smallest: how "
+        "far two systems of about the paper's accuracy have to be apart to be told apart "
+        "with 80% power at 5% on as many test pictures as the paper had: each on pictures of "
+        "its own; and both on the same ones, if they differ on as many of them as ours do "
+        f"(“differ”). `{BOTH}`: both sets, weighted by their pictures; no verdict where the "
+        "sets disagree."
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _differences_of(number: int, rows: pd.DataFrame) -> list[str]:
-    head = ["data set", "method", "metric", f"minus {DEFAULT[number]} (95% interval)",
-            "over folds", "p (Holm)", "p (McNemar)", "runs", "seeds", "differ", "margin",
-            "verdict", "paper's difference", "smallest that the paper's test could show",
-            "on the same pictures"]  # fmt: skip
+    head = [
+        "data set",
+        "method",
+        "metric",
+        f"minus {DEFAULT[number]} (95% interval)",
+        "over folds",
+        "p (Holm)",
+        "p (McNemar)",
+        "runs",
+        "seeds",
+        "differ",
+        "margin",
+        "verdict",
+        "paper's difference",
+        "smallest that the paper's test could show",
+        "on the same pictures",
+    ]
     lines = [*_row(head), *_row(["---"] * len(head))]
     for _, row in rows.iterrows():
         paper, least, same = (
             "" if pd.isna(row[k]) else f"{row[k]:+.2f}"
             for k in ("published", "smallest", "smallest_paired")
         )
-        lines += _row([row["dataset"], row["method"], row["metric"],
-                       difference(row["difference"], row["low"], row["high"]),
-                       _bounds(row["nb_low"], row["nb_high"]), _p(row["p_holm"]),
-                       _p(row["p_mcnemar"]), _trained_of(row), f"{row['seeds']:.0f}",
-                       _share(row), _margin(row), row["verdict"], paper,
-                       least.replace("+", "±"), same.replace("+", "±")])  # fmt: skip
+        lines += _row(
+            [
+                row["dataset"],
+                row["method"],
+                row["metric"],
+                difference(row["difference"], row["low"], row["high"]),
+                _bounds(row["nb_low"], row["nb_high"]),
+                _p(row["p_holm"]),
+                _p(row["p_mcnemar"]),
+                _trained_of(row),
+                f"{row['seeds']:.0f}",
+                _share(row),
+                _margin(row),
+                row["verdict"],
+                paper,
+                least.replace("+", "±"),
+                same.replace("+", "±"),
+            ]
+        )
     return lines
 
 
 def _readings(table: pd.DataFrame, demo: bool, flat: set[str]) -> str:
     """One line a reading, what may be said of it last."""
-    head = ["data set", "reading", "accuracy (95% interval)", "minus normal (95% interval)",
-            "over folds", "p (Holm)", "p (McNemar)", "recall", "runs", "seeds", "margin",
-            "parameters (M)", "MACs (M)", "seconds", "paper's", "verdict"]  # fmt: skip
+    head = [
+        "data set",
+        "reading",
+        "accuracy (95% interval)",
+        "minus normal (95% interval)",
+        "over folds",
+        "p (Holm)",
+        "p (McNemar)",
+        "recall",
+        "runs",
+        "seeds",
+        "margin",
+        "parameters (M)",
+        "MACs (M)",
+        "seconds",
+        "paper's",
+        "verdict",
+    ]
     lines = [f"# {title('readings', demo)}", "", *_row(head), *_row(["---"] * len(head))]
     for dataset, rows in table.groupby("dataset", sort=False):
         recall = rows[rows["metric"] == "recall"].set_index("method")["mean"]
         for _, row in rows[rows["metric"] == "accuracy"].iterrows():
             own = dataset != BOTH  # a row over both sets has differences alone
-            lines += _row([dataset, row["method"], score(row) if own else "",
-                           difference(row["difference"], row["low"], row["high"]),
-                           _bounds(row["t_low"], row["t_high"]), _p(row["p_holm"]),
-                           _p(row["p_mcnemar"]), f"{recall[row['method']]:.2f}" if own else "",
-                           _count(row, flat) if own else _trained_of(row), _seeds(row),
-                           _margin(row), *(_cost(row)[:2] if own else ("", "")),
-                           f"{row['seconds']:.0f}" if own else "",
-                           difference(row["published"], None, None), row["verdict"]])  # fmt: skip
-    lines += ["", HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
-              "be the difference of the two accuracies. " + TESTS + " Paper's: its own difference "
-              "in Table 7. Seconds: of a training, not always on an idle machine."]  # fmt: skip
+            lines += _row(
+                [
+                    dataset,
+                    row["method"],
+                    score(row) if own else "",
+                    difference(row["difference"], row["low"], row["high"]),
+                    _bounds(row["t_low"], row["t_high"]),
+                    _p(row["p_holm"]),
+                    _p(row["p_mcnemar"]),
+                    f"{recall[row['method']]:.2f}" if own else "",
+                    _count(row, flat) if own else _trained_of(row),
+                    _seeds(row),
+                    _margin(row),
+                    *(_cost(row)[:2] if own else ("", "")),
+                    f"{row['seconds']:.0f}" if own else "",
+                    difference(row["published"], None, None),
+                    row["verdict"],
+                ]
+            )
+    lines += [
+        "",
+        HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
+        "be the difference of the two accuracies. " + TESTS + " Paper's: its own difference "
+        "in Table 7. Seconds: of a training, not always on an idle machine.",
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _transfer(table: pd.DataFrame, demo: bool, flat: set[str]) -> str:
     """One line a set, share and start."""
-    head = ["data set", "method", "share", "pictures", "accuracy (95% interval)",
-            "minus normal (95% interval)", "over folds", "p (Holm)", "p (McNemar)", "recall",
-            "runs", "verdict"]  # fmt: skip
+    head = [
+        "data set",
+        "method",
+        "share",
+        "pictures",
+        "accuracy (95% interval)",
+        "minus normal (95% interval)",
+        "over folds",
+        "p (Holm)",
+        "p (McNemar)",
+        "recall",
+        "runs",
+        "verdict",
+    ]
     lines = [f"# {title('transfer', demo)}", "", *_row(head), *_row(["---"] * len(head))]
     keys = ["dataset", "method", "share"]
     recall = table[table["metric"] == "recall"].set_index(keys)["mean"]
     for _, row in table[table["metric"] == "accuracy"].iterrows():
-        lines += _row([row["dataset"], row["method"], f"{row['share']:.0%}",
-                       f"{row['pictures']:.0f}", score(row),
-                       difference(row["difference"], row["low"], row["high"]),
-                       _bounds(row["t_low"], row["t_high"]), _p(row["p_holm"]),
-                       _p(row["p_mcnemar"]), f"{recall[tuple(row[k] for k in keys)]:.2f}",
-                       _count(row, flat), row["verdict"]])  # fmt: skip
-    lines += ["", HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it; "
-              "minus normal: on the same share, folds and seeds; corrected as if all training "
-              "pictures were used, of which folds have more in common. " + TESTS]  # fmt: skip
+        lines += _row(
+            [
+                row["dataset"],
+                row["method"],
+                f"{row['share']:.0%}",
+                f"{row['pictures']:.0f}",
+                score(row),
+                difference(row["difference"], row["low"], row["high"]),
+                _bounds(row["t_low"], row["t_high"]),
+                _p(row["p_holm"]),
+                _p(row["p_mcnemar"]),
+                f"{recall[tuple(row[k] for k in keys)]:.2f}",
+                _count(row, flat),
+                row["verdict"],
+            ]
+        )
+    lines += [
+        "",
+        HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it; "
+        "minus normal: on the same share, folds and seeds; corrected as if all training "
+        "pictures were used, of which folds have more in common. " + TESTS,
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -60,9 +60,11 @@ def _loader(data, indices, spec: RunSpec, cfg: dict, training: bool) -> DataLoad
         ]
     )
     return DataLoader(
-        _Files(data, indices, whole), batch_size=spec.batch_size, shuffle=training,
+        _Files(data, indices, whole),
+        batch_size=spec.batch_size,
+        shuffle=training,
         num_workers=os.cpu_count(),
-    )  # fmt: skip
+    )
 
 
 def transform(size: int, crop: str, training: bool) -> v2.Compose:

@@ -25,9 +25,17 @@ def drawn(title: str, demo: bool) -> str:
 
 
 def intervals(
-    axis, middle, low, high, places, label="ours, 95% interval", color=OURS, marker="o",
-    vertical=False, hollow=None,
-) -> None:  # fmt: skip
+    axis,
+    middle,
+    low,
+    high,
+    places,
+    label="ours, 95% interval",
+    color=OURS,
+    marker="o",
+    vertical=False,
+    hollow=None,
+) -> None:
     """Points with their intervals, along x, or y where `vertical`. One of no width (two runs that
     are alike) or none at all is not certainty: a diamond without a bar. hollow: (mask, label)."""
     middle, low, high, places = (np.asarray(v, float) for v in (middle, low, high, places))
@@ -35,15 +43,27 @@ def intervals(
     wide = high - low > 1e-9
     flat = ~wide & ~np.isnan(middle)
     spread = np.maximum(0, np.vstack([middle - low, high - middle])[:, wide])  # rounding
-    axis.errorbar(*(p[wide] for p in points), **{"yerr" if vertical else "xerr": spread},
-                  fmt=marker, color=color, capsize=3, label=label)  # fmt: skip
+    axis.errorbar(
+        *(p[wide] for p in points),
+        **{"yerr" if vertical else "xerr": spread},
+        fmt=marker,
+        color=color,
+        capsize=3,
+        label=label,
+    )
     if flat.any():
         axis.plot(*(p[flat] for p in points), "D", color=color, label=NO_WIDTH)
     if hollow is not None and hollow[0].any():
         for mask, shape in ((wide & hollow[0], marker), (flat & hollow[0], "D")):
             if mask.any():
-                axis.plot(*(p[mask] for p in points), shape, mfc="white", color=color, zorder=9,
-                          label=hollow[1])  # fmt: skip
+                axis.plot(
+                    *(p[mask] for p in points),
+                    shape,
+                    mfc="white",
+                    color=color,
+                    zorder=9,
+                    label=hollow[1],
+                )
 
 
 def legend_below(figure: Figure, axes, columns: int = 3) -> None:
@@ -127,9 +147,14 @@ def pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Fi
         said = "identical" if row.finding == "identical" else f"{row.distance} of 64 bits"
         said += f", fold {row.leaks.replace(' ', ', ')}" if row.leaks else ""
         axes[top + 1, k % columns].text(
-            0.5, -0.03, said, fontsize=7, ha="center", va="top",
+            0.5,
+            -0.03,
+            said,
+            fontsize=7,
+            ha="center",
+            va="top",
             transform=axes[top + 1, k % columns].transAxes,
-        )  # fmt: skip
+        )
     figure.suptitle(title)
     return figure
 
@@ -252,9 +277,11 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
     metrics = list(dict.fromkeys(frame["metric"]))
     most = max(len(rows) for _, rows in frame.groupby(["dataset", "metric"]))
     figure, axes = _grid(
-        len(metrics), len(sets), max(6.5, 3.6 * len(sets)),
+        len(metrics),
+        len(sets),
+        max(6.5, 3.6 * len(sets)),
         1 + (0.9 + 0.3 * most) * len(metrics),
-    )  # fmt: skip
+    )
     for line, metric in zip(axes, metrics, strict=True):
         shown = frame.loc[frame["metric"] == metric, ["mean", "published", "ci_low", "ci_high"]]
         low = 10 * np.floor(shown.min(axis=None) / 10)
@@ -266,11 +293,20 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
             places = np.arange(len(rows))[::-1]
             axis.scatter(rows["published"], places, color=PUBLISHED, s=60, label="published")
             same = np.array([(name, m, metric) in alike for m in rows["method"]], bool)
-            intervals(axis, rows["mean"], rows["ci_low"], rows["ci_high"], places,
-                      hollow=(same, f"hollow: not told apart from {DEFAULT[number]}"))  # fmt: skip
+            intervals(
+                axis,
+                rows["mean"],
+                rows["ci_low"],
+                rows["ci_high"],
+                places,
+                hollow=(same, f"hollow: not told apart from {DEFAULT[number]}"),
+            )
             axis.set_yticks(places, _labels(rows, verdicts["verdict"]))
-            axis.set(title=f"{NAMES[name]}: {metric}", ylim=(-0.6, len(rows) - 0.4),
-                     xlim=(low - 2, high + 2))  # fmt: skip
+            axis.set(
+                title=f"{NAMES[name]}: {metric}",
+                ylim=(-0.6, len(rows) - 0.4),
+                xlim=(low - 2, high + 2),
+            )
             axis.grid(axis="x", alpha=0.3)
     for axis in axes[-1]:
         axis.set_xlabel("percent")
@@ -316,8 +352,12 @@ def calibration(results, title: str, demo: bool = False) -> Figure | None:
         axis.plot(p, share, "o-", color=OURS)
         counts, edges = np.histogram(frame["p_positive"], bins=10, range=(0, 1))
         axis.bar(edges[:-1], 0.3 * counts / counts.max(), 0.1, align="edge", color="0.88", zorder=0)
-        axis.set(title=f"{NAMES[name]}: {len(frame)} pictures", xlabel="predicted p(positive)",
-                 xlim=(0, 1), ylim=(0, 1))  # fmt: skip
+        axis.set(
+            title=f"{NAMES[name]}: {len(frame)} pictures",
+            xlabel="predicted p(positive)",
+            xlim=(0, 1),
+            ylim=(0, 1),
+        )
     axes[0, 0].set_ylabel("share that is positive")
     figure.suptitle(drawn(title, demo))
     return figure
@@ -338,15 +378,24 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
         places = np.arange(len(part))[::-1]
         if part["smallest_paired"].notna().any():
             least = part["smallest_paired"]
-            axis.barh(places, 2 * least, left=-least, height=0.8,
-                      color="0.92", label="less than the paper's test could show")  # fmt: skip
+            axis.barh(
+                places,
+                2 * least,
+                left=-least,
+                height=0.8,
+                color="0.92",
+                label="less than the paper's test could show",
+            )
         axis.scatter(part["published"], places, color=PUBLISHED, s=60, label="published")
         intervals(axis, part["difference"], part["low"], part["high"], places)
         axis.axvline(0, color="black", lw=1)
         named = _labels(part, part.set_index("method")["verdict"])
         axis.set_yticks(places, [label.replace(", ", ",\n") for label in named])
-        axis.set(title=NAMES[name], ylim=(-0.6, len(part) - 0.4),
-                 xlabel=f"points of accuracy, minus {default}")  # fmt: skip
+        axis.set(
+            title=NAMES[name],
+            ylim=(-0.6, len(part) - 0.4),
+            xlabel=f"points of accuracy, minus {default}",
+        )
         axis.grid(axis="x", alpha=0.3)
     legend_below(figure, axes)
     figure.suptitle(_wrapped(title))
@@ -365,9 +414,12 @@ def matched(frame: pd.DataFrame, title: str) -> Figure:
         part = rows[rows["dataset"] == name].sort_values("mean", kind="stable")
         places = np.arange(len(part))
         for axis, middle, low, high in zip(
-            line, ("mean", "minus_maiafa"), ("ci_low", "minus_low"), ("ci_high", "minus_high"),
+            line,
+            ("mean", "minus_maiafa"),
+            ("ci_low", "minus_low"),
+            ("ci_high", "minus_high"),
             strict=True,
-        ):  # fmt: skip
+        ):
             intervals(axis, part[middle], part[low], part[high], places)
             axis.set(ylim=(-0.6, len(part) - 0.4))
             axis.grid(axis="x", alpha=0.3)

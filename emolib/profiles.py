@@ -33,9 +33,20 @@ PROFILES = {
 }
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
 PROTOCOL = (
-    "image_size", "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum",
-    "optimizer", "weight_decay", "dropout", "freeze_bn", "precision",
-)  # fmt: skip
+    "image_size",
+    "crop",
+    "epochs",
+    "batch_size",
+    "lr",
+    "lr_step",
+    "head_lr",
+    "momentum",
+    "optimizer",
+    "weight_decay",
+    "dropout",
+    "freeze_bn",
+    "precision",
+)
 LABELLING = ("agree", "labels")  # each a matter of one set, in whatever place of a chain
 SET_ELSEWHERE = {
     "dataset": "the parameter datasets",

@@ -165,13 +165,17 @@ def _against_each_other(runs: dict):
     for folder, (spec, environment, frame) in runs.items():
         first, known = data.setdefault(spec.dataset, (folder, environment["data"]))
         if known != environment["data"]:
-            yield (folder / "environment.json",
-                   f"is on {environment['data']}, {first.name} on {known}")  # fmt: skip
+            yield (
+                folder / "environment.json",
+                f"is on {environment['data']}, {first.name} on {known}",
+            )
         if found := environment.get("emotions"):
             first, known = emotions.setdefault(spec.dataset, (folder, found))
             if known != found:
-                yield (folder / "environment.json",
-                       f"learnt other emotions of {spec.dataset} than {first.name}")  # fmt: skip
+                yield (
+                    folder / "environment.json",
+                    f"learnt other emotions of {spec.dataset} than {first.name}",
+                )
         if found := environment.get("weights_sha256"):
             network = (spec.model, spec.backbone, spec.readings.levels)
             first, known = downloads.setdefault(network, (folder, found))
@@ -182,8 +186,10 @@ def _against_each_other(runs: dict):
         of = folds[spec.dataset, spec.split_seed, spec.grouped, spec.official]
         other, there = of.setdefault(spec.fold, (folder, pictures))
         if there != pictures:
-            yield (folder / "predictions.csv", "has other test pictures or labels than "
-                   f"{other.name}, which is of the same fold")  # fmt: skip
+            yield (
+                folder / "predictions.csv",
+                f"has other test pictures or labels than {other.name}, which is of the same fold",
+            )
     for of in folds.values():
         seen = {}
         for folder, pictures in of.values():
@@ -233,9 +239,14 @@ def _audited(file: Path, runs: dict, data_root) -> tuple[str, str]:
         data = open_dataset(spec.dataset, data_root, **spec.data_options)
         if data.fingerprint() != environment["data"]["fingerprint"]:
             continue  # said of the runs
-        now = {(data.name, "identical" if pair.identical else "near-twin",
-                frozenset([data.names[pair.a], data.names[pair.b]]))
-               for pair in audit.twins(manifest(data)).itertuples()}  # fmt: skip
+        now = {
+            (
+                data.name,
+                "identical" if pair.identical else "near-twin",
+                frozenset([data.names[pair.a], data.names[pair.b]]),
+            )
+            for pair in audit.twins(manifest(data)).itertuples()
+        }
         its = {pair for pair in there if pair[0] == data.name}
         if its != now:
             more, fewer = len(its - now), len(now - its)
@@ -270,8 +281,10 @@ def _against_data(runs: dict, data_root):
             data, start = there(before, kept["data"]), kept.get("started_from", {})
             if data and data.fingerprint() != kept["data"]["fingerprint"]:
                 why = f"started from {before.id}, which was on {kept['data']}; {before.dataset} in "
-                yield (folder / "environment.json",
-                       f"{why}data_root has the fingerprint {data.fingerprint()}")  # fmt: skip
+                yield (
+                    folder / "environment.json",
+                    f"{why}data_root has the fingerprint {data.fingerprint()}",
+                )
             before = before.predecessor()
         known = environment["data"]
         if (data := there(spec, known)) is None:
@@ -279,8 +292,11 @@ def _against_data(runs: dict, data_root):
         if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
             yield folder / "environment.json", f"learnt other emotions than {spec.dataset} has"
         if data.fingerprint() != known["fingerprint"]:
-            yield (folder / "environment.json", f"is on {known}; {spec.dataset} in data_root has "
-                   f"the fingerprint {data.fingerprint()}")  # fmt: skip
+            yield (
+                folder / "environment.json",
+                f"is on {known}; {spec.dataset} in data_root has "
+                f"the fingerprint {data.fingerprint()}",
+            )
         elif not spec.grouped:
             _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
             pictures = {data.names[i]: int(data.labels[i]) for i in test}

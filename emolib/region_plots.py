@@ -34,14 +34,16 @@ def scores(table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "
     """`regions.compared` of one set and reading: a panel a measure, a line a map, with intervals;
     dashed: what a map scores that knows nothing, where that is one number."""
     names = list(dict.fromkeys(table["map"]))
-    figure = Figure(figsize=(1.2 + 2 * len(measures), 1.4 + 0.32 * len(names)),
-                    layout="constrained")  # fmt: skip
+    figure = Figure(
+        figsize=(1.2 + 2 * len(measures), 1.4 + 0.32 * len(names)), layout="constrained"
+    )
     axes = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
     places = dict(zip(names, range(len(names))[::-1], strict=True))
     for axis, measure in zip(axes, measures, strict=True):
         rows = table[table["measure"] == measure]
-        intervals(axis, rows["mean"], rows["low"], rows["high"], rows["map"].map(places),
-                  "95% interval")  # fmt: skip
+        intervals(
+            axis, rows["mean"], rows["low"], rows["high"], rows["map"].map(places), "95% interval"
+        )
         if measure in CHANCE:
             axis.axvline(CHANCE[measure], color="black", lw=1, ls="--")
         better = "lower" if measure in LOWER_IS_BETTER else "higher"
@@ -77,15 +79,21 @@ def blurring(frame: pd.DataFrame, title: str) -> Figure:
     axis = figure.subplots()
     for offset, (place, rows) in enumerate(frame.groupby("blurred", sort=False)):
         axis.errorbar(
-            100 * rows["share"] + offset - 1.5, rows["fall"],
+            100 * rows["share"] + offset - 1.5,
+            rows["fall"],
             yerr=[rows["fall"] - rows["low"], rows["high"] - rows["fall"]],
-            fmt="o-", capsize=3, label=place, color=sns.color_palette("colorblind")[offset],
-        )  # fmt: skip
+            fmt="o-",
+            capsize=3,
+            label=place,
+            color=sns.color_palette("colorblind")[offset],
+        )
     axis.axhline(0, color="black", lw=1)
     shares = sorted(100 * frame["share"].unique())
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
-    axis.set(xlabel="share of the picture that is blurred (%)",
-             ylabel="p(predicted class) falls by (points)")  # fmt: skip
+    axis.set(
+        xlabel="share of the picture that is blurred (%)",
+        ylabel="p(predicted class) falls by (points)",
+    )
     axis.set_title(title.replace(" — ", "\n"))
     legend_below(figure, axis, 2)
     return figure
@@ -115,12 +123,23 @@ def curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
         at = np.arange(len(others))[::-1] + shift
         for k, place in enumerate(others):
             one = rows.iloc[[k]]
-            intervals(axes[2], one["difference"], one["d_low"], one["d_high"], at[[k]], None,
-                      colours[place], marker)  # fmt: skip
+            intervals(
+                axes[2],
+                one["difference"],
+                one["d_low"],
+                one["d_high"],
+                at[[k]],
+                None,
+                colours[place],
+                marker,
+            )
         axes[2].plot([], [], marker, color="0.4", label=way)
     axes[2].axvline(0, color="black", lw=1)
-    axes[2].set_yticks(np.arange(len(others))[::-1], [p.replace(" shape ", " shape\n").replace(
-        "where D", "where\nD") for p in others], fontsize=8)  # fmt: skip
+    axes[2].set_yticks(
+        np.arange(len(others))[::-1],
+        [p.replace(" shape ", " shape\n").replace("where D", "where\nD") for p in others],
+        fontsize=8,
+    )
     axes[2].set(
         ylim=(-0.6, len(others) + 0.1),
         title="areas (95% intervals)",
@@ -128,7 +147,11 @@ def curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
     )
     axes[2].locator_params(axis="x", nbins=4)
     axes[2].legend(fontsize=8, loc="upper center", ncols=2)
-    figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center",
-                  ncols=len(places))  # fmt: skip
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        fontsize=8,
+        loc="outside lower center",
+        ncols=len(places),
+    )
     figure.suptitle(title)
     return figure

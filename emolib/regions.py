@@ -26,9 +26,18 @@ MAPS = ("D", "D before", "A1", "A2", "A3", "Grad-CAM", "centre", "uniform")
 COLUMNS = ["set", "reading", "network", "fold", "map", *MEASURES, "pictures", "left out", "run"]
 COLUMNS += ["run_ids", "weights"]
 COMPARED = [
-    "set", "reading", "map", "measure", "mean", "low", "high", "over",
-    "D_minus", "D_minus_low", "D_minus_high",
-]  # fmt: skip
+    "set",
+    "reading",
+    "map",
+    "measure",
+    "mean",
+    "low",
+    "high",
+    "over",
+    "D_minus",
+    "D_minus_low",
+    "D_minus_high",
+]
 BETA = 0.3**0.5  # precision counts more (Achanta et al., CVPR 2009)
 
 
@@ -50,8 +59,10 @@ def measures(predicted, known) -> pd.DataFrame:
 
     predicted, known = np.asarray(predicted, float), np.asarray(known, float)
     if predicted.shape != known.shape:
-        raise ValueError(f"predicted maps are {predicted.shape}, known ones {known.shape}: bring "
-                         "them to one size")  # fmt: skip
+        raise ValueError(
+            f"predicted maps are {predicted.shape}, known ones {known.shape}: bring "
+            "them to one size"
+        )
     if not np.isfinite(predicted).all() or not np.isfinite(known).all():
         raise ValueError("predicted or known: values that are no finite numbers")
     P, K = predicted.reshape(len(predicted), -1), known.reshape(len(known), -1)
@@ -64,15 +75,16 @@ def measures(predicted, known) -> pd.DataFrame:
     chosen = torch.from_numpy(unit >= threshold[:, None]).int(), torch.from_numpy(inside).int()
     each = {"multidim_average": "samplewise"}
     found = {
-        "AUC": [roc_auc_score(i, u) if s else np.nan
-                for i, u, s in zip(inside, unit, says, strict=True)],
+        "AUC": [
+            roc_auc_score(i, u) if s else np.nan for i, u, s in zip(inside, unit, says, strict=True)
+        ],
         "NSS": (z * inside).sum(1) / inside.sum(1).clip(min=1),
         "CC": (z * of_known).mean(1),
         "precision": of_binary.binary_precision(*chosen, **each).numpy(),
         "recall": of_binary.binary_recall(*chosen, **each).numpy(),
         "F": of_binary.binary_fbeta_score(*chosen, beta=BETA, **each).numpy(),
         "MAE": np.abs(unit - K).mean(1),
-    }  # fmt: skip
+    }
     frame = pd.DataFrame(found, dtype=float)
     frame[~says] = np.nan
     return frame
@@ -130,9 +142,10 @@ def plain_run(result):
     found = [
         r.spec
         for r in _runs(result.folder.parent)
-        if r.spec.model == spec.backbone and r.spec.image_size == spec.image_size
+        if r.spec.model == spec.backbone
+        and r.spec.image_size == spec.image_size
         and r.spec.seed == spec.seed
-    ]  # fmt: skip
+    ]
     split = ("dataset", "fold", "split_seed", "grouped", "apart", "official", "agree", "labels")
     same = [s for s in found if all(getattr(s, k) == getattr(spec, k) for k in split)]
     earlier = [s for stage in spec.stages for s in found if s.dataset == stage]
@@ -155,9 +168,9 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
         tested = [index[name] for name in result.predictions["path"]]
         found = maps(result, [data.paths[i] for i in tested], device)
         size = found["D"].shape[-1]
-        known = np.stack([
-            known_map(data.maps[i], data.paths[i], result.spec.image_size, size) for i in tested
-        ])  # fmt: skip
+        known = np.stack(
+            [known_map(data.maps[i], data.paths[i], result.spec.image_size, size) for i in tested]
+        )
         of_plain = plain_run(result)
         others = {"D before": _before(result), "Grad-CAM": of_plain and of_plain.folder}
         others |= dict.fromkeys(("centre", "uniform"))
@@ -262,8 +275,11 @@ def _at(found: torch.Tensor, D: torch.Tensor) -> np.ndarray:
 def _runs(folder: Path) -> list:
     """The complete runs in `folder` whose weights are there."""
     there = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [run_folder.read(f) for f in there
-            if run_folder.is_complete(f) and (f / "model.safetensors").exists()]  # fmt: skip
+    return [
+        run_folder.read(f)
+        for f in there
+        if run_folder.is_complete(f) and (f / "model.safetensors").exists()
+    ]
 
 
 def _before(result) -> Path | None:

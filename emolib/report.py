@@ -56,8 +56,12 @@ def to_markdown(root: Path) -> str:
         runs = pd.DataFrame() if demo else tables.of_study(folder)[1]
         real += [] if demo else list(_ours(runs)["spec"])
         lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
-    compared = [f / f"{stem}.csv" for f, demo in drawn.items() if not demo
-                for stem in ("differences", READINGS)]  # fmt: skip
+    compared = [
+        f / f"{stem}.csv"
+        for f, demo in drawn.items()
+        if not demo
+        for stem in ("differences", READINGS)
+    ]
     compared = [pd.read_csv(file) for file in compared if file.exists()]
     return "\n".join([*lines, *_unknown(real, compared)]) + "\n"
 
@@ -67,14 +71,22 @@ def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]
     lines = [f"## `{name}`: {kind}", ""]
     if not demo:
         lines += [*_how(runs), ""] + _against_the_paper(pd.read_csv(folder / "table9.csv"))
-    for stem, what in (("differences", "What the parts change"), (READINGS, "Other readings"),
-                       ("matched", "Other systems, same backbone and training")):  # fmt: skip
+    for stem, what in (
+        ("differences", "What the parts change"),
+        (READINGS, "Other readings"),
+        ("matched", "Other systems, same backbone and training"),
+    ):
         if (folder / f"{stem}.csv").exists():
             lines += _verdicts(what, pd.read_csv(folder / f"{stem}.csv"), demo)
     if (folder / "transfer.csv").exists():
         found = transfer.conclusion(pd.read_csv(folder / "transfer.csv"))
-        lines += ["The set-to-set stage on fewer training pictures (accuracy, minus with it, 95% "
-                  "interval):", "", found, ""]  # fmt: skip
+        lines += [
+            "The set-to-set stage on fewer training pictures (accuracy, minus with it, 95% "
+            "interval):",
+            "",
+            found,
+            "",
+        ]
     if (folder / "cross.csv").exists():
         lines += _cross(pd.read_csv(folder / "cross.csv"))
     if (folder / "regions.csv").exists():
@@ -93,8 +105,10 @@ def _how(runs: pd.DataFrame) -> list[str]:
     lines = []
     for dataset, group in _ours(runs).groupby("dataset", sort=False):
         specs = group["spec"]
-        settings = (f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
-                    for k in PROTOCOL)  # fmt: skip
+        settings = (
+            f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
+            for k in PROTOCOL
+        )
         lines.append(f"- {NAMES[dataset]}, {len(group)} runs of the network: {'; '.join(settings)}")
     facts = [read_json(f / "environment.json") for f in runs["folder"]]
     machines = dict.fromkeys(
@@ -135,8 +149,9 @@ def _verdicts(what: str, table: pd.DataFrame, demo: bool) -> list[str]:
         paper = row.get("published")
         paper = f"; the paper {paper:+.2f}" if pd.notna(paper) and not demo else ""
         verdict = row["verdict"] if pd.notna(row["verdict"]) else "the sets disagree"
-        lines.append(f"- {NAMES[row['dataset']]}, {row['method']}: {found} points{paper}: "
-                     f"**{verdict}**")  # fmt: skip
+        lines.append(
+            f"- {NAMES[row['dataset']]}, {row['method']}: {found} points{paper}: **{verdict}**"
+        )
     return [f"{what} (accuracy, minus the default, 95% interval):", "", *lines, ""] if lines else []
 
 
@@ -176,8 +191,10 @@ def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
     for key in ("backbone", "image_size", "epochs"):
         found = sorted({str(getattr(s, key)) for s in specs})
         if str(getattr(paper, key)) not in found:
-            lines.append(f"- The paper's {key.replace('_', ' ')} ({getattr(paper, key)}): real "
-                         f"pictures were run with {', '.join(found) or 'nothing'}.")  # fmt: skip
+            lines.append(
+                f"- The paper's {key.replace('_', ' ')} ({getattr(paper, key)}): real "
+                f"pictures were run with {', '.join(found) or 'nothing'}."
+            )
     if not any("fi" in s.stages for s in specs):
         lines.append("- Whether pre-training on FI helps on real pictures.")
     seeds = {s.seed for s in specs}

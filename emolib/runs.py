@@ -170,8 +170,10 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
     train = np.setdiff1d(np.setdiff1d(train, validation), left_out)
     validation = np.setdiff1d(validation, left_out)
     if not len(train):
-        raise ValueError(f"{spec.dataset}: every training picture is a near-twin of one of "
-                         f"{', '.join(spec.apart)}; nothing is left to train on")  # fmt: skip
+        raise ValueError(
+            f"{spec.dataset}: every training picture is a near-twin of one of "
+            f"{', '.join(spec.apart)}; nothing is left to train on"
+        )
     train = data.part(train, spec.share, spec.split_seed)
     return train, validation, test
 
@@ -292,9 +294,17 @@ def _train(
         start |= {"weights_sha256": hashed} if hashed else {}
         started = time.perf_counter()
         history, pictures = learn(
-            model, spec, data, training_part, validation, device, places.weights, not before,
-            state, after_epoch,
-        )  # fmt: skip
+            model,
+            spec,
+            data,
+            training_part,
+            validation,
+            device,
+            places.weights,
+            not before,
+            state,
+            after_epoch,
+        )
         if spec.model in FITTED:
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
@@ -305,12 +315,17 @@ def _train(
         if ranks.first:
             _check_unchanged(data, identity, spec)
             predictor = Predictor(spec, model.eval(), device, places.weights)
-            facts = identity | start | models.size(model, spec.image_size) | {
-                "trained_on": len(training_part),
-                "pictures_per_second": speed(predictor, [data.paths[i] for i in test]),
-                "compiled": compiling.was_kept((spec.step, device)),
-                "seconds": seconds,
-            }  # fmt: skip
+            facts = (
+                identity
+                | start
+                | models.size(model, spec.image_size)
+                | {
+                    "trained_on": len(training_part),
+                    "pictures_per_second": speed(predictor, [data.paths[i] for i in test]),
+                    "compiled": compiling.was_kept((spec.step, device)),
+                    "seconds": seconds,
+                }
+            )
             run_folder.write(folder, data, test, p_positive, history, model, facts, device)
             run_folder.take_again(places.folder(spec))
     ranks.wait()
@@ -332,9 +347,17 @@ def computing(spec: RunSpec, device: torch.device):
 
 
 def learn(
-    model, spec: RunSpec, data: Dataset, train, validation, device, weights: str = "",
-    fresh: bool = True, state: dict | None = None, after_epoch=lambda state: None,
-) -> tuple:  # fmt: skip
+    model,
+    spec: RunSpec,
+    data: Dataset,
+    train,
+    validation,
+    device,
+    weights: str = "",
+    fresh: bool = True,
+    state: dict | None = None,
+    after_epoch=lambda state: None,
+) -> tuple:
     """Trains or fits the spec's network in place on pictures `train` of `data` (indices, as is
     `validation`, which may be empty): (history, the pictures as it saw them, None if fitted).
 
@@ -344,9 +367,16 @@ def learn(
         return _fit(model, data, train), None
     pictures = training.of_spec(spec, data, weights)
     history = training.train(
-        model, spec, pictures, train, validation if len(validation) else None,
-        device, fresh, state, after_epoch,
-    )  # fmt: skip
+        model,
+        spec,
+        pictures,
+        train,
+        validation if len(validation) else None,
+        device,
+        fresh,
+        state,
+        after_epoch,
+    )
     return history, pictures
 
 

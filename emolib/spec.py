@@ -13,9 +13,20 @@ DATASETS = ("fi", "twitter1", "emotionroi", "own")
 STARTS = ("imagenet", "scratch")
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
 TRAINING = (
-    "crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer",
-    "weight_decay", "dropout", "freeze_bn", "precision", "deterministic",
-)  # fmt: skip
+    "crop",
+    "epochs",
+    "batch_size",
+    "lr",
+    "lr_step",
+    "head_lr",
+    "momentum",
+    "optimizer",
+    "weight_decay",
+    "dropout",
+    "freeze_bn",
+    "precision",
+    "deterministic",
+)
 MOST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
@@ -224,9 +235,21 @@ class RunSpec:
     def step(self) -> "RunSpec":
         """Equal for runs whose training steps take the same time and memory."""
         return replace(
-            self, dataset="fi", init="scratch", pretrain=(), fold=0, seed=0, split_seed=0,
-            grouped=False, apart=(), official=True, share=1.0, epochs=1, lr=1.0, lr_step=1,
-        )  # fmt: skip
+            self,
+            dataset="fi",
+            init="scratch",
+            pretrain=(),
+            fold=0,
+            seed=0,
+            split_seed=0,
+            grouped=False,
+            apart=(),
+            official=True,
+            share=1.0,
+            epochs=1,
+            lr=1.0,
+            lr_step=1,
+        )
 
     def to_dict(self) -> dict:
         """Plain values, as in spec.json."""

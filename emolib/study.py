@@ -204,9 +204,14 @@ class Study:
         return found
 
     def spec(
-        self, dataset: str, fold: int = 0, variant: str = "normal", model: str = "maiafa",
-        backbone: str | None = "", **changes,
-    ) -> RunSpec:  # fmt: skip
+        self,
+        dataset: str,
+        fold: int = 0,
+        variant: str = "normal",
+        model: str = "maiafa",
+        backbone: str | None = "",
+        **changes,
+    ) -> RunSpec:
         """The run of one variant of Table 7, or of a rival, on one fold: the profile's settings,
         then overrides. backbone: of a rival, "" for the study's, None for its own.
 
@@ -302,9 +307,14 @@ class Study:
         for group, weights in groups:
             try:
                 found = sweep.run_all(
-                    group, self.data_root, self.results_root, self.name, weights, self.device,
+                    group,
+                    self.data_root,
+                    self.results_root,
+                    self.name,
+                    weights,
+                    self.device,
                     self.executor,
-                )  # fmt: skip
+                )
                 results |= zip(group, found, strict=True)
             except sweep.RunsFailed as error:
                 failures.append(error)

@@ -189,8 +189,11 @@ def everything_ahead(study, systems: str = "", comparisons: str = "") -> None:
         mine = ahead.loc[[i for i in ids if i in ahead.index]]
         ahead = ahead.drop(mine.index)
         each = mine.groupby("method", sort=False).size().items()
-        print(f"  {notebook}: {_runs(mine)}" + (": " if len(mine) else "")
-              + ", ".join(f"{count} {method}" for method, count in each))  # fmt: skip
+        print(
+            f"  {notebook}: {_runs(mine)}"
+            + (": " if len(mine) else "")
+            + ", ".join(f"{count} {method}" for method, count in each)
+        )
     rows_left_empty(compared.left_out(study, systems, comparisons))
     print(CHOICES)
 
@@ -226,8 +229,12 @@ def plan(ahead: pd.DataFrame):
         return None
     print(f"To train: {_runs(ahead)} on this machine.")
     by = ahead.groupby(["stage", "dataset", "method"], sort=False)
-    table = by.agg(runs=("id", "size"), at_once=("at_once", "first"), seconds=("seconds", "mean"),
-                   memory_gb=("memory_mb", "max"))  # fmt: skip
+    table = by.agg(
+        runs=("id", "size"),
+        at_once=("at_once", "first"),
+        seconds=("seconds", "mean"),
+        memory_gb=("memory_mb", "max"),
+    )
     table["memory_gb"] /= 1024
     table = table.rename(columns={"seconds": "seconds each"}).reset_index()
     return table.style.hide(axis="index").format(precision=1)
@@ -249,8 +256,18 @@ def matched(table: pd.DataFrame):
     """The matched table for reading, the best accuracy of each set first."""
     rows = table[table["metric"] == "accuracy"]
     rows = rows.sort_values(["dataset", "mean"], ascending=[True, False], kind="stable")
-    columns = ["dataset", "method", "mean", "ci_low", "ci_high", "minus_maiafa", "minus_low",
-               "minus_high", "p_value", "runs"]  # fmt: skip
+    columns = [
+        "dataset",
+        "method",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "minus_maiafa",
+        "minus_low",
+        "minus_high",
+        "p_value",
+        "runs",
+    ]
     digits = {"p_value": _p}
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
@@ -260,8 +277,19 @@ def differences(table: pd.DataFrame):
     rows = table[table["difference"].notna() & (table["table"] != 9)]  # 9: hollow in its figure
     if "runs" in rows:
         rows = rows[rows["metric"] == "accuracy"]
-    columns = ["dataset", "method", "metric", "difference", "low", "high", "p_holm", "p_mcnemar",
-               "pairs", "published", "verdict"]  # fmt: skip
+    columns = [
+        "dataset",
+        "method",
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "p_holm",
+        "p_mcnemar",
+        "pairs",
+        "published",
+        "verdict",
+    ]
     digits = dict.fromkeys(("p_holm", "p_mcnemar"), _p)
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
@@ -269,8 +297,21 @@ def differences(table: pd.DataFrame):
 def transfer(table: pd.DataFrame):
     """Shares of the training pictures, for reading: accuracy with and without the stage."""
     rows = table[table["metric"] == "accuracy"]
-    columns = ["dataset", "share", "pictures", "method", "mean", "ci_low", "ci_high", "runs",
-               "difference", "low", "high", "p_holm", "verdict"]  # fmt: skip
+    columns = [
+        "dataset",
+        "share",
+        "pictures",
+        "method",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "runs",
+        "difference",
+        "low",
+        "high",
+        "p_holm",
+        "verdict",
+    ]
     digits = {"p_holm": _p, "share": "{:.0%}", "pictures": "{:.0f}"}
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
@@ -294,8 +335,9 @@ def more_scores(table: pd.DataFrame):
 def regions(table: pd.DataFrame):
     """`regions.compared` for reading: a line a map, the mean of each measure and its interval."""
     keys = ["set", "reading", "map"]
-    cells = table.assign(cell=[_with_interval(*row[1:]) for row in
-                               table[["mean", "low", "high"]].itertuples()])  # fmt: skip
+    cells = table.assign(
+        cell=[_with_interval(*row[1:]) for row in table[["mean", "low", "high"]].itertuples()]
+    )
     wide = cells.pivot_table("cell", keys, "measure", aggfunc="first", sort=False)
     over = table.groupby(keys, sort=False)["over"].first()
     return wide.assign(over=over).reset_index().style.hide(axis="index")
@@ -332,15 +374,20 @@ def what_curves_say(table: pd.DataFrame) -> str:
     """`blurring.areas` in sentences: whether the answer hangs on what D marks."""
     lines = []
     for name, group in table.groupby("set", sort=False):
-        lines += ["", f"**{NAMES[name]}** ({group['over'].iloc[0]}), areas minus that of *D*'s "
-                  "highest:", ""]  # fmt: skip
+        lines += [
+            "",
+            f"**{NAMES[name]}** ({group['over'].iloc[0]}), areas minus that of *D*'s highest:",
+            "",
+        ]
         for row in group[group["difference"].notna()].itertuples():
             low, high = (
                 (row.d_low, row.d_high) if row.way == "deletion" else (-row.d_high, -row.d_low)
             )
             found = _with_interval(row.difference, row.d_low, row.d_high, sign="+")
-            said = {"above": "it hangs more on *D*'s highest", "below": "it hangs less on *D*'s "
-                    "highest"}.get(_verdict(low, high), "cannot tell")  # fmt: skip
+            said = {
+                "above": "it hangs more on *D*'s highest",
+                "below": "it hangs less on *D*'s highest",
+            }.get(_verdict(low, high), "cannot tell")
             lines.append(f"- {row.way}, {row.place}: {found}: {said}.")
     return "\n".join(lines)
 
@@ -363,12 +410,14 @@ def readings_costs(table: pd.DataFrame):
     recall = table[table["metric"] == "recall"].set_index(["dataset", "method"])["mean"]
     rows = table[table["metric"] == "accuracy"].set_index(["dataset", "method"])
     frame = rows[["mean", "ci_low", "ci_high"]].assign(
-        recall=recall, runs=rows["runs"], **{
+        recall=recall,
+        runs=rows["runs"],
+        **{
             "parameters (M)": rows["parameters"] / 1e6,
             "multiply-adds (M)": rows["macs"] / 1e6,
             "seconds": rows["seconds"],
         },
-    )  # fmt: skip
+    )
     return frame.reset_index().style.hide(axis="index").format(precision=1, na_rep="")
 
 
@@ -380,7 +429,10 @@ def show(table: pd.DataFrame):
         line = {"dataset": dataset, "method": method}
         for _, row in rows.iterrows():
             interval = f"{row['ci_low']:.1f}–{row['ci_high']:.1f}" if row["runs"] else ""
-            line |= {row["metric"]: row["mean"], f"95% ({row['metric']})": interval,
-                     f"paper's {row['metric']}": row["published"]}  # fmt: skip
+            line |= {
+                row["metric"]: row["mean"],
+                f"95% ({row['metric']})": interval,
+                f"paper's {row['metric']}": row["published"],
+            }
         lines.append(line | {"runs": rows["runs"].iloc[0]})
     return pd.DataFrame(lines).style.hide(axis="index").format(precision=2, na_rep="")

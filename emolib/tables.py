@@ -26,9 +26,21 @@ from .variations import READINGS
 APART = (READINGS, transfer.FOLDER)  # folders of a study with runs of other questions
 
 COLUMNS = [
-    "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-    "published", "difference", "run_ids", "nb_low", "nb_high",
-]  # fmt: skip
+    "table",
+    "dataset",
+    "method",
+    "metric",
+    "mean",
+    "std",
+    "ci_low",
+    "ci_high",
+    "runs",
+    "published",
+    "difference",
+    "run_ids",
+    "nb_low",
+    "nb_high",
+]
 PLAIN = ("costs", "scores")  # tables without a page and a figure of their own
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
 __all__ = ["build", "marked", "of_study", "published", "title"]
@@ -170,8 +182,15 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
         right, positive = predicted == p["label"], p["label"] == 1
         paths = p["path"].astype(str)
         clusters = [twins.get((spec.dataset, path), path) for path in paths]
-        answers = pd.DataFrame({"path": paths, "label": p["label"], "predicted": predicted,
-                                "right": right.astype(int), "cluster": clusters})  # fmt: skip
+        answers = pd.DataFrame(
+            {
+                "path": paths,
+                "label": p["label"],
+                "predicted": predicted,
+                "right": right.astype(int),
+                "cluster": clusters,
+            }
+        )
         rows.append(
             {
                 "id": run.name,

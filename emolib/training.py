@@ -127,9 +127,16 @@ def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
     system = SYSTEMS.get(spec.model)
     finder, emotions = getattr(system, "finder", ""), getattr(system, "uses_emotions", False)
     return Pictures(
-        data, spec.image_size, spec.crop, spec.seed, spec.cache, finder, spec.detector, weights,
+        data,
+        spec.image_size,
+        spec.crop,
+        spec.seed,
+        spec.cache,
+        finder,
+        spec.detector,
+        weights,
         emotions,
-    )  # fmt: skip
+    )
 
 
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:

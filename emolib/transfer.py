@@ -20,13 +20,39 @@ from .spec import RunSpec
 SHARES = (0.1, 0.3, 1.0)
 FOLDER = "shares"  # in a study
 COLUMNS = [
-    "table", "dataset", "method", "metric", "share", "pictures", "mean", "std", "ci_low",
-    "ci_high", "runs", *differences.COLUMNS, *differences.VERDICT, "run_ids", "nb_low", "nb_high",
-]  # fmt: skip
+    "table",
+    "dataset",
+    "method",
+    "metric",
+    "share",
+    "pictures",
+    "mean",
+    "std",
+    "ci_low",
+    "ci_high",
+    "runs",
+    *differences.COLUMNS,
+    *differences.VERDICT,
+    "run_ids",
+    "nb_low",
+    "nb_high",
+]
 CROSS = [
-    "trained_on", "tested_on", "pre_trained", "networks", "pictures", "accuracy", "low", "high",
-    "lowest", "highest", "recall", "majority", "run_ids", "weights",
-]  # fmt: skip
+    "trained_on",
+    "tested_on",
+    "pre_trained",
+    "networks",
+    "pictures",
+    "accuracy",
+    "low",
+    "high",
+    "lowest",
+    "highest",
+    "recall",
+    "majority",
+    "run_ids",
+    "weights",
+]
 
 
 def specs(study) -> list[RunSpec]:

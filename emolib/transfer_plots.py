@@ -25,8 +25,16 @@ def curve(frame: pd.DataFrame, title: str) -> Figure:
             at = part["pictures"] * (1 + 0.03 * number)
             colour = sns.color_palette("colorblind")[number]
             axis.plot(at, part["mean"], color=colour)
-            intervals(axis, part["mean"], part["ci_low"], part["ci_high"], at, label, colour,
-                      vertical=True)  # fmt: skip
+            intervals(
+                axis,
+                part["mean"],
+                part["ci_low"],
+                part["ci_high"],
+                at,
+                label,
+                colour,
+                vertical=True,
+            )
         places = sorted(set(rows.loc[rows["dataset"] == name, "pictures"]))
         axis.set(title=NAMES[name], xscale="log", xlabel="training pictures")
         axis.set_xticks(places, [f"{p:.0f}" for p in places])
@@ -50,10 +58,17 @@ def cross(frame: pd.DataFrame, title: str) -> Figure:
         figsize=(2.4 + 1.4 * len(names), 1.4 + 0.8 * len(sources)), layout="constrained"
     )
     axis = figure.subplots()
-    sns.heatmap(above.loc[sources, names], annot=accuracy, fmt=".1f", cmap="vlag", center=0,
-                ax=axis, cbar_kws={"label": "points above the larger class"},
-                xticklabels=[NAMES[n] for n in names],
-                yticklabels=[NAMES[n] for n in sources])  # fmt: skip
+    sns.heatmap(
+        above.loc[sources, names],
+        annot=accuracy,
+        fmt=".1f",
+        cmap="vlag",
+        center=0,
+        ax=axis,
+        cbar_kws={"label": "points above the larger class"},
+        xticklabels=[NAMES[n] for n in names],
+        yticklabels=[NAMES[n] for n in sources],
+    )
     axis.tick_params(axis="y", rotation=0)
     axis.set(xlabel="tested on", ylabel="trained on")
     figure.suptitle(title.replace(" — ", "\n"), fontsize=10)  # wider than the map

@@ -13,10 +13,27 @@ from . import differences, run_folder
 from .spec import Readings, RunSpec
 
 COLUMNS = [
-    "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-    *differences.COLUMNS, *differences.VERDICT, "published", "smallest", "parameters", "macs",
-    "seconds", "run_ids", "nb_low", "nb_high", "smallest_paired",
-]  # fmt: skip
+    "table",
+    "dataset",
+    "method",
+    "metric",
+    "mean",
+    "std",
+    "ci_low",
+    "ci_high",
+    "runs",
+    *differences.COLUMNS,
+    *differences.VERDICT,
+    "published",
+    "smallest",
+    "parameters",
+    "macs",
+    "seconds",
+    "run_ids",
+    "nb_low",
+    "nb_high",
+    "smallest_paired",
+]
 READINGS = "readings"  # the folder in a study
 RANDOM_FOLDS, CHOSEN = "random folds", "epoch chosen on the test pictures"
 NOT_A_READING = ("fold", "seed", "pretrain")  # what runs of one row may differ in, or follows
@@ -119,10 +136,12 @@ def table(
     rows = []
     for dataset, own in normal.items():
         default = own["spec"].iloc[0]
-        there = runs[[
-            (s.model, s.dataset, s.grouped) == ("maiafa", dataset, default.grouped)
-            for s in runs["spec"]
-        ]]  # fmt: skip
+        there = runs[
+            [
+                (s.model, s.dataset, s.grouped) == ("maiafa", dataset, default.grouped)
+                for s in runs["spec"]
+            ]
+        ]
         names = [name_of(s, default) for s in there["spec"]]
         if set(names) <= {"normal"}:
             continue

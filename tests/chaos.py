@@ -33,9 +33,14 @@ from trees import make_fi, make_twitter  # noqa: E402
 import emolib  # noqa: E402
 
 SETTINGS = dict(
-    backbone="test_efficientnet", width=32, image_size=32, epochs=3, batch_size=8, lr=0.01,
+    backbone="test_efficientnet",
+    width=32,
+    image_size=32,
+    epochs=3,
+    batch_size=8,
+    lr=0.01,
     init="fi:scratch",
-)  # fmt: skip
+)
 TIMED = ("seconds", "pictures_per_second")
 TOLD = (
     *TIMED,

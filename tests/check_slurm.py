@@ -61,9 +61,16 @@ def main():
     make_fi(root, each=5)
     make_twitter(root)
     first = emolib.RunSpec(
-        "twitter1", backbone="resnet10t", width=128, image_size=32, epochs=60, batch_size=8,
-        lr=0.01, init="fi:scratch", pretrain={"fi.epochs": 2},
-    )  # fmt: skip
+        "twitter1",
+        backbone="resnet10t",
+        width=128,
+        image_size=32,
+        epochs=60,
+        batch_size=8,
+        lr=0.01,
+        init="fi:scratch",
+        pretrain={"fi.epochs": 2},
+    )
     specs = [replace(first, fold=fold) for fold in range(3)]
     runs, done = root / "slurm/runs", []
     interrupter = threading.Thread(target=disturb, args=([runs / s.id for s in specs], done))

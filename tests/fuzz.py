@@ -120,9 +120,12 @@ def work_labels(start: int, stop: int, seed: int, keep: Path, tell) -> None:
 
     @hypothesis.seed(seed * 1_000_003 + start)
     @hypothesis.settings(
-        max_examples=stop - start, deadline=None, database=None, phases=[hypothesis.Phase.generate],
+        max_examples=stop - start,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
+    )
     @hypothesis.given(cases)
     def check(case):
         (file, good, clean), data = case
@@ -249,9 +252,13 @@ def watched(kind: str, work, count: int, seed: int, keep: Path | None, start: in
         start = now.value + 1
     faults = sorted(set(keep.glob(f"{kind}-*.why")) - before)
     return dict(
-        trials=now.value + 1 - first, failed=len(faults), seconds=time.monotonic() - began,
-        peak_mb=peak.value >> 20, keep=keep, faults=[f.read_text() for f in faults],
-    )  # fmt: skip
+        trials=now.value + 1 - first,
+        failed=len(faults),
+        seconds=time.monotonic() - began,
+        peak_mb=peak.value >> 20,
+        keep=keep,
+        faults=[f.read_text() for f in faults],
+    )
 
 
 def _child(work, start: int, stop: int, seed: int, keep: Path, now, peak) -> None:

@@ -24,8 +24,14 @@ from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 WIDTH, HEIGHT, TALLEST = 1440, 1000, 12000  # px of the window; of a picture
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync",
-            "--disable-component-update", "--no-first-run"]  # fmt: skip
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-component-update",
+    "--no-first-run",
+]
 # Of each code cell: its number once it has run, its outputs' kinds, its height on the page.
 CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(cell => ({
   kind: cell.model.type, ran: cell.model.executionCount ?? null, height: cell.node.offsetHeight,
@@ -49,8 +55,11 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="notebooks, 01 for 01_data_prep; all without")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
-    notebooks = [f for f in sorted((ROOT / "notebooks").glob("*.ipynb"))
-                 if not chosen.names or f.stem.startswith(tuple(chosen.names))]  # fmt: skip
+    notebooks = [
+        f
+        for f in sorted((ROOT / "notebooks").glob("*.ipynb"))
+        if not chosen.names or f.stem.startswith(tuple(chosen.names))
+    ]
     wrong = []
     with tempfile.TemporaryDirectory() as scratch:
         for file in notebooks:
@@ -93,12 +102,24 @@ def _jupyterlab(folder: Path) -> tuple[subprocess.Popen, str]:
         there.parent.mkdir(parents=True, exist_ok=True)
         there.write_text(json.dumps(values))
     server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--ip=127.0.0.1",
-         f"--port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
-         f"--ServerApp.root_dir={folder}", "--LabApp.expose_app_in_browser=True"],
-        cwd=folder, stdout=log, stderr=log,
+        [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--allow-root",
+            "--no-browser",
+            "--ip=127.0.0.1",
+            f"--port={port}",
+            "--ServerApp.port_retries=0",
+            f"--IdentityProvider.token={token}",
+            f"--ServerApp.root_dir={folder}",
+            "--LabApp.expose_app_in_browser=True",
+        ],
+        cwd=folder,
+        stdout=log,
+        stderr=log,
         env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(settings)},
-    )  # fmt: skip
+    )
     address = f"http://127.0.0.1:{port}/lab/tree/{{}}?token={token}&reset"
     for _ in range(120):
         try:

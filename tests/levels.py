@@ -133,9 +133,16 @@ def main() -> None:
             ).mean()
             error = math.sqrt(0.05 * 0.95 / chosen.trials)
             rows.append(
-                {"systems": name, "seeds_matter": matters, "seeds": seeds, "trials": chosen.trials,
-                 "points": chosen.count, **found, "error": error}
-            )  # fmt: skip
+                {
+                    "systems": name,
+                    "seeds_matter": matters,
+                    "seeds": seeds,
+                    "trials": chosen.trials,
+                    "points": chosen.count,
+                    **found,
+                    "error": error,
+                }
+            )
             print(rows[-1], f"{time.perf_counter() - started:.0f} s", flush=True)
             write_csv(chosen.results, pd.DataFrame(rows))
 

@@ -13,11 +13,55 @@ import trees
 from hypothesis import strategies as st
 from PIL import Image
 
-WORDS = ["0", "1", "2", "-1", "", " ", "\t", ",", '"', "'", "\\", "\0", "\ufeff", "\u2028", "\x0c",
-         "\x85", "\x1b[31m", "é", "e\u0301", "ß", "😀", "../outside.jpg", "../../outside.jpg",
-         "/etc/passwd", "a/../../outside.jpg", "C:\\x.jpg", "./", "..", "%2e%2e%2f", "~", "nan",
-         "inf", "1e999", "9" * 30, "9" * 5000, "٣", "²", "x" * 300, "y" * 140_000, "http://[",
-         "a.jpg 1", "path,label", "url,agree,disagree", "[[", "]]", "null", "NaN"]  # fmt: skip
+WORDS = [
+    "0",
+    "1",
+    "2",
+    "-1",
+    "",
+    " ",
+    "\t",
+    ",",
+    '"',
+    "'",
+    "\\",
+    "\0",
+    "\ufeff",
+    "\u2028",
+    "\x0c",
+    "\x85",
+    "\x1b[31m",
+    "é",
+    "e\u0301",
+    "ß",
+    "😀",
+    "../outside.jpg",
+    "../../outside.jpg",
+    "/etc/passwd",
+    "a/../../outside.jpg",
+    "C:\\x.jpg",
+    "./",
+    "..",
+    "%2e%2e%2f",
+    "~",
+    "nan",
+    "inf",
+    "1e999",
+    "9" * 30,
+    "9" * 5000,
+    "٣",
+    "²",
+    "x" * 300,
+    "y" * 140_000,
+    "http://[",
+    "a.jpg 1",
+    "path,label",
+    "url,agree,disagree",
+    "[[",
+    "]]",
+    "null",
+    "NaN",
+]
 
 
 # Pictures -----------------------------------------------------------------------------------
@@ -35,17 +79,32 @@ def originals() -> list[tuple[str, bytes]]:
     exif[0x0112] = 6
     film = dict(save_all=True, append_images=more, duration=50)
     kinds = [
-        (rgb, "JPEG", {}), (rgb, "JPEG", dict(progressive=True)), (rgb, "JPEG", dict(exif=exif)),
-        (rgb.convert("CMYK"), "JPEG", {}), (grey, "JPEG", {}),
-        (rgb, "PNG", {}), (rgba, "PNG", {}), (deep, "PNG", {}), (rgb, "PNG", dict(exif=exif)),
-        (rgb.quantize(16), "PNG", dict(transparency=3)), (rgb, "PNG", film),
-        (rgb, "GIF", film), (rgb.quantize(8), "GIF", dict(transparency=2, comment=b"c" * 300)),
-        (rgb, "WEBP", {}), (rgb, "WEBP", dict(lossless=True)), (rgba, "WEBP", film),
-        (rgb, "BMP", {}), (rgb, "TIFF", dict(compression="tiff_lzw")), (deep, "TIFF", {}),
-        (rgb, "TIFF", film), (rgb, "TIFF", dict(compression="jpeg")), (rgba, "AVIF", {}),
-        (rgb, "JPEG2000", {}), (rgb, "PPM", {}),
+        (rgb, "JPEG", {}),
+        (rgb, "JPEG", dict(progressive=True)),
+        (rgb, "JPEG", dict(exif=exif)),
+        (rgb.convert("CMYK"), "JPEG", {}),
+        (grey, "JPEG", {}),
+        (rgb, "PNG", {}),
+        (rgba, "PNG", {}),
+        (deep, "PNG", {}),
+        (rgb, "PNG", dict(exif=exif)),
+        (rgb.quantize(16), "PNG", dict(transparency=3)),
+        (rgb, "PNG", film),
+        (rgb, "GIF", film),
+        (rgb.quantize(8), "GIF", dict(transparency=2, comment=b"c" * 300)),
+        (rgb, "WEBP", {}),
+        (rgb, "WEBP", dict(lossless=True)),
+        (rgba, "WEBP", film),
+        (rgb, "BMP", {}),
+        (rgb, "TIFF", dict(compression="tiff_lzw")),
+        (deep, "TIFF", {}),
+        (rgb, "TIFF", film),
+        (rgb, "TIFF", dict(compression="jpeg")),
+        (rgba, "AVIF", {}),
+        (rgb, "JPEG2000", {}),
+        (rgb, "PPM", {}),
         (rgb, "MPO", film),  # last: a save leaves settings in its images
-    ]  # fmt: skip
+    ]
     found = []
     for image, kind, options in kinds:
         file = io.BytesIO()
@@ -73,9 +132,15 @@ def summed(data: bytes) -> bytes:
 
 
 # Where width and height are: what stands before them, bytes a number, their order.
-SIZES = [(rb"IHDR|ihdr", 4, "big"), (rb"GIF8[79]a", 2, "little"), (rb"VP8X.{8}", 3, "little"),
-         (rb"\xff[\xc0-\xc3]...", 2, "big"), (rb"^BM.{16}", 4, "little"), (rb"ispe.{4}", 4, "big"),
-         (rb"\xff\x51.{4}", 4, "big")]  # fmt: skip
+SIZES = [
+    (rb"IHDR|ihdr", 4, "big"),
+    (rb"GIF8[79]a", 2, "little"),
+    (rb"VP8X.{8}", 3, "little"),
+    (rb"\xff[\xc0-\xc3]...", 2, "big"),
+    (rb"^BM.{16}", 4, "little"),
+    (rb"ispe.{4}", 4, "big"),
+    (rb"\xff\x51.{4}", 4, "big"),
+]
 NUMBERS = [0, 1, 2, 127, 255, 256, 9000, 16383, 32768, 65535, 2**24 - 1, 2**31 - 1, 2**32 - 1]
 NUMBERS += list(range(10, 90, 5))
 
@@ -97,8 +162,11 @@ def mutate(data: bytes, others: list, rng) -> bytes:
         value = int(rng.choice(NUMBERS)) % 256**size
         return data[:at] + value.to_bytes(size, rng.choice(["big", "little"])) + data[at + size :]
     if kind == 3:  # width and height
-        places = [(m.end(), n, order) for pattern, n, order in SIZES
-                  for m in re.finditer(pattern, data, re.DOTALL)]  # fmt: skip
+        places = [
+            (m.end(), n, order)
+            for pattern, n, order in SIZES
+            for m in re.finditer(pattern, data, re.DOTALL)
+        ]
         if places:
             at, n, order = places[rng.integers(len(places))]
             sizes = [(int(v) % 256**n).to_bytes(n, order) for v in rng.choice(NUMBERS, 2)]
@@ -194,7 +262,7 @@ HEAVY = {
     "mark only": lambda good: b"\xef\xbb\xbf",
     "zeros": lambda good: bytes(5_000),
     "a folder": lambda good: None,
-}  # fmt: skip
+}
 
 
 def label_bytes(good: bytes):
@@ -202,8 +270,10 @@ def label_bytes(good: bytes):
     word = st.one_of(st.sampled_from(WORDS), st.text(max_size=30))
     change = st.tuples(
         st.sampled_from(["drop", "again", "swap", "add", "cell", "glue", "glue"]),
-        st.integers(0, 10**6), st.integers(0, 10**6), word,
-    )  # fmt: skip
+        st.integers(0, 10**6),
+        st.integers(0, 10**6),
+        word,
+    )
     odd = ["utf-8-sig", "utf-16", "utf-16-le", "latin-1", "cp1252"]
     code = st.sampled_from(["utf-8"] * 15 + odd)
     end = st.sampled_from(["\n", "\r\n", "\r", "\n\n"] * 3 + ["\u2028", "\x0c"])
@@ -215,10 +285,13 @@ def label_bytes(good: bytes):
             cells = re.split("([,\t ])", rows[i])
             k = j % len(cells)
             rows[i : i + 1] = {
-                "drop": [], "again": [rows[i], rows[j]], "swap": [rows[j]],
-                "add": [rows[i], word], "cell": ["".join([*cells[:k], word, *cells[k + 1 :]])],
+                "drop": [],
+                "again": [rows[i], rows[j]],
+                "swap": [rows[j]],
+                "add": [rows[i], word],
+                "cell": ["".join([*cells[:k], word, *cells[k + 1 :]])],
                 "glue": ["".join([*cells[:k], word, *cells[k:]])],
-            }[what] or [""]  # fmt: skip
+            }[what] or [""]
         return end.join(rows).encode(code, "replace")
 
     return st.one_of(

@@ -35,24 +35,57 @@ DRIVER = "580.65.06"
 CPU = torch.device("cpu")
 # Operations whose result's size, or whose result itself, the host must know.
 WAITING = {
-    "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim",
-    "unique_consecutive", "bincount", "equal", "is_nonzero", "nms", "histc", "repeat_interleave",
-}  # fmt: skip
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "_unique2",
+    "unique_dim",
+    "unique_consecutive",
+    "bincount",
+    "equal",
+    "is_nonzero",
+    "nms",
+    "histc",
+    "repeat_interleave",
+}
 INDEXED = {"index", "_unsafe_index", "index_put", "index_put_", "_index_put_impl_"}
 MIXED = {"copy_", "_to_copy", "set_"} | INDEXED  # these have rules of their own
 FACTORIES = {
-    torch.arange, torch.as_tensor, torch.empty, torch.eye, torch.from_numpy, torch.full,
-    torch.linspace, torch.ones, torch.rand, torch.randint, torch.randn, torch.randperm,
-    torch.scalar_tensor, torch.tensor, torch.zeros,
-}  # fmt: skip
+    torch.arange,
+    torch.as_tensor,
+    torch.empty,
+    torch.eye,
+    torch.from_numpy,
+    torch.full,
+    torch.linspace,
+    torch.ones,
+    torch.rand,
+    torch.randint,
+    torch.randn,
+    torch.randperm,
+    torch.scalar_tensor,
+    torch.tensor,
+    torch.zeros,
+}
 COPYING = {torch.tensor, torch.as_tensor}
 # Asked for so often that nothing else is done about them.
 HARMLESS = {
-    Tensor.untyped_storage, Tensor.dim, Tensor.numel, Tensor.size, Tensor.stride,
-    Tensor.is_floating_point, Tensor.is_contiguous, Tensor.shape.__get__, Tensor.dtype.__get__,
-    Tensor.layout.__get__, Tensor.requires_grad.__get__, Tensor.grad.__get__,
-    Tensor.grad_fn.__get__, Tensor.is_leaf.__get__, Tensor.is_sparse.__get__,
-}  # fmt: skip
+    Tensor.untyped_storage,
+    Tensor.dim,
+    Tensor.numel,
+    Tensor.size,
+    Tensor.stride,
+    Tensor.is_floating_point,
+    Tensor.is_contiguous,
+    Tensor.shape.__get__,
+    Tensor.dtype.__get__,
+    Tensor.layout.__get__,
+    Tensor.requires_grad.__get__,
+    Tensor.grad.__get__,
+    Tensor.grad_fn.__get__,
+    Tensor.is_leaf.__get__,
+    Tensor.is_sparse.__get__,
+}
 # The words of `torch.use_deterministic_algorithms`' list of what has no deterministic algorithm on
 # a GPU → the operations that they mean.
 NONE_DETERMINISTIC = {
@@ -63,9 +96,12 @@ NONE_DETERMINISTIC = {
     "torch.nn.FractionalMaxPool2d": {"fractional_max_pool2d_backward"},
     "torch.nn.MaxUnpool2d": {"max_unpool2d"},
     "torch.nn.functional.interpolate": {
-        "upsample_linear1d_backward", "upsample_bilinear2d_backward",
-        "upsample_bicubic2d_backward", "upsample_trilinear3d_backward",
-        "_upsample_bilinear2d_aa_backward", "_upsample_bicubic2d_aa_backward",
+        "upsample_linear1d_backward",
+        "upsample_bilinear2d_backward",
+        "upsample_bicubic2d_backward",
+        "upsample_trilinear3d_backward",
+        "_upsample_bilinear2d_aa_backward",
+        "_upsample_bicubic2d_aa_backward",
     },
     "torch.nn.ReflectionPad2d": {"reflection_pad2d_backward"},
     "torch.nn.NLLLoss": {"nll_loss2d_forward"},
@@ -75,7 +111,7 @@ NONE_DETERMINISTIC = {
     "torch.median": {"median"},
     "torch.nn.functional.grid_sample": {"grid_sampler_2d_backward"},
     "torch.Tensor.scatter_reduce": {"scatter_reduce", "scatter_reduce_"},
-}  # fmt: skip
+}
 REFUSED = set().union(*NONE_DETERMINISTIC.values())
 
 
@@ -283,9 +319,14 @@ class _Calls(TorchFunctionMode):
             gradient = torch.ones_like(loss) if gradient is None else gradient
             with _Calls(self.gpu):
                 torch.autograd.graph._engine_run_backward(
-                    (loss,), (gradient,), bool(retain_graph), create_graph, inputs or (),
-                    allow_unreachable=True, accumulate_grad=True,
-                )  # fmt: skip
+                    (loss,),
+                    (gradient,),
+                    bool(retain_graph),
+                    create_graph,
+                    inputs or (),
+                    allow_unreachable=True,
+                    accumulate_grad=True,
+                )
 
     def _decomposed(self, here, mode="nearest", antialias=False, **_) -> bool:
         """What `interpolate` does on a GPU where algorithms are to be deterministic."""

@@ -10,8 +10,18 @@ import pandas as pd
 
 from emolib.files import write_csv
 
-COLUMNS = ["check", "trials", "passed", "failed", "seconds", "seed", "peak_mb", "machine", "commit",
-           "date"]  # fmt: skip
+COLUMNS = [
+    "check",
+    "trials",
+    "passed",
+    "failed",
+    "seconds",
+    "seed",
+    "peak_mb",
+    "machine",
+    "commit",
+    "date",
+]
 
 
 def record(path, check: str, trials: int, failed: int, seconds: float, seed: int, peak_mb=None):

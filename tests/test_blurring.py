@@ -82,8 +82,10 @@ def test_an_answer_that_hangs_on_the_left_half_falls_and_comes_back_with_it(curv
 
 def test_areas_are_trapezoids_with_intervals_over_pictures_folds_or_seeds(curves):
     rows = curves[(curves["way"] == "deletion") & (curves["place"] == blurring.PLACES[3])]
-    each = [sum((a + b) / 20 for a, b in zip(p, p[1:], strict=False))
-            for p in rows.sort_values("share").groupby("path")["p"].apply(list)]  # fmt: skip
+    each = [
+        sum((a + b) / 20 for a, b in zip(p, p[1:], strict=False))
+        for p in rows.sort_values("share").groupby("path")["p"].apply(list)
+    ]
     found = blurring.areas(curves).set_index(["way", "place"]).loc[("deletion", blurring.PLACES[3])]
     assert found["area"] == pytest.approx(np.mean(each))
     interval = stats.ttest_1samp(each, np.mean(each)).confidence_interval()
@@ -110,8 +112,11 @@ def test_as_much_is_blurred_everywhere(place):
 def test_the_comparison_is_wilcoxons_with_students_interval():
     rng = np.random.default_rng(0)
     high, low = rng.normal(3, 1, 30), rng.normal(1, 1, 30)
-    rows = [(f"{i}", 0.1, place, value) for place, values in zip(blurring.PLACES[::2], (high, low),
-            strict=True) for i, value in enumerate(values)]  # fmt: skip
+    rows = [
+        (f"{i}", 0.1, place, value)
+        for place, values in zip(blurring.PLACES[::2], (high, low), strict=True)
+        for i, value in enumerate(values)
+    ]
     frame = pd.DataFrame(rows, columns=["path", "share", "blurred", "fall"])
     found = blurring.compared(frame).set_index("blurred")
     assert found.loc["where D is lowest", "p"] == pytest.approx(stats.wilcoxon(high - low).pvalue)
@@ -123,8 +128,15 @@ def test_the_comparison_is_wilcoxons_with_students_interval():
 def test_it_runs_on_a_trained_network(root, tmp_path):
     import emolib
 
-    spec = RunSpec("twitter1", backbone="resnet10t", width=128, image_size=32, epochs=1,
-                   init="scratch", batch_size=8)  # fmt: skip
+    spec = RunSpec(
+        "twitter1",
+        backbone="resnet10t",
+        width=128,
+        image_size=32,
+        epochs=1,
+        init="scratch",
+        batch_size=8,
+    )
     folder = emolib.run(spec, root, tmp_path, device="cpu").folder
     files = [picture(tmp_path / f"{i}.png", seed=i) for i in range(3)]
     frame = blurring.blurred(emolib.load(folder, device="cpu"), files)

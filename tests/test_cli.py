@@ -24,8 +24,9 @@ from emolib.hub import CLASSES
 def model(tmp_path_factory):
     """A network in the hub's layout, untrained."""
     folder = tmp_path_factory.mktemp("model")
-    spec = emolib.RunSpec("own", backbone="test_efficientnet", width=32, image_size=32,
-                          init="scratch")  # fmt: skip
+    spec = emolib.RunSpec(
+        "own", backbone="test_efficientnet", width=32, image_size=32, init="scratch"
+    )
     files.write_json(folder / "config.json", {"spec": spec.to_dict(), "classes": CLASSES})
     save_file(emolib.loading.build(spec).state_dict(), folder / "model.safetensors")
     return str(folder)
@@ -81,19 +82,22 @@ def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
     assert (found["finding"] == "smaller than the crop").sum() == 20
 
 
-@pytest.mark.parametrize("words, message", [
-    ("predict {tmp}/gone.jpg --model {model}", "gone.jpg: No such file or directory"),
-    ("predict {tmp} --model {model}", "a folder without pictures"),
-    ("predict {tmp} --model {tmp}/none", "none has no spec.json"),
-    ("predict {tmp} --model {model} --device tpu9", "device='tpu9' is not there"),
-    ("explain {tmp} --model {model} --out o.png", "a folder without pictures"),
-    ("tables {tmp}/none", "none: there is no such folder"),
-    ("tables {tmp}", "no study with complete runs"),
-    ("verify {tmp}/none", "none: there is no such folder"),
-    ("report {tmp}", "no study with tables to report on"),
-    ("audit --data-root {tmp}", "none of the sets is there"),
-    ("audit --data-root {tmp} --datasets fo", "unknown data set 'fo'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        ("predict {tmp}/gone.jpg --model {model}", "gone.jpg: No such file or directory"),
+        ("predict {tmp} --model {model}", "a folder without pictures"),
+        ("predict {tmp} --model {tmp}/none", "none has no spec.json"),
+        ("predict {tmp} --model {model} --device tpu9", "device='tpu9' is not there"),
+        ("explain {tmp} --model {model} --out o.png", "a folder without pictures"),
+        ("tables {tmp}/none", "none: there is no such folder"),
+        ("tables {tmp}", "no study with complete runs"),
+        ("verify {tmp}/none", "none: there is no such folder"),
+        ("report {tmp}", "no study with tables to report on"),
+        ("audit --data-root {tmp}", "none of the sets is there"),
+        ("audit --data-root {tmp} --datasets fo", "unknown data set 'fo'"),
+    ],
+)
 def test_an_error_is_one_line_and_exit_code_2(words, message, model, tmp_path, capsys):
     assert main(words.format(tmp=tmp_path, model=model).split()) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]

@@ -126,16 +126,19 @@ def break_split(root):
     (folder / "training.txt").write_text("joy/1.jpg\njoy/99.jpg\n")
 
 
-@pytest.mark.parametrize("damage, name, message", [
-    (break_missing_folder, "fi", "no pictures in .*awe"),
-    (break_missing_picture, "twitter1", r"twitter_three_agrees.txt line 8 names '7_é b.JPG'"),
-    (break_label, "twitter1", r"test2.test.txt line 2 is .*expected '<file> <0 or 1>'"),
-    (break_fold_label, "twitter1", r"test2.train.txt line 1 gives .* it already has 1"),
-    (break_fold_overlap, "twitter1", "test4: .* is in both lists"),
-    (break_fold_file, "twitter1", r"no file .*test5.train.txt"),
-    (break_map, "emotionroi", r"1 of 12 stimuli maps .*joy.1.jpg"),
-    (break_split, "emotionroi", "training.txt line 2 names 'joy/99.jpg'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage, name, message",
+    [
+        (break_missing_folder, "fi", "no pictures in .*awe"),
+        (break_missing_picture, "twitter1", r"twitter_three_agrees.txt line 8 names '7_é b.JPG'"),
+        (break_label, "twitter1", r"test2.test.txt line 2 is .*expected '<file> <0 or 1>'"),
+        (break_fold_label, "twitter1", r"test2.train.txt line 1 gives .* it already has 1"),
+        (break_fold_overlap, "twitter1", "test4: .* is in both lists"),
+        (break_fold_file, "twitter1", r"no file .*test5.train.txt"),
+        (break_map, "emotionroi", r"1 of 12 stimuli maps .*joy.1.jpg"),
+        (break_split, "emotionroi", "training.txt line 2 names 'joy/99.jpg'"),
+    ],
+)
 def test_a_damaged_set_names_the_file_and_row(tmp_path, damage, name, message):
     make_fi(tmp_path, each=1)
     make_roi(tmp_path, each=2)
@@ -188,8 +191,9 @@ def test_fi_lists_find_pictures_below_or_one_folder_further_whatever_the_case(tm
 def test_fi_text_lists_take_names_and_numbers_and_warn_of_pictures_they_leave_out(tmp_path):
     names = fi_names(2)
     files(tmp_path / "fi/images", [unicodedata.normalize("NFD", n) for n in names])
-    lines = [f"{n}\t{n.split('/')[0]}" if " 0" in n else f"./{n} {i // 2}"
-             for i, n in enumerate(names)]  # fmt: skip
+    lines = [
+        f"{n}\t{n.split('/')[0]}" if " 0" in n else f"./{n} {i // 2}" for i, n in enumerate(names)
+    ]
     write(tmp_path / "fi/train_list.txt", *lines[1:], end="\r\n", encoding="utf-8-sig")
     write(tmp_path / "fi/readme.txt", "Please cite us.")
     with pytest.warns(UserWarning, match="fi: 1 pictures in .*images are not in any list"):
@@ -246,7 +250,10 @@ def test_twitter_polarity_folders_know_nothing_of_agreement(tmp_path):
     files(tmp_path / "twitter1", ["Positive/a.jpg", "Positive/b.jpg", "neg/c.jpg"])
     data = emolib.open_dataset("twitter1", tmp_path)
     assert dict(zip(data.names, data.labels.tolist(), strict=True)) == {
-        "Positive/a.jpg": 1, "Positive/b.jpg": 1, "neg/c.jpg": 0}  # fmt: skip
+        "Positive/a.jpg": 1,
+        "Positive/b.jpg": 1,
+        "neg/c.jpg": 0,
+    }
     with pytest.raises(ValueError, match="agree=4 needs to know how many voters agreed"):
         emolib.open_dataset("twitter1", tmp_path, agree=4)
 
@@ -259,8 +266,17 @@ def test_emotionroi_valence_labels_leave_out_the_very_middle(tmp_path, images):
     files(tmp_path / "emotionroi/ground_truth", [f"{e}/{i}.jpg" for e in ROI for i in range(3)])
     data = emolib.open_dataset("emotionroi", tmp_path)
     assert len(data) == 18 and data.labels.sum() == 6 and data.options == {"labels": "keyword"}
-    assert data.extra.columns.tolist() == ["valence", "arousal", "anger", "disgust", "fear", "joy",
-                                           "sadness", "surprise", "neutral"]  # fmt: skip
+    assert data.extra.columns.tolist() == [
+        "valence",
+        "arousal",
+        "anger",
+        "disgust",
+        "fear",
+        "joy",
+        "sadness",
+        "surprise",
+        "neutral",
+    ]
     with pytest.warns(UserWarning, match=r"1 pictures have a valence of exactly 5.*joy/2\.jpg"):
         data = emolib.open_dataset("emotionroi", tmp_path, labels="valence")
     positive = {
@@ -276,8 +292,11 @@ def test_own_set_brings_its_folds_and_emotions(tmp_path):
     data = emolib.open_dataset("own", tmp_path)
     assert data.labels.tolist() == [1, 0, 1, 0, 1, 0] and set(data.emotions) == {"calm", "angry"}
     assert [test.tolist() for _, test in data.folds(seed=7)] == [[0, 1], [2, 3], [4, 5]]
-    make_own(tmp_path, *(f"sub/ü {i}.PNG,{('Negative', 'positive')[i % 2]}" for i in range(6)),
-             header="path,label")  # fmt: skip
+    make_own(
+        tmp_path,
+        *(f"sub/ü {i}.PNG,{('Negative', 'positive')[i % 2]}" for i in range(6)),
+        header="path,label",
+    )
     data = emolib.open_dataset("own", tmp_path)
     assert data.labels.tolist() == [0, 1, 0, 1, 0, 1] and data.emotions is data.official_folds
     assert data.layout == "labels.csv, no folds"
@@ -299,52 +318,139 @@ def remove(file):
     return lambda root: (root / file).unlink()
 
 
-@pytest.mark.parametrize("make, name, damage, message", [
-    (make_fi_parts, "fi", lambda r: shutil.rmtree(r / "fi/test/Awe"),
-     "no pictures in .*test.awe"),
-    (make_fi_parts, "fi", lambda r: files(r / "fi", ["awe/x.jpg"]),
-     "several layouts.*eight .* and train/, val/"),
-    (make_fi_json, "fi", remove("fi/awe/awe é 1.jpg"),
-     "train.json entry 3 names 'Awe/awe é 1.jpg'.*1 of the 24 listed pictures"),
-    (make_fi_json, "fi", edit("fi/test.json", '0.jpg", 4]', '0.jpg", 5]'),
-     "test.json entry 6 gives 'Disgust/.* the label 5; earlier entries give it to excite"),
-    (make_fi_json, "fi", edit("fi/test.json", ", 0]", "]"), r"test.json entry 1 is .*\[path"),
-    (make_fi_json, "fi", edit("fi/test.json", "]]", ""), "test.json is not readable as JSON"),
-    (make_fi_json, "fi", lambda r: write(r / "fi/x.txt", "fear/fear é 1.jpg 1", "awe/b.jpg 1"),
-     "x.txt entry 2 gives 'awe/b.jpg' the label 1; earlier entries give it to fear"),
-    (make_fi_json, "fi", lambda r: write(r / "fi/x.txt", "fear/awe é 1.jpg awe"),
-     "x.txt entry 1 gives 'fear/.* label awe; its folder is fear"),
-    (make_fi_json, "fi", lambda r: write(r / "fi/x.txt", "a.jpg 3"),
-     "x.txt entry 1: 'a.jpg' with label '3' does not say which emotion"),
-    (make_fi_json, "fi", lambda r: files(r / "fi/copy", [n.lower() for n in fi_names(3)]),
-     "are both in .* and in .*copy"),
-    (make_fi_votes, "fi", remove("fi/awe.csv"), "nothing of awe in the CSV files"),
-    (make_fi_votes, "fi", edit("fi/awe.csv", ",2,3", ",2,x"), "awe.csv line 2 .*expected a URL"),
-    (make_fi_votes, "fi", edit("fi/awe.csv", "url,", "link,"), "awe.csv line 1 .*expected url"),
-    (make_fi_votes, "fi", edit("fi/awe.csv", "awe_1", "awe_0"), "awe.csv line 3 gives awe_0"),
-    (make_twitter, "twitter1", lambda r: files(r / "twitter1", ["pos/x.jpg"]),
-     "several layouts at once, Agg_AMT_Candidates/ .* and pos/"),
-    (make_twitter, "twitter1", lambda r: shutil.rmtree(r / "twitter1/Agg_AMT_Candidates"),
-     "twitter1: .* holds ground_truth; looked for Agg_AMT_Candidates/ .* or images/ .* or pos/"),
-    (make_valence, "emotionroi", remove("emotionroi/images/fear/1.jpg"),
-     "ground_truth.txt line 9 names 'fear/1.jpg', not in .*images"),
-    (make_valence, "emotionroi", lambda r: files(r / "emotionroi/images", ["joy/9.jpg"]),
-     "ground_truth.txt has no line for 1 of 19 pictures, the first is 'joy/9.jpg'"),
-    (make_valence, "emotionroi", edit("emotionroi/ground_truth.txt", "\t2\t", "\tx\t"),
-     "ground_truth.txt line 2 is .*could not convert"),
-    (make_valence, "emotionroi", edit("emotionroi/ground_truth.txt", "\t2\t", "\t-0.5\t"),
-     "line 2: valence -0.5 is not on Emotion6's scale"),
-    (make_own, "own", remove("own/sub/ü 3.PNG"), "labels.csv line 5 names 'sub/ü 3.PNG', which"),
-    (make_own, "own", edit("own/labels.csv", "2.PNG,1", "2.PNG,yes"), "line 4 has the label 'yes'"),
-    (make_own, "own", edit("own/labels.csv", "1,0,calm", "1,-1,calm"), "line 2 has the fold '-1'"),
-    (make_own, "own", edit("own/labels.csv", "3.PNG,0,1", "3.PNG,0,7"), "fold 3 has no row"),
-    (make_own, "own", edit("own/labels.csv", "ü 3", "ü 1"),
-     "line 5 names .* again, after line 3"),
-    (make_own, "own", edit("own/labels.csv", "1,calm", "1"), "line 4 has 3 cells instead of 4"),
-    (make_own, "own", edit("own/labels.csv", ",fold", ",fodl"),
-     "columns path,label,fodl,emotion; expected path,label"),
-    (make_own, "own", remove("own/labels.csv"), "own: .* holds sub; looked for labels.csv"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, name, damage, message",
+    [
+        (
+            make_fi_parts,
+            "fi",
+            lambda r: shutil.rmtree(r / "fi/test/Awe"),
+            "no pictures in .*test.awe",
+        ),
+        (
+            make_fi_parts,
+            "fi",
+            lambda r: files(r / "fi", ["awe/x.jpg"]),
+            "several layouts.*eight .* and train/, val/",
+        ),
+        (
+            make_fi_json,
+            "fi",
+            remove("fi/awe/awe é 1.jpg"),
+            "train.json entry 3 names 'Awe/awe é 1.jpg'.*1 of the 24 listed pictures",
+        ),
+        (
+            make_fi_json,
+            "fi",
+            edit("fi/test.json", '0.jpg", 4]', '0.jpg", 5]'),
+            "test.json entry 6 gives 'Disgust/.* the label 5; earlier entries give it to excite",
+        ),
+        (make_fi_json, "fi", edit("fi/test.json", ", 0]", "]"), r"test.json entry 1 is .*\[path"),
+        (make_fi_json, "fi", edit("fi/test.json", "]]", ""), "test.json is not readable as JSON"),
+        (
+            make_fi_json,
+            "fi",
+            lambda r: write(r / "fi/x.txt", "fear/fear é 1.jpg 1", "awe/b.jpg 1"),
+            "x.txt entry 2 gives 'awe/b.jpg' the label 1; earlier entries give it to fear",
+        ),
+        (
+            make_fi_json,
+            "fi",
+            lambda r: write(r / "fi/x.txt", "fear/awe é 1.jpg awe"),
+            "x.txt entry 1 gives 'fear/.* label awe; its folder is fear",
+        ),
+        (
+            make_fi_json,
+            "fi",
+            lambda r: write(r / "fi/x.txt", "a.jpg 3"),
+            "x.txt entry 1: 'a.jpg' with label '3' does not say which emotion",
+        ),
+        (
+            make_fi_json,
+            "fi",
+            lambda r: files(r / "fi/copy", [n.lower() for n in fi_names(3)]),
+            "are both in .* and in .*copy",
+        ),
+        (make_fi_votes, "fi", remove("fi/awe.csv"), "nothing of awe in the CSV files"),
+        (
+            make_fi_votes,
+            "fi",
+            edit("fi/awe.csv", ",2,3", ",2,x"),
+            "awe.csv line 2 .*expected a URL",
+        ),
+        (make_fi_votes, "fi", edit("fi/awe.csv", "url,", "link,"), "awe.csv line 1 .*expected url"),
+        (make_fi_votes, "fi", edit("fi/awe.csv", "awe_1", "awe_0"), "awe.csv line 3 gives awe_0"),
+        (
+            make_twitter,
+            "twitter1",
+            lambda r: files(r / "twitter1", ["pos/x.jpg"]),
+            "several layouts at once, Agg_AMT_Candidates/ .* and pos/",
+        ),
+        (
+            make_twitter,
+            "twitter1",
+            lambda r: shutil.rmtree(r / "twitter1/Agg_AMT_Candidates"),
+            "twitter1: .* holds ground_truth; looked for Agg_AMT_Candidates/ .* or images/ .* or pos",
+        ),
+        (
+            make_valence,
+            "emotionroi",
+            remove("emotionroi/images/fear/1.jpg"),
+            "ground_truth.txt line 9 names 'fear/1.jpg', not in .*images",
+        ),
+        (
+            make_valence,
+            "emotionroi",
+            lambda r: files(r / "emotionroi/images", ["joy/9.jpg"]),
+            "ground_truth.txt has no line for 1 of 19 pictures, the first is 'joy/9.jpg'",
+        ),
+        (
+            make_valence,
+            "emotionroi",
+            edit("emotionroi/ground_truth.txt", "\t2\t", "\tx\t"),
+            "ground_truth.txt line 2 is .*could not convert",
+        ),
+        (
+            make_valence,
+            "emotionroi",
+            edit("emotionroi/ground_truth.txt", "\t2\t", "\t-0.5\t"),
+            "line 2: valence -0.5 is not on Emotion6's scale",
+        ),
+        (
+            make_own,
+            "own",
+            remove("own/sub/ü 3.PNG"),
+            "labels.csv line 5 names 'sub/ü 3.PNG', which",
+        ),
+        (
+            make_own,
+            "own",
+            edit("own/labels.csv", "2.PNG,1", "2.PNG,yes"),
+            "line 4 has the label 'yes'",
+        ),
+        (
+            make_own,
+            "own",
+            edit("own/labels.csv", "1,0,calm", "1,-1,calm"),
+            "line 2 has the fold '-1'",
+        ),
+        (make_own, "own", edit("own/labels.csv", "3.PNG,0,1", "3.PNG,0,7"), "fold 3 has no row"),
+        (
+            make_own,
+            "own",
+            edit("own/labels.csv", "ü 3", "ü 1"),
+            "line 5 names .* again, after line 3",
+        ),
+        (make_own, "own", edit("own/labels.csv", "1,calm", "1"), "line 4 has 3 cells instead of 4"),
+        (
+            make_own,
+            "own",
+            edit("own/labels.csv", ",fold", ",fodl"),
+            "columns path,label,fodl,emotion; expected path,label",
+        ),
+        (make_own, "own", remove("own/labels.csv"), "own: .* holds sub; looked for labels.csv"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_damaged_layout_is_one_error_that_names_file_and_row(
     tmp_path, make, name, damage, message
@@ -386,9 +492,12 @@ def test_choices_that_a_set_does_not_offer_are_errors(tmp_path):
 def test_excluded_pictures_leave_the_set_and_its_folds(tmp_path):
     names = make_twitter(tmp_path)
     files(tmp_path / "twitter1/Agg_AMT_Candidates", ["unlabelled.jpg"])
-    file = write(tmp_path / "twitter1/excluded.csv", "path,reason",
-                 f'Agg_AMT_Candidates/{names[3]},"a twin, opposite label"',
-                 "Agg_AMT_Candidates/unlabelled.jpg,blurred")  # fmt: skip
+    file = write(
+        tmp_path / "twitter1/excluded.csv",
+        "path,reason",
+        f'Agg_AMT_Candidates/{names[3]},"a twin, opposite label"',
+        "Agg_AMT_Candidates/unlabelled.jpg,blurred",
+    )
     with pytest.warns(UserWarning, match="1 pictures in"):
         data = emolib.open_dataset("twitter1", tmp_path)
     assert len(data) == 19 and names[3] not in {p.name for p in data.paths}
@@ -459,6 +568,12 @@ def test_the_real_fi_lists_name_19290_and_3407_pictures():
     assert (len(train), len(test)) == (19_290, 3_407)
     emotions = collections.Counter(emotion for _, _, emotion in train + test)
     assert emotions == {
-        "amusement": 4859, "awe": 3054, "contentment": 5291, "excitement": 2826,
-        "anger": 1236, "disgust": 1616, "fear": 1000, "sadness": 2815,
-    }  # fmt: skip
+        "amusement": 4859,
+        "awe": 3054,
+        "contentment": 5291,
+        "excitement": 2826,
+        "anger": 1236,
+        "disgust": 1616,
+        "fear": 1000,
+        "sadness": 2815,
+    }

@@ -67,11 +67,18 @@ def test_a_gpu_always_has_its_number(monkeypatch):
 NVRM = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  {}  Thu Aug  1 00:00:00 UTC 2024\nGCC 12\n"
 
 
-@pytest.mark.parametrize("driver, cuda, what", [
-    ("535.104.05", "13.2", r"driver \(535.104.05\).* CUDA 13.2 needs driver 580 or newer; update"),
-    ("580.65.06", None, "it was built without CUDA; install a torch with CUDA"),
-    ("999.1", "13.2", "nvidia-smi shows what the driver sees"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "driver, cuda, what",
+    [
+        (
+            "535.104.05",
+            "13.2",
+            r"driver \(535.104.05\).* CUDA 13.2 needs driver 580 or newer; update",
+        ),
+        ("580.65.06", None, "it was built without CUDA; install a torch with CUDA"),
+        ("999.1", "13.2", "nvidia-smi shows what the driver sees"),
+    ],
+)
 def test_a_gpu_that_torch_cannot_use_is_said(tmp_path, monkeypatch, driver, cuda, what):
     (tmp_path / "version").write_text(NVRM.format(driver))
     monkeypatch.setattr(devices, "DRIVER", tmp_path / "version")
@@ -140,16 +147,21 @@ def test_every_door_leads_to_the_gpu_that_was_asked_for(root, tmp_path, monkeypa
         explained = predictor.explain(own.paths[0])
         worker.main(list(map(str, words)))
         launch.Job(tiny(**PLAIN), places, 1)()
-        estimator = emolib.EmotionClassifier("test_resnet", None, 32, 1, 8, init="scratch",
-                                             device=device)  # fmt: skip
+        estimator = emolib.EmotionClassifier(
+            "test_resnet", None, 32, 1, 8, init="scratch", device=device
+        )
         answers = estimator.fit(own.paths[:8], [0, 1] * 4).predict_proba(own.paths[:3])
         plan = emolib.estimate([tiny(**PLAIN)], device=device)
         (swept,) = emolib.run_all([tiny(**PLAIN, fold=1)], root, tmp_path, device=device)
     assert set(seen.devices) == {there}
     assert environment(result.folder)["gpu"] == {
-        "driver": DRIVER, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
-        "capability": "9.0", "fp32_convolutions": "tf32", "fp32_products": "ieee",
-    }  # fmt: skip
+        "driver": DRIVER,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "capability": "9.0",
+        "fp32_convolutions": "tf32",
+        "fp32_products": "ieee",
+    }
     assert str(predictor.device) == there and len(again) == 3 and swept.metrics["n"] == 6
     assert 0 < explained.D.min() and answers.shape == (3, 2)
     for study in "wj":
@@ -186,9 +198,11 @@ def test_going_on_on_a_gpu_with_other_threads_is_no_news(tmp_path, monkeypatch, 
 # Systems ------------------------------------------------------------------------------------
 
 ABLATIONS = {
-    "normal": {}, "without_mai": dict(mai=False), "without_afa": dict(afa=False),
+    "normal": {},
+    "without_mai": dict(mai=False),
+    "without_afa": dict(afa=False),
     "without_both": dict(mai=False, afa=False),
-}  # fmt: skip
+}
 READINGS = {
     "fused": dict(readings=emolib.Readings(gate="fused")),
     "shuffle": dict(readings=emolib.Readings(attention="shuffle"), width=128),
@@ -201,8 +215,9 @@ READINGS = {
 }
 RIVALS = {
     name: dict(model=name) | {"pcnn": dict(backbone=None)}.get(name, {})
-    for name in SYSTEMS if name not in FITTED and name != "clip_finetune"
-}  # fmt: skip
+    for name in SYSTEMS
+    if name not in FITTED and name != "clip_finetune"
+}
 TOWER = {"clip_finetune": dict(model="clip_finetune", backbone="test_vit", image_size=160)}
 TRAINED = ABLATIONS | RIVALS | TOWER | {"timm": PLAIN}
 # How often the host waits in an epoch of 24 pictures in two steps, and copies that are not pinned.
@@ -227,9 +242,9 @@ def watched(monkeypatch, seen, exactly) -> list:
     return epochs
 
 
-@pytest.mark.parametrize("name", [
-    *TRAINED, *(pytest.param(name, marks=pytest.mark.slow) for name in READINGS)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name", [*TRAINED, *(pytest.param(name, marks=pytest.mark.slow) for name in READINGS)]
+)
 def test_every_system_trains_on_a_gpu_and_lets_it_run_ahead(root, tmp_path, monkeypatch, name):
     """Its first epoch with deterministic algorithms alone, where the pretend GPU sees that; the
     second, when all that is kept is there, is counted."""
@@ -250,10 +265,17 @@ def test_an_hrnets_four_branches_have_a_deterministic_gradient(monkeypatch):
     assert all(p.grad is not None for p in net.backbone.parameters())
 
 
-@pytest.mark.parametrize("sides, size", [
-    ((7, 7), (1, 1)), ((7, 7), (3, 3)), ((13, 13), (6, 6)), ((56, 28), (7, 7)), ((4, 6), (7, 9)),
-    ((9, 17), (4, 5)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "sides, size",
+    [
+        ((7, 7), (1, 1)),
+        ((7, 7), (3, 3)),
+        ((13, 13), (6, 6)),
+        ((56, 28), (7, 7)),
+        ((4, 6), (7, 9)),
+        ((9, 17), (4, 5)),
+    ],
+)
 def test_a_gpus_average_is_torchs_adaptive_pooling(monkeypatch, sides, size):
     x = torch.randn(2, 3, *sides, dtype=torch.double, requires_grad=True)
     expected = F.adaptive_avg_pool2d(x, size)
@@ -313,22 +335,38 @@ def on_cpu(call):
 PLANTED = {
     "nothing": (lambda patch: None, (0, 0)),
     "a tensor left on the CPU": (
-        replaced(folded, "eca_gate", lambda gate: lambda *a: gate(*a) * torch.ones(8)), Mixed),
+        replaced(folded, "eca_gate", lambda gate: lambda *a: gate(*a) * torch.ones(8)),
+        Mixed,
+    ),
     "a result brought to the CPU": (replaced(folded, "eca_gate", on_cpu), Mixed),
     "a range without a device": (
-        spoil_loss(lambda loss, logits, labels: logits[:, 0] * torch.arange(4)), Mixed),
+        spoil_loss(lambda loss, logits, labels: logits[:, 0] * torch.arange(4)),
+        Mixed,
+    ),
     "a range without a device, in a backward pass": (
-        replaced(folded, "taps", lambda taps: lambda *a: [t.cpu() for t in taps(*a)]), Mixed),
+        replaced(folded, "taps", lambda taps: lambda *a: [t.cpu() for t in taps(*a)]),
+        Mixed,
+    ),
     "a tensor on the first GPU": (
-        spoil_loss(lambda loss, logits, labels: logits + torch.ones(4, 2, device="cuda:0")), Mixed),
+        spoil_loss(lambda loss, logits, labels: logits + torch.ones(4, 2, device="cuda:0")),
+        Mixed,
+    ),
     "labels on the CPU": (
-        replaced(training, "loss_of", lambda f: lambda n, x, y, *a: f(n, x, y.cpu(), *a)), Mixed),
+        replaced(training, "loss_of", lambda f: lambda n, x, y, *a: f(n, x, y.cpu(), *a)),
+        Mixed,
+    ),
     "a sum kept on the CPU": (
-        spoil_loss(lambda loss, logits, labels: torch.zeros(()).add_(loss.detach())), Mixed),
+        spoil_loss(lambda loss, logits, labels: torch.zeros(()).add_(loss.detach())),
+        Mixed,
+    ),
     "NumPy on what is on the GPU": (
-        spoil_loss(lambda loss, logits, labels: np.asarray(logits.detach())), TypeError),
+        spoil_loss(lambda loss, logits, labels: np.asarray(logits.detach())),
+        TypeError,
+    ),
     "a GPU without its number": (
-        spoil_loss(lambda *_: torch.cuda.set_device(torch.device("cuda"))), ValueError),
+        spoil_loss(lambda *_: torch.cuda.set_device(torch.device("cuda"))),
+        ValueError,
+    ),
     "item() in a step": (spoil_loss(lambda loss, *_: loss.item()), (1, 0)),
     "a question about a number": (spoil_loss(lambda loss, *_: loss > 0 and None), (1, 0)),
     "a mask as index": (spoil_loss(lambda loss, logits, labels: logits[labels > 0]), (1, 0)),
@@ -336,10 +374,14 @@ PLANTED = {
     "a copy to the CPU": (spoil_loss(lambda loss, logits, labels: logits.cpu()), (1, 0)),
     "waiting": (spoil_loss(lambda *_: torch.cuda.synchronize()), (1, 0)),
     "numbers made on the GPU": (
-        spoil_loss(lambda loss, *_: loss * torch.tensor([1.0, 2.0], device="cuda:1")), (0, 1)),
+        spoil_loss(lambda loss, *_: loss * torch.tensor([1.0, 2.0], device="cuda:1")),
+        (0, 1),
+    ),
     "a copy that is not pinned": (
-        spoil_loss(lambda loss, *_: loss * torch.ones(3).to("cuda:1", non_blocking=True)), (0, 1)),
-}  # fmt: skip
+        spoil_loss(lambda loss, *_: loss * torch.ones(3).to("cuda:1", non_blocking=True)),
+        (0, 1),
+    ),
+}
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -360,11 +402,15 @@ def test_a_planted_error_is_caught(monkeypatch, planted):
             assert (seen.waits.total(), seen.pageable.total()) == expected
 
 
-@pytest.mark.parametrize("layer, shape", [
-    (torch.nn.AdaptiveAvgPool2d(3), (2, 3, 7, 7)), (torch.nn.LocalResponseNorm(3), (2, 3, 7, 7)),
-    (torch.nn.ReflectionPad2d(1), (2, 3, 7, 7)),
-    (torch.nn.Upsample(scale_factor=2, mode="bicubic"), (2, 3, 7, 7)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (torch.nn.AdaptiveAvgPool2d(3), (2, 3, 7, 7)),
+        (torch.nn.LocalResponseNorm(3), (2, 3, 7, 7)),
+        (torch.nn.ReflectionPad2d(1), (2, 3, 7, 7)),
+        (torch.nn.Upsample(scale_factor=2, mode="bicubic"), (2, 3, 7, 7)),
+    ],
+)
 def test_a_gradient_that_differs_from_time_to_time_is_refused(monkeypatch, layer, shape):
     with gpu(monkeypatch):
         x = torch.randn(*shape, device="cuda", requires_grad=True)
@@ -450,10 +496,13 @@ def test_an_error_of_the_gpu_that_passes_costs_no_run(sweeping):
     assert not failed and begun.count(3) == 2
 
 
-@pytest.mark.parametrize("text", [
-    "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
-    "CUDA error: out of memory",  # no room for a context
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "CUDA error: out of memory",  # no room for a context
+    ],
+)
 def test_a_full_gpu_means_fewer_at_once_and_then_no_more(sweeping, capsys, text):
     failed, begun = sweeping({0: [text] * 9, 1: [text]}, FOLDS[:2])
     assert list(failed) == FOLDS[:1] and begun.count(1) == 2 and begun.count(0) == 2

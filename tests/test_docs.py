@@ -53,10 +53,14 @@ def test_type_checkers_understand_the_examples_and_find_a_wrong_call(tmp_path):
         (tmp_path / f"{name}.py").write_text(f"{code}\n{more}")
     words = ["--follow-imports=silent", "--ignore-missing-imports"]
     done = {
-        name: subprocess.run([sys.executable, "-m", "mypy", *words, tmp_path / f"{name}.py"],
-                             cwd=ROOT, capture_output=True, text=True)
+        name: subprocess.run(
+            [sys.executable, "-m", "mypy", *words, tmp_path / f"{name}.py"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
         for name in ("right", "wrong")
-    }  # fmt: skip
+    }
     assert done["right"].returncode == 0, done["right"].stdout
     assert "Found 2 errors" in done["wrong"].stdout, done["wrong"].stdout
 
@@ -65,8 +69,10 @@ def test_pages_build_and_no_link_is_broken(tmp_path):
     pytest.importorskip("mkdocstrings")
     made = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", tmp_path / "site"],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert made.returncode == 0, made.stderr
     page = (tmp_path / "site/api/index.html").read_text("utf-8")
     for name in set(emolib.__all__) - {"audit", "manifest", "tables"}:

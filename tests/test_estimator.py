@@ -18,8 +18,16 @@ from trees import make_shapes
 
 import emolib
 
-TINY = dict(backbone="test_efficientnet", image_size=32, epochs=2, batch_size=8, init="scratch",
-            freeze_bn=False, lr=0.01, device="cpu")  # fmt: skip
+TINY = dict(
+    backbone="test_efficientnet",
+    image_size=32,
+    epochs=2,
+    batch_size=8,
+    init="scratch",
+    freeze_bn=False,
+    lr=0.01,
+    device="cpu",
+)
 
 
 @pytest.fixture(scope="module")
@@ -93,25 +101,32 @@ def test_a_cross_validation_is_three_lines(frame, tmp_path):
 
 
 def test_a_fitted_rival_works_too(frame):
-    probe = emolib.EmotionClassifier("frozen_probe", "resnet10t", image_size=32, init="scratch",
-                                     device="cpu")  # fmt: skip
+    probe = emolib.EmotionClassifier(
+        "frozen_probe", "resnet10t", image_size=32, init="scratch", device="cpu"
+    )
     p = probe.fit(frame["path"], frame["label"]).predict_proba(frame["path"])
     assert p.shape == (20, 2) and len(probe.history_) == 1
 
 
-@pytest.mark.parametrize("change, message", [
-    (lambda X, y: (X, ["calm"] * 20), "y has 1 class .calm.; only binary"),
-    (lambda X, y: (X, [0, 1, 2, 1] * 5), "y has 3 classes .0, 1, 2.; only binary classification"),
-    (lambda X, y: (X, None), "requires y to be passed"),
-    (lambda X, y: (X, np.linspace(0, 1, 20)), "Unknown label type: continuous"),
-    (lambda X, y: (X[:19], y), "inconsistent numbers of samples"),
-    (lambda X, y: ([], []), "X has shape .0,.; expected n paths of pictures, one at least"),
-    (lambda X, y: (np.zeros((20, 3)), y), "X has shape .20, 3.; expected n paths"),
-    (lambda X, y: (np.arange(20), y), "X.0. is 0, not the path of a picture"),
-    (lambda X, y: ([*X[:19], np.nan], y), "X.19. is nan, not the path"),
-    (lambda X, y: ([*X[:19], "gone.png"], y), "X.19.: there is no file gone.png"),
-    (lambda X, y: ([*X[:19], __file__], y), "test_estimator.py: not a readable picture"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda X, y: (X, ["calm"] * 20), "y has 1 class .calm.; only binary"),
+        (
+            lambda X, y: (X, [0, 1, 2, 1] * 5),
+            "y has 3 classes .0, 1, 2.; only binary classification",
+        ),
+        (lambda X, y: (X, None), "requires y to be passed"),
+        (lambda X, y: (X, np.linspace(0, 1, 20)), "Unknown label type: continuous"),
+        (lambda X, y: (X[:19], y), "inconsistent numbers of samples"),
+        (lambda X, y: ([], []), "X has shape .0,.; expected n paths of pictures, one at least"),
+        (lambda X, y: (np.zeros((20, 3)), y), "X has shape .20, 3.; expected n paths"),
+        (lambda X, y: (np.arange(20), y), "X.0. is 0, not the path of a picture"),
+        (lambda X, y: ([*X[:19], np.nan], y), "X.19. is nan, not the path"),
+        (lambda X, y: ([*X[:19], "gone.png"], y), "X.19.: there is no file gone.png"),
+        (lambda X, y: ([*X[:19], __file__], y), "test_estimator.py: not a readable picture"),
+    ],
+)
 def test_what_cannot_be_learnt_from_is_refused(frame, change, message):
     X, y = change(list(frame["path"]), list(frame["label"]))
     with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
@@ -120,9 +135,11 @@ def test_what_cannot_be_learnt_from_is_refused(frame, change, message):
 
 
 def test_settings_are_refused_at_fit_not_before(frame):
-    for setting, message in (({"init": "fi:imagenet"}, "init='fi:imagenet': here 'imagenet' or"),
-                             ({"epochs": 0}, "epochs=0: must be above 0"),
-                             ({"backbone": "resnet5"}, "unknown backbone 'resnet5'")):  # fmt: skip
+    for setting, message in (
+        ({"init": "fi:imagenet"}, "init='fi:imagenet': here 'imagenet' or"),
+        ({"epochs": 0}, "epochs=0: must be above 0"),
+        ({"backbone": "resnet5"}, "unknown backbone 'resnet5'"),
+    ):
         chosen = emolib.EmotionClassifier(**TINY | setting)
         with pytest.raises(ValueError, match=message):
             chosen.fit(frame["path"], frame["label"])
@@ -133,11 +150,18 @@ def test_settings_are_refused_at_fit_not_before(frame):
 # The checks of scikit-learn's that hand no table of numbers to fit: all others give fit an array
 # of floats, and paths of pictures are none.
 WITHOUT_DATA = [
-    "check_estimator_cloneable", "check_estimator_tags_renamed", "check_valid_tag_types",
-    "check_estimator_repr", "check_no_attributes_set_in_init", "check_fit_score_takes_y",
-    "check_do_not_raise_errors_in_init_or_set_params", "check_mixin_order",
-    "check_parameters_default_constructible", "check_get_params_invariance", "check_set_params",
-]  # fmt: skip
+    "check_estimator_cloneable",
+    "check_estimator_tags_renamed",
+    "check_valid_tag_types",
+    "check_estimator_repr",
+    "check_no_attributes_set_in_init",
+    "check_fit_score_takes_y",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_mixin_order",
+    "check_parameters_default_constructible",
+    "check_get_params_invariance",
+    "check_set_params",
+]
 
 
 @pytest.mark.parametrize("name", WITHOUT_DATA)

@@ -57,13 +57,18 @@ def test_every_check_is_recorded_also_those_that_fail(here, monkeypatch, capsys)
     monkeypatch.setattr(gpu_check, "CHECKS", {"good": good, "wrong": wrong, "last": good})
     rows = run_checks(["good", "wrong", "last"], here, file)
     assert [(r["check"], r["ok"]) for r in rows] == [
-        ("good", True), ("wrong", False), ("last", True),
-    ]  # fmt: skip
+        ("good", True),
+        ("wrong", False),
+        ("last", True),
+    ]
     assert rows[1]["figures"] == {"error": "AssertionError: …/x: 2 is not 3 | 4"}
     assert [r["check"] for r in seen[0]] == ["good"]  # written after each
     assert json.loads(file.read_text()) == rows and set(rows[0]) == {
-        "check", "ok", "seconds", "figures",
-    }  # fmt: skip
+        "check",
+        "ok",
+        "seconds",
+        "figures",
+    }
     lines = file.with_suffix(".md").read_text().splitlines()
     assert lines[2].startswith("| good | yes |") and lines[2].endswith("| ms 1.5 |")
     assert lines[3].startswith("| wrong | **no** |") and lines[3].endswith(r"not 3 \| 4 |")
@@ -89,9 +94,13 @@ def test_the_exit_code_is_1_where_a_check_fails_and_names_choose(tmp_path, monke
     assert "no check 'three'; there are one, two" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("driver, said", [
-    ("", "there is no NVIDIA driver"), ("470.57.02", "there is an NVIDIA driver (470.57.02), but"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "driver, said",
+    [
+        ("", "there is no NVIDIA driver"),
+        ("470.57.02", "there is an NVIDIA driver (470.57.02), but"),
+    ],
+)
 def test_without_a_gpu_one_line_says_so(tmp_path, monkeypatch, capsys, driver, said):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(devices, "nvidia_driver", lambda: driver)
@@ -117,9 +126,14 @@ def test_the_cheap_checks_pass_on_a_cpu(here, two_networks):
     rows = {r["check"]: r for r in run_checks(names, here, here.folder / "all.json")}
     assert all(row["ok"] for row in rows.values()), rows
     assert rows["steps"]["figures"] | {"heads_logits": 0, "heads_gradients": 0} == {
-        "networks": 2, "yao2019_logits": 0, "logits": 0, "gradients": 0, "logits_tf32": 0,
-        "heads_logits": 0, "heads_gradients": 0,
-    }  # fmt: skip
+        "networks": 2,
+        "yao2019_logits": 0,
+        "logits": 0,
+        "gradients": 0,
+        "logits_tf32": 0,
+        "heads_logits": 0,
+        "heads_gradients": 0,
+    }
     assert rows["input_paths"]["figures"]["random_levels"] == 0
     assert rows["checkpoint"]["figures"]["mb"] > 2 * 4.9e6 * 4 / 1e6  # weights and momentum
     assert not list(here.results.iterdir())  # what was written for the timing is gone

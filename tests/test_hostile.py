@@ -53,9 +53,10 @@ BOMBS = {
     "large scans.jpg": (scans(30, 9000), "scans of 9000×9000 pixels"),
     "comments.jpg": (b"P3 9000 9000 255\n" + b"#\n" * 500_000, "more than 1000 comments"),
     "canvas.webp": (
-        b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0" + b"\xff\xff\0" * 2 + bytes(8), "pixels"
+        b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0" + b"\xff\xff\0" * 2 + bytes(8),
+        "pixels",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BOMBS)
@@ -120,45 +121,82 @@ def put(old, new):
 
 OWN, OUT, FI = "own/labels.csv", "own/excluded.csv", "fi/train.json"
 LIST, ROI = "twitter1/labels.txt", "emotionroi/ground_truth.txt"
-MAKERS = {OWN: trees.make_own, OUT: mutants.make_excluded, FI: mutants.make_fi_json,
-          LIST: mutants.make_twitter_list, ROI: trees.make_valence,
-          "fi/awe.csv": trees.make_fi_votes, "fi/test.json": mutants.make_fi_json}  # fmt: skip
+MAKERS = {
+    OWN: trees.make_own,
+    OUT: mutants.make_excluded,
+    FI: mutants.make_fi_json,
+    LIST: mutants.make_twitter_list,
+    ROI: trees.make_valence,
+    "fi/awe.csv": trees.make_fi_votes,
+    "fi/test.json": mutants.make_fi_json,
+}
 
 
-@pytest.mark.parametrize("file, change, message", [
-    (OWN, append("../outside.jpg,1,0,calm"), "line 8 names '../outside.jpg', which is not a pict"),
-    (OWN, append("/etc/passwd,1,0,calm"), "line 8 names '/etc/passwd', which is not a picture"),
-    (OWN, put("calm", "ca\0lm"), r"not UTF-8 text \(it holds NUL"),
-    (OWN, lambda text: text.encode("utf-16"), "not UTF-8 text"),
-    (OWN, lambda text: text.encode("latin-1"), "not UTF-8 text"),
-    (OWN, lambda text: b"a," * 1_000_000 + b"\n", "has the columns a,a,a.*expected path,label"),
-    (OWN, append("x" * 200_000 + ",1,0,calm"), r"line 8 is no line of CSV \(field larger"),
-    (OWN, put("calm", '"calm'), r"line 2 is no line of CSV \(unexpected end of data"),
-    (OWN, put("0,calm", "999999999,calm"), "labels.csv: folds must be .* fold 3 has no row"),
-    (OWN, put("0,calm", "9" * 5000 + ",calm"), "line 2 has the fold '9999"),
-    (OWN, put("calm", "c" * 130_000), "line 2 has an emotion of 130000 characters"),
-    (OUT, append("../outside.jpg,mine"), "line 4 names '../outside.jpg', which is not a path of"),
-    (OUT, append("sub/../../outside.jpg,mine"), "line 4 names .* which is not a path of a file"),
-    (OUT, append("/etc/passwd,mine"), "line 4 names '/etc/passwd', which is not a path of a file"),
-    (OUT, append("x" * 5000 + ",mine"), "line 4 names 'xxxx.* which is not a path of a file"),
-    (OUT, put("a, b\"", "a, b"), "line 2 is no line of CSV"),
-    (OUT, lambda text: None, "Is a directory: .*excluded.csv"),
-    (ROI, lambda text: None, "Is a directory: .*ground_truth.txt"),
-    (ROI, put("\t2\t", "\tnan\t"), "line 2 is .*not all numbers"),
-    (ROI, put("\t3.8\t", "\t1e999\t"), "line 2 is .*not all numbers"),
-    (FI, lambda text: b"[[" + b"[" * 200_000, r"train.json is not readable as JSON \(maximum"),
-    (FI, put(", 0]", f", {'1' * 5000}]"), r"train.json is not readable as JSON \(Exceeds"),
-    (FI, put(", 0]", ", NaN]"), r"entry 1 is \['.*', nan\]; expected \[path, class"),
-    (FI, put('"A', '"../A'), r"entry 1 names '../A"),
-    (FI, lambda text: text.encode("utf-16"), "train.json: not UTF-8 text"),
-    ("fi/test.json", lambda text: b"\x80\xff", "test.json is beside lists and is none; mend or"),
-    ("fi/test.json", lambda text: None, "test.json is beside lists and is none; mend or"),
-    ("fi/awe.csv", put("https://", "http://["), "awe.csv line 2 is .*expected a URL and two votes"),
-    ("fi/awe.csv", put(",4,1", f",{'4' * 5000},1"), "awe.csv line 3 is .*expected a URL and two"),
-    (LIST, append("../outside.jpg 1"), "line 8 names '../outside.jpg', which is"),
-    (LIST, append("y" * 99_000 + " 2"), "line 8 is 'yyy.*expected '<file> <0 or 1>'"),
-    (LIST, lambda text: text.encode("utf-16-le"), "labels.txt: not UTF-8 text"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, change, message",
+    [
+        (
+            OWN,
+            append("../outside.jpg,1,0,calm"),
+            "line 8 names '../outside.jpg', which is not a pict",
+        ),
+        (OWN, append("/etc/passwd,1,0,calm"), "line 8 names '/etc/passwd', which is not a picture"),
+        (OWN, put("calm", "ca\0lm"), r"not UTF-8 text \(it holds NUL"),
+        (OWN, lambda text: text.encode("utf-16"), "not UTF-8 text"),
+        (OWN, lambda text: text.encode("latin-1"), "not UTF-8 text"),
+        (OWN, lambda text: b"a," * 1_000_000 + b"\n", "has the columns a,a,a.*expected path,label"),
+        (OWN, append("x" * 200_000 + ",1,0,calm"), r"line 8 is no line of CSV \(field larger"),
+        (OWN, put("calm", '"calm'), r"line 2 is no line of CSV \(unexpected end of data"),
+        (OWN, put("0,calm", "999999999,calm"), "labels.csv: folds must be .* fold 3 has no row"),
+        (OWN, put("0,calm", "9" * 5000 + ",calm"), "line 2 has the fold '9999"),
+        (OWN, put("calm", "c" * 130_000), "line 2 has an emotion of 130000 characters"),
+        (
+            OUT,
+            append("../outside.jpg,mine"),
+            "line 4 names '../outside.jpg', which is not a path of",
+        ),
+        (
+            OUT,
+            append("sub/../../outside.jpg,mine"),
+            "line 4 names .* which is not a path of a file",
+        ),
+        (
+            OUT,
+            append("/etc/passwd,mine"),
+            "line 4 names '/etc/passwd', which is not a path of a file",
+        ),
+        (OUT, append("x" * 5000 + ",mine"), "line 4 names 'xxxx.* which is not a path of a file"),
+        (OUT, put('a, b"', "a, b"), "line 2 is no line of CSV"),
+        (OUT, lambda text: None, "Is a directory: .*excluded.csv"),
+        (ROI, lambda text: None, "Is a directory: .*ground_truth.txt"),
+        (ROI, put("\t2\t", "\tnan\t"), "line 2 is .*not all numbers"),
+        (ROI, put("\t3.8\t", "\t1e999\t"), "line 2 is .*not all numbers"),
+        (FI, lambda text: b"[[" + b"[" * 200_000, r"train.json is not readable as JSON \(maximum"),
+        (FI, put(", 0]", f", {'1' * 5000}]"), r"train.json is not readable as JSON \(Exceeds"),
+        (FI, put(", 0]", ", NaN]"), r"entry 1 is \['.*', nan\]; expected \[path, class"),
+        (FI, put('"A', '"../A'), r"entry 1 names '../A"),
+        (FI, lambda text: text.encode("utf-16"), "train.json: not UTF-8 text"),
+        (
+            "fi/test.json",
+            lambda text: b"\x80\xff",
+            "test.json is beside lists and is none; mend or",
+        ),
+        ("fi/test.json", lambda text: None, "test.json is beside lists and is none; mend or"),
+        (
+            "fi/awe.csv",
+            put("https://", "http://["),
+            "awe.csv line 2 is .*expected a URL and two votes",
+        ),
+        (
+            "fi/awe.csv",
+            put(",4,1", f",{'4' * 5000},1"),
+            "awe.csv line 3 is .*expected a URL and two",
+        ),
+        (LIST, append("../outside.jpg 1"), "line 8 names '../outside.jpg', which is"),
+        (LIST, append("y" * 99_000 + " 2"), "line 8 is 'yyy.*expected '<file> <0 or 1>'"),
+        (LIST, lambda text: text.encode("utf-16-le"), "labels.txt: not UTF-8 text"),
+    ],
+)
 def test_a_hostile_label_file_is_one_short_line_that_names_it(tmp_path, file, change, message):
     MAKERS[file](tmp_path)
     trees.files(tmp_path, ["outside.jpg"])

@@ -51,12 +51,15 @@ def run(study):
 def test_a_saved_run_comes_back_as_it_was(run, tmp_path):
     folder = hub.save(run, tmp_path / "model")
     assert sorted(p.name for p in folder.iterdir()) == [
-        "README.md", "config.json", "model.safetensors"
-    ]  # fmt: skip
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
     config = json.loads((folder / "config.json").read_text())
     assert config == {
-        "spec": json.loads((run / "spec.json").read_text()), "classes": ["negative", "positive"]
-    }  # fmt: skip
+        "spec": json.loads((run / "spec.json").read_text()),
+        "classes": ["negative", "positive"],
+    }
     assert (folder / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
     net, images = hub.Network.from_pretrained(folder), torch.randn(2, 3, 32, 64)
     assert not net.training
@@ -113,8 +116,13 @@ def test_the_card_says_who_labelled_and_on_what(run, tmp_path):
     card = ModelCard.load(folder / "README.md")
     assert card.data.library_name == "emolib"
     assert {r.metric_type: r.metric_value for r in card.data.eval_results}["accuracy"] == 75
-    for said in ("Five Amazon Mechanical Turk workers", "3 of the five or more agree",
-                 "16 pictures trained on, 4 tested", "## Intended use", "## Limits"):  # fmt: skip
+    for said in (
+        "Five Amazon Mechanical Turk workers",
+        "3 of the five or more agree",
+        "16 pictures trained on, 4 tested",
+        "## Intended use",
+        "## Limits",
+    ):
         assert said in card.text
     shutil.copytree(run, tmp_path / "drawn")
     environment = json.loads((run / "environment.json").read_text())
@@ -136,14 +144,26 @@ def test_only_what_a_run_wrote_is_saved(run, tmp_path):
     assert not (tmp_path / "model").exists()
 
 
-@pytest.mark.parametrize("config, message", [
-    ("[]", "it has no 'spec'"),
-    ("{", "not readable as JSON"),
-    ('{"spec": {"dataset": "fi"}}', "classes=None, not"),
-    ('{"spec": {"dataset": "x"}, "classes": ["negative", "positive"]}', "not a RunSpec .dataset="),
-    ('{"spec": {"dataset": "fi", "code": 1}, "classes": ["negative", "positive"]}', "unknown sett"),
-    ('{"spec": {"dataset": "fi", "width": 1e9}, "classes": ["negative", "positive"]}', "width="),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ("[]", "it has no 'spec'"),
+        ("{", "not readable as JSON"),
+        ('{"spec": {"dataset": "fi"}}', "classes=None, not"),
+        (
+            '{"spec": {"dataset": "x"}, "classes": ["negative", "positive"]}',
+            "not a RunSpec .dataset=",
+        ),
+        (
+            '{"spec": {"dataset": "fi", "code": 1}, "classes": ["negative", "positive"]}',
+            "unknown sett",
+        ),
+        (
+            '{"spec": {"dataset": "fi", "width": 1e9}, "classes": ["negative", "positive"]}',
+            "width=",
+        ),
+    ],
+)
 def test_a_stranger_s_config_is_checked(tmp_path, config, message):
     (tmp_path / "config.json").write_text(config)
     (tmp_path / "model.safetensors").write_bytes(b"")
@@ -173,11 +193,17 @@ def test_a_name_is_a_folder_or_a_repository(tmp_path, monkeypatch):
     assert asked == [("me/model", None), ("me/model", "v1")]
 
 
-@pytest.mark.parametrize("name, message", [
-    ("nowhere", "no such folder, and it is no Hugging Face name"),
-    ("a/b/c", "no such folder, and it is no Hugging Face name"),
-    ("no/such", "no such folder, and the Hugging Face hub does not give it .*Without a network"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nowhere", "no such folder, and it is no Hugging Face name"),
+        ("a/b/c", "no such folder, and it is no Hugging Face name"),
+        (
+            "no/such",
+            "no such folder, and the Hugging Face hub does not give it .*Without a network",
+        ),
+    ],
+)
 def test_a_name_that_is_neither_says_so(name, message):
     with pytest.raises(FileNotFoundError, match=message):
         hub.folder_of(name)

@@ -86,9 +86,16 @@ def test_batches_cut_on_the_device_are_the_hosts(tmp_path, own_cache, crop, off)
             assert torch.equal(labels, other_labels)
 
 
-@pytest.mark.parametrize("n, size, lengths", [
-    (20, 6, [6, 6, 6, 2]), (19, 6, [6, 6, 7]), (1, 6, [1]), (12, 6, [6, 6]), (3, 1, [1, 1, 1]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "n, size, lengths",
+    [
+        (20, 6, [6, 6, 6, 2]),
+        (19, 6, [6, 6, 7]),
+        (1, 6, [1]),
+        (12, 6, [6, 6]),
+        (3, 1, [1, 1, 1]),
+    ],
+)
 def test_an_epoch_holds_each_picture_once_and_no_batch_of_one(n, size, lengths):
     batches = pipeline.Batches(range(n), size, seed=0, shuffle=True)
     batches.epoch = 0

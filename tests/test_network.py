@@ -19,11 +19,13 @@ GATES = list(itertools.product(("spatial", "shuffle"), ("original", "fused")))
 PSI = ("raw", "softmax", "sigmoid")
 NETWORKS = [  # every reading where it says something
     *[dict(attention=a, gate=g, psi=p) for (a, g), p in itertools.product(GATES, PSI)],
-    *[dict(afa=False, attention=a, gate=g, without_afa=w)
-      for (a, g), w in itertools.product(GATES, ("gated", "region"))],
+    *[
+        dict(afa=False, attention=a, gate=g, without_afa=w)
+        for (a, g), w in itertools.product(GATES, ("gated", "region"))
+    ],
     *[dict(mai=False, psi=p) for p in PSI],
     dict(mai=False, afa=False),
-]  # fmt: skip
+]
 
 
 def sigmoid(x):
@@ -82,9 +84,15 @@ def test_shuffle_attention_is_sa_net_module():
     x = torch.randn(1, 2 * half * groups, h, w, dtype=torch.double)
     cw, cb, sw, sb, gw, gb = (
         p.detach().numpy().ravel()
-        for p in (module.channel_weight, module.channel_bias, module.spatial_weight,
-                  module.spatial_bias, module.norm.weight, module.norm.bias)
-    )  # fmt: skip
+        for p in (
+            module.channel_weight,
+            module.channel_bias,
+            module.spatial_weight,
+            module.spatial_bias,
+            module.norm.weight,
+            module.norm.bias,
+        )
+    )
     picture = x[0].numpy()
     gated = np.zeros_like(picture)
     for g, c in itertools.product(range(groups), range(half)):
@@ -246,9 +254,13 @@ def difference(one, other, images):
     ]
 
 
-@pytest.mark.parametrize("dtype, value, gradient", [
-    (torch.double, 1e-9, 1e-9), (torch.float, 1e-5, 1e-4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "dtype, value, gradient",
+    [
+        (torch.double, 1e-9, 1e-9),
+        (torch.float, 1e-5, 1e-4),
+    ],
+)
 def test_both_heads_are_one_function_for_every_reading(dtype, value, gradient):
     images = torch.randn(2, 3, 43, 69, dtype=dtype)
     for case in NETWORKS:
@@ -270,8 +282,10 @@ def test_both_heads_are_one_function_for_every_reading(dtype, value, gradient):
 def test_both_heads_are_one_function_on_hrnet(levels):
     torch.manual_seed(0)
     readings = emolib.Readings(levels=levels)
-    pair = [small(h, "hrnet_w18_small", 512, readings=readings).double().eval()
-            for h in ("reference", "folded")]  # fmt: skip
+    pair = [
+        small(h, "hrnet_w18_small", 512, readings=readings).double().eval()
+        for h in ("reference", "folded")
+    ]
     images = torch.randn(1, 3, 64, 96, dtype=torch.double)
     pair[0].calibrate(images)
     pair[1].load_state_dict(pair[0].state_dict())
@@ -392,8 +406,10 @@ def test_maps_are_those_that_D_comes_from(attention, gate):
         maps = net.maps(images)
         assert list(maps) == ["A1", "O2", "A2", "O3", "A3", "O4", "D"]
         assert [tuple(maps[f"O{m}"].shape) for m in (2, 3, 4)] == [
-            (2, 512, 4, 6), (2, 512, 8, 12), (2, 512, 16, 24)
-        ]  # fmt: skip
+            (2, 512, 4, 6),
+            (2, 512, 8, 12),
+            (2, 512, 16, 24),
+        ]
         assert maps["A1"].shape[-2:] == (2, 3)
         torch.testing.assert_close(maps["D"], net.regions(images))
         D = net.mai.conv(net.mai.eca(maps["O4"])).sigmoid()  # Eq. 5
@@ -403,18 +419,21 @@ def test_maps_are_those_that_D_comes_from(attention, gate):
         without.maps(images)
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"backbone": "vit_tiny_patch16_224"}, "strides.*none at"),
-    ({"backbone": "no_such_net"}, "unknown backbone 'no_such_net'"),
-    ({"backbone": "resnet10t", "readings": emolib.Readings(levels="increased")}, "HRNet"),
-    ({"backbone": "resnet10t", "head": "fast"}, "'folded' or 'reference'"),
-    ({"name": "maiafb"}, "unknown model 'maiafb'"),
-    ({"name": "wscnet", "backbone": "no_such_net"}, "unknown backbone 'no_such_net'"),
-    ({"name": "mcpnet", "backbone": "vit_tiny_patch16_224"}, "strides.*none at"),
-    ({"name": "wscnet", "width": 5}, "wscnet.*'width'"),
-    ({"name": "pcnn", "backbone": "resnet10t"}, "'pcnn' has no backbone"),
-    ({"name": "frozen_probe", "backbone": "resnet10t", "num_classes": 3}, "num_classes=3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"backbone": "vit_tiny_patch16_224"}, "strides.*none at"),
+        ({"backbone": "no_such_net"}, "unknown backbone 'no_such_net'"),
+        ({"backbone": "resnet10t", "readings": emolib.Readings(levels="increased")}, "HRNet"),
+        ({"backbone": "resnet10t", "head": "fast"}, "'folded' or 'reference'"),
+        ({"name": "maiafb"}, "unknown model 'maiafb'"),
+        ({"name": "wscnet", "backbone": "no_such_net"}, "unknown backbone 'no_such_net'"),
+        ({"name": "mcpnet", "backbone": "vit_tiny_patch16_224"}, "strides.*none at"),
+        ({"name": "wscnet", "width": 5}, "wscnet.*'width'"),
+        ({"name": "pcnn", "backbone": "resnet10t"}, "'pcnn' has no backbone"),
+        ({"name": "frozen_probe", "backbone": "resnet10t", "num_classes": 3}, "num_classes=3"),
+    ],
+)
 def test_wrong_models_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         emolib.create_model(**{"name": "maiafa"} | options)
@@ -434,8 +453,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
     donor = timm.create_model("resnet10t")
     save_file(donor.state_dict(), file)
     net = small("folded", pretrained=True, weights=file)
-    torch.testing.assert_close(net.backbone.state_dict()["layer4.0.conv1.weight"],
-                               donor.layer4[0].conv1.weight)  # fmt: skip
+    torch.testing.assert_close(
+        net.backbone.state_dict()["layer4.0.conv1.weight"], donor.layer4[0].conv1.weight
+    )
     with pytest.raises(ValueError, match="not the weights of 'resnet18'"):
         small("folded", "resnet18", pretrained=True, weights=file)
     with pytest.raises(ValueError, match="no file"):

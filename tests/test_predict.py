@@ -46,9 +46,15 @@ def folder(tmp_path_factory):
 
 
 NAMES = [
-    "alpha.png", "b.png", "deep.png", "grey.png", "inner/a.jpg", "palette.gif", "turned.jpg",
+    "alpha.png",
+    "b.png",
+    "deep.png",
+    "grey.png",
+    "inner/a.jpg",
+    "palette.gif",
+    "turned.jpg",
     "turned.tif",
-]  # fmt: skip
+]
 
 
 def test_a_folder_is_all_its_pictures_sorted(predictor, folder):
@@ -79,9 +85,16 @@ def test_arrays_and_tensors_are_the_same_picture_as_the_file(predictor, folder):
     tensor = torch.from_numpy(array.copy()).permute(2, 0, 1)
     floats = tensor.float() / 255
     given = [
-        folder / "b.png", array, array[None], array / 255, tensor, tensor[None].double() / 255,
-        floats, torch.stack([floats, floats]), grey,
-    ]  # fmt: skip
+        folder / "b.png",
+        array,
+        array[None],
+        array / 255,
+        tensor,
+        tensor[None].double() / 255,
+        floats,
+        torch.stack([floats, floats]),
+        grey,
+    ]
     frame = predictor.predict(given)
     assert list(frame["path"][1:]) == [f"picture {i}" for i in range(1, 10)]
     assert np.allclose(frame["p_positive"][:9], frame["p_positive"][0], atol=1e-6)
@@ -100,20 +113,26 @@ def test_one_pixel_is_a_picture_of_one_colour(predictor):
     assert frame["p_positive"][0] == pytest.approx(frame["p_positive"][1], abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong, message", [
-    (np.zeros((8, 8, 4), np.uint8), "picture 0 is an array of shape 8×8×4; expected H×W×3"),
-    (np.zeros((2, 8, 8, 4), np.uint8), "picture 0 is an array of shape 2×8×8×4"),
-    (np.zeros((0, 8, 3), np.uint8), "picture 0 is an array of shape 0×8×3"),
-    (torch.zeros(4, 8, 8, dtype=torch.uint8), "picture 0 is a tensor of shape 4×8×8; expected 3"),
-    (torch.zeros(8, 8, 3), "picture 0 is a tensor of shape 8×8×3; expected 3×H×W"),
-    (np.zeros((8, 8, 3), np.int64), "picture 0 is of dtype int64: uint8, or floats in 0..1"),
-    (torch.zeros(3, 8, 8, dtype=torch.bool), "picture 0 is of dtype bool"),
-    (np.full((8, 8, 3), 255.0), "picture 0 has values from 255 to 255; floats must be in 0..1"),
-    (torch.full((3, 8, 8), torch.nan), "picture 0 has values from nan to nan"),
-    ([Image.new("RGB", (8, 8)), None], "picture 1 is of type NoneType: a path, a folder"),
-    ([Image.new("F", (8, 8))], "picture 0: not a readable picture .32-bit grey"),
-    (3, "pictures is of type int: a path, a folder"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (np.zeros((8, 8, 4), np.uint8), "picture 0 is an array of shape 8×8×4; expected H×W×3"),
+        (np.zeros((2, 8, 8, 4), np.uint8), "picture 0 is an array of shape 2×8×8×4"),
+        (np.zeros((0, 8, 3), np.uint8), "picture 0 is an array of shape 0×8×3"),
+        (
+            torch.zeros(4, 8, 8, dtype=torch.uint8),
+            "picture 0 is a tensor of shape 4×8×8; expected 3",
+        ),
+        (torch.zeros(8, 8, 3), "picture 0 is a tensor of shape 8×8×3; expected 3×H×W"),
+        (np.zeros((8, 8, 3), np.int64), "picture 0 is of dtype int64: uint8, or floats in 0..1"),
+        (torch.zeros(3, 8, 8, dtype=torch.bool), "picture 0 is of dtype bool"),
+        (np.full((8, 8, 3), 255.0), "picture 0 has values from 255 to 255; floats must be in 0..1"),
+        (torch.full((3, 8, 8), torch.nan), "picture 0 has values from nan to nan"),
+        ([Image.new("RGB", (8, 8)), None], "picture 1 is of type NoneType: a path, a folder"),
+        ([Image.new("F", (8, 8))], "picture 0: not a readable picture .32-bit grey"),
+        (3, "pictures is of type int: a path, a folder"),
+    ],
+)
 def test_what_is_no_picture_is_refused_in_one_line(predictor, wrong, message):
     with pytest.raises(ValueError, match=message) as caught:
         predictor.predict(wrong)
@@ -138,8 +157,9 @@ def test_files_and_folders_without_pictures_are_named(predictor, tmp_path):
 
 
 def test_rivals_find_their_boxes_in_any_picture_and_fitted_ones_ask_for_files(folder):
-    spec = emolib.RunSpec("own", model="wu2019", backbone="resnet10t", image_size=32,
-                          init="scratch")  # fmt: skip
+    spec = emolib.RunSpec(
+        "own", model="wu2019", backbone="resnet10t", image_size=32, init="scratch"
+    )
     rival = Predictor(spec, emolib.loading.build(spec).eval(), CPU)
     array = np.asarray(Image.open(folder / "b.png"))
     frame = rival.predict([folder / "b.png", array])

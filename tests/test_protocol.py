@@ -34,8 +34,15 @@ def test_defaults_are_table_6():
 
 
 def test_ids_are_readable_unique_and_the_same_in_another_process():
-    specs = [tiny(), tiny(fold=1), tiny(seed=1), tiny(mai=False), tiny(epochs=3),
-             tiny(readings=emolib.Readings(gate="fused")), tiny("emotionroi")]  # fmt: skip
+    specs = [
+        tiny(),
+        tiny(fold=1),
+        tiny(seed=1),
+        tiny(mai=False),
+        tiny(epochs=3),
+        tiny(readings=emolib.Readings(gate="fused")),
+        tiny("emotionroi"),
+    ]
     assert len({s.id for s in specs}) == len(specs)
     assert specs[0].id.startswith("twitter1-maiafa-")
     code = f"import emolib; print(emolib.RunSpec.from_dict({specs[5].to_dict()!r}).id)"
@@ -52,19 +59,22 @@ def test_a_predecessor_is_the_same_network_under_its_own_protocol():
     assert tiny(init="fi").init == "fi:imagenet"
 
 
-@pytest.mark.parametrize("changes, message", [
-    ({"dataset": "flickr"}, "dataset='flickr': must be one of fi, twitter1, emotionroi"),
-    ({"crop": "centre"}, "crop='centre': must be one of random, resized"),
-    ({"epochs": 0}, "epochs=0: must be above 0"),
-    ({"epochs": True}, "epochs=True: must be one of int"),
-    ({"lr": "high"}, "lr='high'"),
-    ({"init": "flickr:imagenet"}, "'flickr' is none of"),
-    ({"init": "twitter1:scratch"}, "cannot be pre-trained on itself"),
-    ({"pretrain": {"fi.epochs": 3}}, "has no training on that set"),
-    ({"init": "fi:scratch", "pretrain": {"fi.epoch": 3}}, "unknown setting 'epoch'"),
-    ({"init": "fi:scratch", "pretrain": {"fi.width": 64}}, "trains the same network"),
-    ({"model": "resnet101"}, "is its own backbone"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"dataset": "flickr"}, "dataset='flickr': must be one of fi, twitter1, emotionroi"),
+        ({"crop": "centre"}, "crop='centre': must be one of random, resized"),
+        ({"epochs": 0}, "epochs=0: must be above 0"),
+        ({"epochs": True}, "epochs=True: must be one of int"),
+        ({"lr": "high"}, "lr='high'"),
+        ({"init": "flickr:imagenet"}, "'flickr' is none of"),
+        ({"init": "twitter1:scratch"}, "cannot be pre-trained on itself"),
+        ({"pretrain": {"fi.epochs": 3}}, "has no training on that set"),
+        ({"init": "fi:scratch", "pretrain": {"fi.epoch": 3}}, "unknown setting 'epoch'"),
+        ({"init": "fi:scratch", "pretrain": {"fi.width": 64}}, "trains the same network"),
+        ({"model": "resnet101"}, "is its own backbone"),
+    ],
+)
 def test_wrong_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         tiny(**{"dataset": "twitter1"} | changes)
@@ -120,9 +130,13 @@ def test_a_run_folder_is_whole_and_its_metrics_follow_from_its_predictions(root,
     folder = tmp_path / "s" / "runs" / tiny().id
     assert result.folder == folder
     assert {p.name for p in folder.iterdir()} == {
-        "spec.json", "environment.json", "history.csv", "predictions.csv", "model.safetensors",
+        "spec.json",
+        "environment.json",
+        "history.csv",
+        "predictions.csv",
+        "model.safetensors",
         "metrics.json",
-    }  # fmt: skip
+    }
     frame = result.predictions
     data = emolib.open_dataset("twitter1", root)
     test = data.folds()[0][1]
@@ -217,9 +231,14 @@ def test_fi_keeps_the_epoch_that_its_validation_split_chose(root):
     validation = data.validation(0)
     train = np.setdiff1d(data.folds()[0][0], validation)
     history = training.train(
-        net, spec, training.of_spec(spec, data), train, validation, torch.device("cpu"),
+        net,
+        spec,
+        training.of_spec(spec, data),
+        train,
+        validation,
+        torch.device("cpu"),
         after_epoch=lambda s: states.append({k: v.clone() for k, v in s["model"].items()}),
-    )  # fmt: skip
+    )
     best = int(np.argmax([row["val_accuracy"] for row in history]))
     assert all(torch.equal(v, states[best][k]) for k, v in net.state_dict().items())
 

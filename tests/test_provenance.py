@@ -83,83 +83,171 @@ def test_what_runs_and_tables_wrote_follows(results, root):
 
 
 CORRUPTIONS = {
-    "a metric": (lambda s: edit_json(s / f"runs/{FIRST}/metrics.json", accuracy=99.0),
-                 f"runs/{FIRST}/metrics.json", "accuracy: 99.0 there"),
-    "a probability": (lambda s: edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 0.5),
-                      f"runs/{FIRST}/predictions.csv", "is not the file that the run wrote"),
+    "a metric": (
+        lambda s: edit_json(s / f"runs/{FIRST}/metrics.json", accuracy=99.0),
+        f"runs/{FIRST}/metrics.json",
+        "accuracy: 99.0 there",
+    ),
+    "a probability": (
+        lambda s: edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 0.5),
+        f"runs/{FIRST}/predictions.csv",
+        "is not the file that the run wrote",
+    ),
     "a probability of an older run": (
-        lambda s: (unseal(s / f"runs/{FIRST}"),
-                   edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 7)),
-        f"runs/{FIRST}/predictions.csv", "probabilities outside"),
+        lambda s: (
+            unseal(s / f"runs/{FIRST}"),
+            edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 7),
+        ),
+        f"runs/{FIRST}/predictions.csv",
+        "probabilities outside",
+    ),
     "a label of an older run": (
-        lambda s: (unseal(s / f"runs/{FIRST}"),
-                   edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "label", 0)),
-        f"runs/{FIRST}/metrics.json", "from predictions.csv"),
-    "a setting": (lambda s: (unseal(s / f"runs/{FIRST}"),
-                             edit(s / f"runs/{FIRST}/spec.json", '"seed": 0', '"seed": 1')),
-                  f"runs/{FIRST}/spec.json", "its run is called"),
+        lambda s: (
+            unseal(s / f"runs/{FIRST}"),
+            edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "label", 0),
+        ),
+        f"runs/{FIRST}/metrics.json",
+        "from predictions.csv",
+    ),
+    "a setting": (
+        lambda s: (
+            unseal(s / f"runs/{FIRST}"),
+            edit(s / f"runs/{FIRST}/spec.json", '"seed": 0', '"seed": 1'),
+        ),
+        f"runs/{FIRST}/spec.json",
+        "its run is called",
+    ),
     "a forgotten epoch": (
-        lambda s: (unseal(s / f"runs/{FIRST}"), (s / f"runs/{FIRST}/history.csv").write_text(
-            "\n".join((s / f"runs/{FIRST}/history.csv").read_text().splitlines()[:-1]))),
-        f"runs/{FIRST}/history.csv", "spec.json asks for 2"),
-    "weights": (lambda s: flip(s / f"runs/{FIRST}/model.safetensors"),
-                f"runs/{FIRST}/model.safetensors", "is not the file that the run wrote"),
+        lambda s: (
+            unseal(s / f"runs/{FIRST}"),
+            (s / f"runs/{FIRST}/history.csv").write_text(
+                "\n".join((s / f"runs/{FIRST}/history.csv").read_text().splitlines()[:-1])
+            ),
+        ),
+        f"runs/{FIRST}/history.csv",
+        "spec.json asks for 2",
+    ),
+    "weights": (
+        lambda s: flip(s / f"runs/{FIRST}/model.safetensors"),
+        f"runs/{FIRST}/model.safetensors",
+        "is not the file that the run wrote",
+    ),
     "the start of a run": (
         lambda s: (unseal(s / f"runs/{BEFORE}"), flip(s / f"runs/{BEFORE}/model.safetensors")),
-        f"runs/{SECOND}/environment.json", "started from other weights"),
-    "the data": (lambda s: edit_json(s / f"runs/{SECOND}/environment.json", data={
-        "name": "twitter1", "fingerprint": "0" * 16, "demo": False}),
-        f"runs/{SECOND}/environment.json", "0000000000000000"),
+        f"runs/{SECOND}/environment.json",
+        "started from other weights",
+    ),
+    "the data": (
+        lambda s: edit_json(
+            s / f"runs/{SECOND}/environment.json",
+            data={"name": "twitter1", "fingerprint": "0" * 16, "demo": False},
+        ),
+        f"runs/{SECOND}/environment.json",
+        "0000000000000000",
+    ),
     "one fold in place of another": (
-        lambda s: (unseal(s / f"runs/{SECOND}"), shutil.copy(
-            s / f"runs/{FIRST}/predictions.csv", s / f"runs/{SECOND}/predictions.csv")),
-        f"runs/{SECOND}/predictions.csv", "which is of another fold"),
-    "a mean": (lambda s: edit_csv(s / "table9.csv", 5, "mean", 91.5),
-               "table9.csv", "does not follow from its runs"),
-    "a published number": (lambda s: edit_csv(s / "table7.csv", 0, "published", 50.0),
-                           "table7.csv", "does not follow from its runs"),
-    "a run id": (lambda s: edit(s / "table7.csv", SECOND, FIRST.replace("fold0", "fold4")),
-                 "table7.csv", "1 of its runs are not here"),
+        lambda s: (
+            unseal(s / f"runs/{SECOND}"),
+            shutil.copy(s / f"runs/{FIRST}/predictions.csv", s / f"runs/{SECOND}/predictions.csv"),
+        ),
+        f"runs/{SECOND}/predictions.csv",
+        "which is of another fold",
+    ),
+    "a mean": (
+        lambda s: edit_csv(s / "table9.csv", 5, "mean", 91.5),
+        "table9.csv",
+        "does not follow from its runs",
+    ),
+    "a published number": (
+        lambda s: edit_csv(s / "table7.csv", 0, "published", 50.0),
+        "table7.csv",
+        "does not follow from its runs",
+    ),
+    "a run id": (
+        lambda s: edit(s / "table7.csv", SECOND, FIRST.replace("fold0", "fold4")),
+        "table7.csv",
+        "1 of its runs are not here",
+    ),
     "a run that is gone": (
         lambda s: shutil.rmtree(s / f"runs/{SECOND}"),
-        "table9.csv", "1 of its runs are not here"),
-    "a page": (lambda s: edit(s / "table9.md", "| maiafa |", "| ours |"),
-               "table9.md", "is not its table's text"),
+        "table9.csv",
+        "1 of its runs are not here",
+    ),
+    "a page": (
+        lambda s: edit(s / "table9.md", "| maiafa |", "| ours |"),
+        "table9.md",
+        "is not its table's text",
+    ),
     "a figure": (lambda s: redraw(s / "table8.png"), "table8.png", "was drawn from another"),
     "a table that its figure does not show": (
-        lambda s: (edit_csv(s / "table8.csv", 0, "mean", 1.0)), "table8.png", "was drawn from"),
-    "the paper": (lambda s: edit(s.parent / "published/table7.csv", "normal", "usual"),
-                  "../published/table7.csv", "is not the paper's Table 7"),
-    "a file too few": (lambda s: (s / f"runs/{FIRST}/history.csv").unlink(),
-                       f"runs/{FIRST}/history.csv", "is missing"),
-    "a file too many": (lambda s: (s / f"runs/{FIRST}/notes.txt").touch(),
-                        f"runs/{FIRST}/notes.txt", "is no file of a run"),
+        lambda s: edit_csv(s / "table8.csv", 0, "mean", 1.0),
+        "table8.png",
+        "was drawn from",
+    ),
+    "the paper": (
+        lambda s: edit(s.parent / "published/table7.csv", "normal", "usual"),
+        "../published/table7.csv",
+        "is not the paper's Table 7",
+    ),
+    "a file too few": (
+        lambda s: (s / f"runs/{FIRST}/history.csv").unlink(),
+        f"runs/{FIRST}/history.csv",
+        "is missing",
+    ),
+    "a file too many": (
+        lambda s: (s / f"runs/{FIRST}/notes.txt").touch(),
+        f"runs/{FIRST}/notes.txt",
+        "is no file of a run",
+    ),
     "an absolute path": (
         lambda s: edit_json(s / f"runs/{FIRST}/environment.json", where="/home/someone/data"),
-        f"runs/{FIRST}/environment.json", "holds an absolute path"),
+        f"runs/{FIRST}/environment.json",
+        "holds an absolute path",
+    ),
     "a renamed column": (
-        lambda s: (unseal(s / f"runs/{FIRST}"),
-                   edit(s / f"runs/{FIRST}/predictions.csv", "path,", "file,")),
-        f"runs/{FIRST}/predictions.csv", "has the columns"),
+        lambda s: (
+            unseal(s / f"runs/{FIRST}"),
+            edit(s / f"runs/{FIRST}/predictions.csv", "path,", "file,"),
+        ),
+        f"runs/{FIRST}/predictions.csv",
+        "has the columns",
+    ),
     "a list for a dictionary": (
         lambda s: (s / f"runs/{FIRST}/environment.json").write_text("[]"),
-        f"runs/{FIRST}/environment.json", "not readable as what it should be"),
+        f"runs/{FIRST}/environment.json",
+        "not readable as what it should be",
+    ),
     "nothing for the data": (
         lambda s: edit_json(s / f"runs/{FIRST}/environment.json", data=None),
-        f"runs/{FIRST}/environment.json", "not readable as what it should be"),
-    "a text for a number": (lambda s: edit_csv(s / "table7.csv", "text", "mean", "much"),
-                            "table7.csv", "not readable as a table"),
+        f"runs/{FIRST}/environment.json",
+        "not readable as what it should be",
+    ),
+    "a text for a number": (
+        lambda s: edit_csv(s / "table7.csv", "text", "mean", "much"),
+        "table7.csv",
+        "not readable as a table",
+    ),
     "a column of a table": (
         lambda s: pd.read_csv(s / "table8.csv").drop(columns="runs").to_csv(s / "table8.csv"),
-        "table8.csv", "without runs"),
-    "a table under its page": (lambda s: (s / "table9.csv").unlink(),
-                               "table9.md", "there is no table9.csv"),
-    "half a write": (lambda s: (s / ".table7.csv.ab12cd_3").touch(),
-                     ".table7.csv.ab12cd_3", "was left by a process"),
+        "table8.csv",
+        "without runs",
+    ),
+    "a table under its page": (
+        lambda s: (s / "table9.csv").unlink(),
+        "table9.md",
+        "there is no table9.csv",
+    ),
+    "half a write": (
+        lambda s: (s / ".table7.csv.ab12cd_3").touch(),
+        ".table7.csv.ab12cd_3",
+        "was left by a process",
+    ),
     "half a file": (
         lambda s: (s / f"runs/{FIRST}/metrics.json").write_text('{"accuracy": 5'),
-        f"runs/{FIRST}/metrics.json", "not readable as JSON"),
-}  # fmt: skip
+        f"runs/{FIRST}/metrics.json",
+        "not readable as JSON",
+    ),
+}
 
 
 @pytest.mark.parametrize("corrupt, file, why", CORRUPTIONS.values(), ids=CORRUPTIONS)
@@ -329,8 +417,10 @@ def test_what_rests_on_emotions_that_are_not_known_is_unchecked(root, tmp_path):
         if dataset == "twitter1":
             assert status_of(tmp_path, name, *TABLE9) == {("ok", "")}
             continue
-        said = {("unchecked", "does not say which emotions it learnt"),
-                ("unchecked", "1 of its runs do not say which emotions they learnt")}  # fmt: skip
+        said = {
+            ("unchecked", "does not say which emotions it learnt"),
+            ("unchecked", "1 of its runs do not say which emotions they learnt"),
+        }
         assert status_of(tmp_path, name, *TABLE9) == said
         shutil.rmtree(tmp_path / "s")
 

@@ -37,8 +37,9 @@ def between(row: pd.Series) -> str:
 
 
 def share(share: float) -> pd.Series:
-    return one("transfer-lite0-128/transfer.csv", method="without_transfer", metric="accuracy",
-               share=share)  # fmt: skip
+    return one(
+        "transfer-lite0-128/transfer.csv", method="without_transfer", metric="accuracy", share=share
+    )
 
 
 def accuracy(dataset: str) -> str:

@@ -185,12 +185,16 @@ def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, stu
     assert "one run cannot tell it from chance" in said and "Grad-CAM" in said
     more = [frame.assign(network=k, AUC=frame["AUC"] + k / 100) for k in range(3)]
     table = regions.compared(pd.concat(more))
-    D, centre = (frame[(frame["map"] == m) & (frame["reading"] == "normal")]["AUC"].iloc[0]
-                 for m in ("D", "centre"))  # fmt: skip
+    D, centre = (
+        frame[(frame["map"] == m) & (frame["reading"] == "normal")]["AUC"].iloc[0]
+        for m in ("D", "centre")
+    )
     row = table[(table["map"] == "centre") & (table["measure"] == "AUC")].iloc[0]
     assert row["D_minus"] == pytest.approx(D - centre) and row["over"] == "3 seeds"
-    for figure in (region_plots.scores(table[table["reading"] == "normal"], "t"),
-                   region_plots.readings(table, "t")):  # fmt: skip
+    for figure in (
+        region_plots.scores(table[table["reading"] == "normal"], "t"),
+        region_plots.readings(table, "t"),
+    ):
         figure.canvas.draw()
     region_plots.maps(*regions.examples(study.runs[0], data, "cpu", 2)).canvas.draw()
     assert "3 networks" in report._regions(pd.concat(more))[0]

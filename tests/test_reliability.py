@@ -53,8 +53,10 @@ def test_a_sweep_killed_at_a_random_moment_ends_with_the_same_bytes():
     """The long form: tests/chaos.py."""
     done = subprocess.run(
         [sys.executable, chaos.__file__, "--trials", "2", "--seed", "1", "--folds", "1"],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 of 2 ended with the same bytes" in done.stdout
 
@@ -193,10 +195,13 @@ def test_a_run_does_not_go_on_from_a_start_that_is_another_now(root, tmp_path, m
         emolib.run(spec, root, tmp_path, device="cpu")
 
 
-@pytest.mark.parametrize("lr, what", [
-    (1e39, "a weight is no number after epoch 1; lower lr"),
-    (1e30, "a test picture's probability is no number; lower lr"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lr, what",
+    [
+        (1e39, "a weight is no number after epoch 1; lower lr"),
+        (1e30, "a test picture's probability is no number; lower lr"),
+    ],
+)
 def test_weights_that_the_last_step_spoils_stop_the_run(root, tmp_path, lr, what):
     with pytest.raises(FloatingPointError, match=what):
         emolib.run(tiny(epochs=1, batch_size=64, lr=lr), root, tmp_path, device="cpu")
@@ -263,8 +268,15 @@ def test_a_disk_that_is_full_at_each_write_in_turn_costs_nothing(root, tmp_path,
     whole = emolib.run(tiny(), root, tmp_path, device="cpu").folder
     disk, make = tmp_path / "disk", files.tempfile.mkstemp
     tmpfs(disk, 24 << 20)
-    names = ["spec.json", "checkpoint.pt", "model.safetensors", "history.csv", "predictions.csv",
-             "environment.json", "metrics.json"]  # fmt: skip
+    names = [
+        "spec.json",
+        "checkpoint.pt",
+        "model.safetensors",
+        "history.csv",
+        "predictions.csv",
+        "environment.json",
+        "metrics.json",
+    ]
 
     def full_then(prefix, dir):
         """Another program fills the disk just as the file is begun."""
@@ -376,20 +388,29 @@ def test_pickles_are_refused_wherever_tensors_are_read(root, tmp_path):
     assert not Path(Bomb.target).exists()
 
 
-@pytest.mark.parametrize("text, message", [
-    ("[]", "spec.json: not a RunSpec"),
-    ("{", "spec.json: not readable as JSON"),
-    ("[" * 100_000, "spec.json: not readable as JSON"),
-    ('{"dataset": "../../etc"}', "spec.json: not a RunSpec .*dataset='../../etc': must be one of"),
-    ('{"dataset": "fi", "backbone": "hf-hub:someone/model"}', "unknown backbone 'hf-hub:someone"),
-    ('{"dataset": "fi", "width": 1000000000}', "width=1000000000: must be at most 8192"),
-    ('{"dataset": "fi", "image_size": 1000000}', "image_size=1000000: must be at most 4096"),
-    ('{"dataset": "fi", "readings": {"gate": "open"}}', "readings.gate='open': must be one of"),
-    ('{"dataset": "fi", "readings": {"x": 1}}', "spec.json: not a RunSpec"),
-    ('{"dataset": "fi", "pretrain": 5}', "spec.json: not a RunSpec"),
-    ('{"dataset": "fi", "command": "rm"}', "spec.json: not a RunSpec .unknown settings"),
-    (b"\xff\xfe\x00", "spec.json: not readable as JSON"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("[]", "spec.json: not a RunSpec"),
+        ("{", "spec.json: not readable as JSON"),
+        ("[" * 100_000, "spec.json: not readable as JSON"),
+        (
+            '{"dataset": "../../etc"}',
+            "spec.json: not a RunSpec .*dataset='../../etc': must be one of",
+        ),
+        (
+            '{"dataset": "fi", "backbone": "hf-hub:someone/model"}',
+            "unknown backbone 'hf-hub:someone",
+        ),
+        ('{"dataset": "fi", "width": 1000000000}', "width=1000000000: must be at most 8192"),
+        ('{"dataset": "fi", "image_size": 1000000}', "image_size=1000000: must be at most 4096"),
+        ('{"dataset": "fi", "readings": {"gate": "open"}}', "readings.gate='open': must be one of"),
+        ('{"dataset": "fi", "readings": {"x": 1}}', "spec.json: not a RunSpec"),
+        ('{"dataset": "fi", "pretrain": 5}', "spec.json: not a RunSpec"),
+        ('{"dataset": "fi", "command": "rm"}', "spec.json: not a RunSpec .unknown settings"),
+        (b"\xff\xfe\x00", "spec.json: not readable as JSON"),
+    ],
+)
 def test_a_strangers_spec_is_refused_with_a_reason(tmp_path, text, message):
     (tmp_path / "spec.json").write_bytes(text.encode() if isinstance(text, str) else text)
     (tmp_path / "model.safetensors").write_bytes(b"")
@@ -433,10 +454,14 @@ def test_a_killed_papermill_leaves_no_process_and_the_next_call_goes_on(root, tm
     """Two trainings side by side in workers of the notebook's kernel."""
     notebook = Path(__file__).parents[1] / "notebooks/03_finetune.ipynb"
     values = dict(
-        data_root=root, results_root=tmp_path / "r", study="s", datasets="twitter1", networks=0,
+        data_root=root,
+        results_root=tmp_path / "r",
+        study="s",
+        datasets="twitter1",
+        networks=0,
         backbone="resnet10t",
         overrides="init=scratch,epochs=30,image_size=32,width=32,batch_size=8,lr=1e-5",
-    )  # fmt: skip
+    )
     words = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb")]
     words += ["-k", "python3", "--log-level", "ERROR", "--no-progress-bar"]
     words += [w for key, value in values.items() for w in ("-r", key, str(value))]

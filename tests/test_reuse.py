@@ -143,9 +143,14 @@ def ids(results):
     return {p.parent.name for p in results.glob("s/runs/*/metrics.json")}
 
 
-@pytest.mark.parametrize("again", [lambda *a: emolib.run_all([FOLD0, FOLD1], *a, "s", device="cpu"),
-                                   lambda *a: emolib.run(FOLD0, *a, "s", device="cpu")],
-                         ids=["a new fold too", "reuse alone"])  # fmt: skip
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda *a: emolib.run_all([FOLD0, FOLD1], *a, "s", device="cpu"),
+        lambda *a: emolib.run(FOLD0, *a, "s", device="cpu"),
+    ],
+    ids=["a new fold too", "reuse alone"],
+)
 def test_a_predecessor_that_would_be_another_now_is_found_without_its_folder(
     root, results, tmp_path, again
 ):
@@ -263,8 +268,11 @@ def test_a_training_again_that_fails_or_is_killed_loses_nothing(root, results, m
     assert "disk is full" in (first.folder / "failed.txt").read_text()
     epochs = []
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "save_checkpoint",
-                      lambda *a: (epochs.append(len(a[-1]["history"])), save(*a)))  # fmt: skip
+        patch.setattr(
+            run_folder,
+            "save_checkpoint",
+            lambda *a: (epochs.append(len(a[-1]["history"])), save(*a)),
+        )
         run(again, root, results)
     assert epochs == [2, 1, 2]  # it went on; then the fold's own two
     assert weights.read_bytes() == same and kept(results, spec) == before
@@ -303,8 +311,12 @@ def test_a_kill_between_any_two_steps_of_the_exchange_leaves_a_whole_result(
         folder, left = study / f"runs/{FI.id}", []
         try:
             with monkeypatch.context() as patch:
-                for place, name in ((os, "replace"), (os, "unlink"), (os, "rmdir"),
-                                    (Path, "unlink")):  # fmt: skip
+                for place, name in (
+                    (os, "replace"),
+                    (os, "unlink"),
+                    (os, "rmdir"),
+                    (Path, "unlink"),
+                ):
                     patch.setattr(place, name, dying(getattr(place, name), left, step))
                 run_folder.take_again(folder)
         except KeyboardInterrupt:
@@ -343,8 +355,11 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     old, shares = replace(FOLD1, share=0.5), results / "s/shares/runs"
     shutil.copytree(results / f"s/runs/{FOLD1.id}", shares / old.id)
     edit(shares / old.id / "spec.json", **old.to_dict())
-    edit(shares / old.id / "environment.json", drop=("files",),
-         started_from={"run": FI.id, "weights": "0" * 64})  # fmt: skip
+    edit(
+        shares / old.id / "environment.json",
+        drop=("files",),
+        started_from={"run": FI.id, "weights": "0" * 64},
+    )
     with pytest.raises(ValueError, match=f"{old.id} started from other weights of {FI.id}"):
         tables.of_study(results / "s")
     wrong = {f.file: f.why for f in emolib.verify(results)}
@@ -409,13 +424,16 @@ def learnt_from(spec, places):
     return {data.names[i] for i in [*train, *validation]}, {data.names[i] for i in test}
 
 
-@pytest.mark.parametrize("init, model, options", [
-    ("fi:scratch", "maiafa", SIZES | {"width": 32}),
-    ("emotionroi:scratch", "maiafa", SIZES | {"width": 32}),
-    ("emotionroi:fi:scratch", "maiafa", SIZES | {"width": 32}),
-    ("emotionroi:scratch", "pcnn", {"image_size": 32, "epochs": 2}),
-    ("fi:scratch", "frozen_probe", {"backbone": "test_efficientnet", "image_size": 32}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "init, model, options",
+    [
+        ("fi:scratch", "maiafa", SIZES | {"width": 32}),
+        ("emotionroi:scratch", "maiafa", SIZES | {"width": 32}),
+        ("emotionroi:fi:scratch", "maiafa", SIZES | {"width": 32}),
+        ("emotionroi:scratch", "pcnn", {"image_size": 32, "epochs": 2}),
+        ("fi:scratch", "frozen_probe", {"backbone": "test_efficientnet", "image_size": 32}),
+    ],
+)
 def test_no_near_twin_of_a_leakage_free_runs_set_is_seen_before_it(leaky, init, model, options):
     places = runs.Places.of(leaky, leaky / "r", "s", "", "cpu")
     usual, grouped = (

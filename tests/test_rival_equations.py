@@ -44,8 +44,9 @@ def test_wscnet_is_its_equations_with_the_means_own_gradient():
         logits.append(net.classifier(both))
         detected.append(torch.stack(v))
     labels = torch.tensor([2, 0])
-    loss = (cross_entropy(torch.stack(detected), labels)
-            + cross_entropy(torch.stack(logits), labels)) / 2  # fmt: skip
+    loss = (
+        cross_entropy(torch.stack(detected), labels) + cross_entropy(torch.stack(logits), labels)
+    ) / 2
     loss.backward()
     net.eval(), net.backbone.train()
     ours, found = net(images, labels=labels)
@@ -170,8 +171,10 @@ def test_rao2020s_proposals_are_torchvisions_picture_by_picture(image_size):
     torch.manual_seed(1)
     torch.nn.init.normal_(ours.head.cls_logits.weight, std=0.1)  # scores that differ
     images = ImageList(torch.zeros(6, 3, image_size, image_size), [(image_size, image_size)] * 6)
-    features = {s: torch.randn(6, 256, image_size // int(s), image_size // int(s))
-                for s in rao2020.WITH_REGIONS}  # fmt: skip
+    features = {
+        s: torch.randn(6, 256, image_size // int(s), image_size // int(s))
+        for s in rao2020.WITH_REGIONS
+    }
     corners = torch.rand(6, 4, 2, 2).sort(2).values.flatten(2) * image_size
     targets = [{"boxes": rows[:n]} for n, rows in enumerate(corners[:, :, [0, 1, 2, 3]])]
     theirs = copy.deepcopy(ours)

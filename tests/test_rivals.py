@@ -99,7 +99,7 @@ def test_pcnns_filter_acts_once_and_a_resumed_run_keeps_it(root, monkeypatch):
             state=state,
             after_epoch=after_epoch,
         )
-        return net.state_dict(), [row["train_loss"] for row in history]  # fmt: skip
+        return net.state_dict(), [row["train_loss"] for row in history]
 
     whole, losses = trained(after_epoch=lambda s: states.append(copy.deepcopy(s)))
     assert calls == [16] and [s["kept"] is None for s in states] == [True, False, False, False]

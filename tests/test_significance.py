@@ -117,10 +117,11 @@ def test_equal_systems_are_told_apart_as_rarely_as_the_table_of_levels_says():
     the interval over pictures may find too much, with three not (levels.py, at length)."""
     rng = np.random.default_rng(0)
     found = {
-        seeds: np.mean([levels.trial(levels.CASES["modules"], 300, seeds, rng)["pictures"]
-                        for _ in range(120)])
+        seeds: np.mean(
+            [levels.trial(levels.CASES["modules"], 300, seeds, rng)["pictures"] for _ in range(120)]
+        )
         for seeds in (1, 3)
-    }  # fmt: skip
+    }
     assert found[3] <= 0.07 and found[3] <= found[1] < 0.2
 
 

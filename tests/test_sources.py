@@ -82,24 +82,28 @@ def test_a_report_on_numbers_that_nobody_can_check_is_unchecked(results):
     assert emolib.verify(results) == []
     assert found(results, "s/cross.csv")[0] == "unchecked"
     assert found(results, "REPORT.md") == (
-        "unchecked", "rests on 2 files that cannot be checked, as s/cross.csv"
-    )  # fmt: skip
+        "unchecked",
+        "rests on 2 files that cannot be checked, as s/cross.csv",
+    )
     for stem in ("cross", "regions"):
         (results / f"s/{stem}.csv").unlink()
     report.write(results)
     assert found(results, "REPORT.md") == ("ok", "")  # of tables alone, whose runs are here
 
 
-@pytest.mark.parametrize("stem, edits, why", [
-    ("cross", {"accuracy": 77.7}, "accuracy of twitter1: 77.7 there"),
-    ("cross", {"high": 99.0}, "high of twitter1: 99.0 there"),
-    ("cross", {"networks": 3}, "another number of runs than of networks"),
-    ("cross", {"weights": "0" * 16 + ";" + "0" * 16}, f"other weights of {FOLDS[0].id} than"),
-    ("regions", {"pictures": 7, "left out": 0}, "has 7 pictures of emotionroi-"),
-    ("regions", {"fold": 3}, "as another set's, network's or fold's"),
-    ("areas", {"area": 0.9}, "its areas are not those under curves.csv"),
-    ("curves", {"weights": "0" * 16 + ";" + "0" * 16}, f"other weights of {FOLDS[0].id} than"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "stem, edits, why",
+    [
+        ("cross", {"accuracy": 77.7}, "accuracy of twitter1: 77.7 there"),
+        ("cross", {"high": 99.0}, "high of twitter1: 99.0 there"),
+        ("cross", {"networks": 3}, "another number of runs than of networks"),
+        ("cross", {"weights": "0" * 16 + ";" + "0" * 16}, f"other weights of {FOLDS[0].id} than"),
+        ("regions", {"pictures": 7, "left out": 0}, "has 7 pictures of emotionroi-"),
+        ("regions", {"fold": 3}, "as another set's, network's or fold's"),
+        ("areas", {"area": 0.9}, "its areas are not those under curves.csv"),
+        ("curves", {"weights": "0" * 16 + ";" + "0" * 16}, f"other weights of {FOLDS[0].id} than"),
+    ],
+)
 def test_what_does_not_follow_from_the_runs_is_named(results, stem, edits, why):
     for column, value in edits.items():
         edit(results / f"s/{stem}.csv", 0, column, value)

@@ -80,19 +80,22 @@ def test_without_transfer_only_the_set_to_set_stage_is_gone(root, tmp_path):
     }
 
 
-@pytest.mark.parametrize("parameters, message", [
-    ({"profile": "quick"}, "profile='quick': one of paper, demo"),
-    ({"datasets": "fi,flickr"}, "'flickr' is none of fi, twitter1, emotionroi"),
-    ({"overrides": "epoch=3"}, "unknown setting 'epoch'"),
-    ({"overrides": "epochs"}, "not of the form key=value"),
-    ({"overrides": "epochs=many"}, "epochs='many': must be one of int"),
-    ({"overrides": "readings.gate=open"}, "must be one of original, fused"),
-    ({"overrides": "fold=2"}, "fold is set by the notebook"),
-    ({"overrides": "fi.readings.gate=fused"}, "of a pre-training only"),
-    ({"overrides": "init=flickr:scratch"}, "'flickr' is none of"),
-    ({"executor": "cluster"}, "executor='cluster': one of local, torchrun, slurm"),
-    ({"weights": "absent.safetensors"}, "weights='absent.safetensors': there is no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"profile": "quick"}, "profile='quick': one of paper, demo"),
+        ({"datasets": "fi,flickr"}, "'flickr' is none of fi, twitter1, emotionroi"),
+        ({"overrides": "epoch=3"}, "unknown setting 'epoch'"),
+        ({"overrides": "epochs"}, "not of the form key=value"),
+        ({"overrides": "epochs=many"}, "epochs='many': must be one of int"),
+        ({"overrides": "readings.gate=open"}, "must be one of original, fused"),
+        ({"overrides": "fold=2"}, "fold is set by the notebook"),
+        ({"overrides": "fi.readings.gate=fused"}, "of a pre-training only"),
+        ({"overrides": "init=flickr:scratch"}, "'flickr' is none of"),
+        ({"executor": "cluster"}, "executor='cluster': one of local, torchrun, slurm"),
+        ({"weights": "absent.safetensors"}, "weights='absent.safetensors': there is no such file"),
+    ],
+)
 def test_wrong_parameters_are_named(root, tmp_path, parameters, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         study(root, tmp_path, **parameters)
@@ -126,16 +129,25 @@ def papermill(name, out, cwd, **parameters):
     words = [w for key, value in parameters.items() for w in ("-r", key, str(value))]
     return subprocess.run(
         [sys.executable, "-m", "papermill", source, out, "-k", "python3", *words],
-        cwd=cwd, capture_output=True, text=True,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
         env=os.environ | {"JUPYTER_PREFER_ENV_PATH": "1"},
-    )  # fmt: skip
+    )
 
 
 def test_a_notebook_runs_alone_from_any_folder_and_its_log_is_short(root, tmp_path):
     done = papermill(
-        "03", tmp_path / "out.ipynb", tmp_path, data_root=root, results_root=tmp_path / "r",
-        study="s", datasets="emotionroi", backbone="resnet10t", overrides="init=scratch," + SMALL,
-    )  # fmt: skip
+        "03",
+        tmp_path / "out.ipynb",
+        tmp_path,
+        data_root=root,
+        results_root=tmp_path / "r",
+        study="s",
+        datasets="emotionroi",
+        backbone="resnet10t",
+        overrides="init=scratch," + SMALL,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert len(done.stderr.splitlines()) < 100
     outputs = [
@@ -148,10 +160,14 @@ def test_a_notebook_runs_alone_from_any_folder_and_its_log_is_short(root, tmp_pa
 @pytest.mark.slow
 def test_all_notebooks_give_all_tables_and_reuse_their_runs(root, tmp_path, monkeypatch):
     parameters = dict(
-        data_root=root, results_root=tmp_path / "r", study="s", backbone="resnet10t",
-        overrides=SMALL + ",init=fi:scratch" + ",".join(f",fi.{x}" for x in SMALL.split(",")
-                                                        if "width" not in x),
-    )  # fmt: skip
+        data_root=root,
+        results_root=tmp_path / "r",
+        study="s",
+        backbone="resnet10t",
+        overrides=SMALL
+        + ",init=fi:scratch"
+        + ",".join(f",fi.{x}" for x in SMALL.split(",") if "width" not in x),
+    )
     for file in NOTEBOOKS:
         done = papermill(file.stem, tmp_path / "out.ipynb", tmp_path, **parameters)
         assert done.returncode == 0, done.stderr[-3000:]
@@ -250,9 +266,13 @@ def test_a_set_of_ones_own_is_trained_tested_and_audited(tmp_path, capsys):
 
 def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(root, tmp_path):
     experiment = study(
-        root, tmp_path, study="s", datasets="twitter1", backbone="resnet10t",
+        root,
+        tmp_path,
+        study="s",
+        datasets="twitter1",
+        backbone="resnet10t",
         overrides="init=scratch," + SMALL,
-    )  # fmt: skip
+    )
     papers = experiment.run(experiment.specs())
     grouped = experiment.run(experiment.specs(grouped=True))
     beside = summaries.leakage(papers, grouped)
@@ -260,14 +280,20 @@ def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(r
     assert beside["test pictures"].tolist() == [20, 20]
     emolib.tables.build(tmp_path)  # from run folders alone
     table = pd.read_csv(experiment.folder / "table9.csv")
-    (row,) = table[(table["method"] == "maiafa") & (table["runs"] > 0)
-                   & (table["metric"] == "accuracy")].itertuples()  # fmt: skip
+    (row,) = table[
+        (table["method"] == "maiafa") & (table["runs"] > 0) & (table["metric"] == "accuracy")
+    ].itertuples()
     assert set(row.run_ids.split(";")) == {r.spec.id for r in papers}
 
 
 def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, tmp_path):
-    experiment = study(root, tmp_path, profile="paper", datasets="twitter1,emotionroi",
-                       overrides="init=imagenet,epochs=5,emotionroi.epochs=7")  # fmt: skip
+    experiment = study(
+        root,
+        tmp_path,
+        profile="paper",
+        datasets="twitter1,emotionroi",
+        overrides="init=imagenet,epochs=5,emotionroi.epochs=7",
+    )
     every = ",".join([*systems.COMPARED, "hrnet_w48"])
     runs = experiment.rivals(every, "published,matched")
     backbones = {}
@@ -283,8 +309,13 @@ def test_the_papers_rivals_stand_on_their_own_backbones_and_on_the_studys(root, 
     assert weak == "emotionroi:scratch"  # without FI the other small set
     one = next(r for r in runs if r.model == "pcnn" and r.dataset == "twitter1")
     assert (one.epochs, one.predecessor().epochs) == (5, 7)
-    plain = study(root, tmp_path, profile="paper", datasets="twitter1,emotionroi",
-                  overrides="init=imagenet,epochs=5,image_size=64")  # fmt: skip
+    plain = study(
+        root,
+        tmp_path,
+        profile="paper",
+        datasets="twitter1,emotionroi",
+        overrides="init=imagenet,epochs=5,image_size=64",
+    )
     before = plain.spec("twitter1", model="pcnn").predecessor()
     assert (before.epochs, before.image_size) == (5, 64)  # the weak set as the set itself
     assert {r.backbone for r in runs if r.model == "frozen_probe"} == {"hrnet_w48"}
@@ -327,18 +358,32 @@ def test_recipes_are_the_authors_settings_in_a_study_of_their_own(root, tmp_path
 
 def test_each_optimizer_trains(root, tmp_path):
     for optimizer in ("adam", "adamw"):
-        one = emolib.RunSpec("twitter1", model="resnet10t", init="scratch", epochs=1, image_size=32,
-                             optimizer=optimizer, batch_size=16)  # fmt: skip
+        one = emolib.RunSpec(
+            "twitter1",
+            model="resnet10t",
+            init="scratch",
+            epochs=1,
+            image_size=32,
+            optimizer=optimizer,
+            batch_size=16,
+        )
         emolib.run(one, root, tmp_path)
 
 
 @pytest.mark.slow
 def test_the_notebook_of_tables_trains_the_systems_it_is_given(root, tmp_path):
     done = papermill(
-        "05", tmp_path / "out.ipynb", tmp_path, data_root=root, results_root=tmp_path / "r",
-        study="s", datasets="twitter1", backbone="resnet10t", systems="maiafa,wscnet",
+        "05",
+        tmp_path / "out.ipynb",
+        tmp_path,
+        data_root=root,
+        results_root=tmp_path / "r",
+        study="s",
+        datasets="twitter1",
+        backbone="resnet10t",
+        systems="maiafa,wscnet",
         overrides="init=scratch,epochs=1,image_size=32,batch_size=16,width=64",
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     table = pd.read_csv(tmp_path / "r/s/matched.csv")
     assert table.groupby("method")["runs"].first().to_dict() == {"maiafa": 2, "wscnet": 2}
@@ -361,16 +406,27 @@ def subset(root, folder, *names):
     return folder
 
 
-@pytest.mark.parametrize("names, chains, weak", [
-    ("fi", {"fi": "imagenet"}, None),
-    ("twitter1", {"twitter1": "imagenet"}, None),
-    ("own", {"own": "imagenet"}, None),
-    ("twitter1 emotionroi", {"twitter1": "imagenet", "emotionroi": "imagenet"}, "emotionroi"),
-    ("twitter1 own", {"twitter1": "imagenet", "own": "imagenet"}, None),
-    ("fi twitter1", {"fi": "imagenet", "twitter1": "fi:imagenet"}, "fi"),
-    ("fi twitter1 emotionroi own", {"fi": "imagenet", "twitter1": "fi:imagenet",
-                                    "emotionroi": "fi:imagenet", "own": "fi:imagenet"}, "fi"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names, chains, weak",
+    [
+        ("fi", {"fi": "imagenet"}, None),
+        ("twitter1", {"twitter1": "imagenet"}, None),
+        ("own", {"own": "imagenet"}, None),
+        ("twitter1 emotionroi", {"twitter1": "imagenet", "emotionroi": "imagenet"}, "emotionroi"),
+        ("twitter1 own", {"twitter1": "imagenet", "own": "imagenet"}, None),
+        ("fi twitter1", {"fi": "imagenet", "twitter1": "fi:imagenet"}, "fi"),
+        (
+            "fi twitter1 emotionroi own",
+            {
+                "fi": "imagenet",
+                "twitter1": "fi:imagenet",
+                "emotionroi": "fi:imagenet",
+                "own": "fi:imagenet",
+            },
+            "fi",
+        ),
+    ],
+)
 def test_any_of_the_sets_is_a_study_and_its_note_says_what_is_not_there(
     root, tmp_path, names, chains, weak
 ):
@@ -401,9 +457,14 @@ def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_pa
     (tmp_path / "w").mkdir()
     save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w/resnet10t.safetensors")
     experiment = study(
-        there, tmp_path / "r", study="s", profile="paper", backbone="resnet10t",
-        weights=str(tmp_path / "w"), overrides=SMALL.replace("128", "32"),
-    )  # fmt: skip
+        there,
+        tmp_path / "r",
+        study="s",
+        profile="paper",
+        backbone="resnet10t",
+        weights=str(tmp_path / "w"),
+        overrides=SMALL.replace("128", "32"),
+    )
     rivals, without = experiment.rivals(), experiment.left_out()
     assert rivals == [] and {s.model for s in without} == {"pcnn", "ar", "wu2019", "mcpnet"}
     experiment.run([*experiment.specs("without_mai"), *experiment.without_transfer()])
@@ -429,8 +490,13 @@ def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_pa
 def test_where_weights_is_a_file_systems_that_cannot_be_downloaded_are_left_out(root, tmp_path):
     there = subset(root, tmp_path / "data", "twitter1", "emotionroi")
     (tmp_path / "resnet10t.safetensors").touch()
-    experiment = study(there, tmp_path, profile="paper", backbone="resnet10t",
-                       weights=str(tmp_path / "resnet10t.safetensors"))  # fmt: skip
+    experiment = study(
+        there,
+        tmp_path,
+        profile="paper",
+        backbone="resnet10t",
+        weights=str(tmp_path / "resnet10t.safetensors"),
+    )
     without = experiment.left_out()
     assert {(s.model, why) for s, why in without.items()} == {
         ("ar", "the weights of vgg16 could not be downloaded"),
@@ -468,8 +534,12 @@ def cells(name, **parameters):
 
 
 def test_a_notebook_that_has_nothing_to_train_says_so_and_ends_well(root, tmp_path):
-    where = {"results_root": str(tmp_path / "r"), "study": "s", "backbone": "resnet10t",
-             "profile": "paper"}  # fmt: skip
+    where = {
+        "results_root": str(tmp_path / "r"),
+        "study": "s",
+        "backbone": "resnet10t",
+        "profile": "paper",
+    }
     without = subset(root, tmp_path / "without", "twitter1", "emotionroi")
     names, shown = cells("02", data_root=str(without), **where)
     assert names["results"] == [] and any("has no FI" in text for text in shown)
@@ -512,11 +582,16 @@ def test_the_figure_of_a_table_has_no_empty_panel_and_no_certainty_without_an_in
     assert axis.get_xlim()[0] > 60
 
 
-@pytest.mark.parametrize("verdict, hollow", [
-    ("cannot tell; about 4,000 test pictures would", True),
-    ("no difference larger than 1 point", True),
-    ("worse", False), ("better on these pictures, one run", False), ("not trained", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "verdict, hollow",
+    [
+        ("cannot tell; about 4,000 test pictures would", True),
+        ("no difference larger than 1 point", True),
+        ("worse", False),
+        ("better on these pictures, one run", False),
+        ("not trained", False),
+    ],
+)
 def test_a_point_is_hollow_where_its_row_is_not_told_apart_and_only_there(verdict, hollow):
     figure = plots.table(table9(), "t", compared(verdict))
     white = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
@@ -524,9 +599,15 @@ def test_a_point_is_hollow_where_its_row_is_not_told_apart_and_only_there(verdic
 
 
 def test_calibration_counts_each_picture_of_the_study_once(root, tmp_path):
-    experiment = study(root, tmp_path, study="s", datasets="twitter1", backbone="resnet10t",
-                       overrides=SMALL + ",init=emotionroi:scratch,emotionroi.epochs=1,"
-                       "emotionroi.image_size=32,emotionroi.batch_size=16")  # fmt: skip
+    experiment = study(
+        root,
+        tmp_path,
+        study="s",
+        datasets="twitter1",
+        backbone="resnet10t",
+        overrides=SMALL + ",init=emotionroi:scratch,emotionroi.epochs=1,"
+        "emotionroi.image_size=32,emotionroi.batch_size=16",
+    )
     results = experiment.run([*experiment.specs(), *experiment.without_transfer()])
     assert sum(r.metrics["n"] for r in results) == 40
     figure = plots.calibration(results, "How sure", demo=True)

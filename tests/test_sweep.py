@@ -57,8 +57,9 @@ def test_runs_side_by_side_give_the_very_files_of_runs_one_by_one(root, tmp_path
         alone = emolib.run(spec, root, tmp_path, study="alone", device="cpu")
         for name in ("model.safetensors", "predictions.csv", "metrics.json", "spec.json"):
             assert (one.folder / name).read_bytes() == (alone.folder / name).read_bytes()
-        threads = [json.loads((r.folder / "environment.json").read_text())["threads"]
-                   for r in (one, alone)]  # fmt: skip
+        threads = [
+            json.loads((r.folder / "environment.json").read_text())["threads"] for r in (one, alone)
+        ]
         assert threads == [1, 1]
 
 
@@ -128,8 +129,10 @@ def failing_gpus(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("broken, other", [("cuda:0", "cuda:1"), ("cuda:1", "cuda:0")])
-@pytest.mark.parametrize("count, seconds", [(5, (0.02, 0.08)), (5, (0, 0.02)), (2, (0, 0)),
-                                            (2, (0.02, 0.08)), (1, (0, 0))])  # fmt: skip
+@pytest.mark.parametrize(
+    "count, seconds",
+    [(5, (0.02, 0.08)), (5, (0, 0.02)), (2, (0, 0)), (2, (0.02, 0.08)), (1, (0, 0))],
+)
 def test_a_gpu_that_cannot_be_used_costs_no_run_while_another_can(
     failing_gpus, count, seconds, broken, other
 ):
@@ -148,18 +151,21 @@ def test_runs_fail_when_no_gpu_can_be_used_and_name_it(failing_gpus, count):
 LEFT, SPOILT = sweep.LEFT + "why", sweep.SPOILT + "why"
 
 
-@pytest.mark.parametrize("first, then", [
-    # Its run's error, not the GPU's: fresh processes use both.
-    ([("cuda:0", SPOILT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
-    # An error may spoil its process for other GPUs too.
-    ([("cuda:0", SPOILT), ("cuda:1", LEFT), ("cuda:0", "")], ["cuda:0", "cuda:1"]),
-    # A GPU that takes one process at a time.
-    ([("cuda:0", ""), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
-    ([("", sweep.DIED), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
-    ([("cuda:0", LEFT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:1"]),
-    ([("cuda:0", LEFT), ("cuda:1", sweep.BUSY), ("cuda:1", "")], ["cuda:1"]),
-    ([("cuda:0", LEFT), ("cuda:0", sweep.BUSY), ("cuda:1", LEFT)], ["cuda:2"]),  # as yet unused
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "first, then",
+    [
+        # Its run's error, not the GPU's: fresh processes use both.
+        ([("cuda:0", SPOILT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+        # An error may spoil its process for other GPUs too.
+        ([("cuda:0", SPOILT), ("cuda:1", LEFT), ("cuda:0", "")], ["cuda:0", "cuda:1"]),
+        # A GPU that takes one process at a time.
+        ([("cuda:0", ""), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+        ([("", sweep.DIED), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+        ([("cuda:0", LEFT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:1"]),
+        ([("cuda:0", LEFT), ("cuda:1", sweep.BUSY), ("cuda:1", "")], ["cuda:1"]),
+        ([("cuda:0", LEFT), ("cuda:0", sweep.BUSY), ("cuda:1", LEFT)], ["cuda:2"]),  # as yet unused
+    ],
+)
 def test_a_gpu_is_left_aside_where_fresh_processes_cannot_use_it(
     tmp_path, monkeypatch, first, then
 ):
@@ -244,15 +250,22 @@ def test_out_of_memory_means_fewer_at_once_and_no_run_is_lost():
     assert alone == [tiny()]
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), torch.OutOfMemoryError("CUDA out of memory"),
-    RuntimeError("CUDA error: out of memory"), RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
-    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
-    RuntimeError("GET was unable to find an engine to execute this computation"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError(
+            "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"
+        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+    ],
+)
 def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch, error):
     def fails(*args, **options):
         raise error
@@ -477,8 +490,10 @@ def test_a_compiler_that_fails_is_no_obstacle(root, tmp_path, monkeypatch):
     monkeypatch.setenv("EMOLIB_COMPILE", "on")
     with pytest.warns(UserWarning, match="torch.compile failed, going on without: no C"):
         tried = emolib.run(tiny(epochs=1), root, tmp_path, study="tried", device="cpu")
-    assert all(torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(tried).values(),
-                                                 strict=True))  # fmt: skip
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(weights(plain).values(), weights(tried).values(), strict=True)
+    )
 
 
 @pytest.mark.slow

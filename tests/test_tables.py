@@ -93,9 +93,21 @@ def test_tables_hold_means_intervals_and_published_numbers(tmp_path):
     for number in (7, 8, 9):
         saved = pd.read_csv(study / f"table{number}.csv")
         assert list(saved.columns) == [
-            "table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs",
-            "published", "difference", "run_ids", "nb_low", "nb_high",
-        ]  # fmt: skip
+            "table",
+            "dataset",
+            "method",
+            "metric",
+            "mean",
+            "std",
+            "ci_low",
+            "ci_high",
+            "runs",
+            "published",
+            "difference",
+            "run_ids",
+            "nb_low",
+            "nb_high",
+        ]
     assert "DEMO" not in (study / "table7.md").read_text()
 
 
@@ -115,11 +127,14 @@ def test_table_8_says_why_normal_is_empty_without_a_set_to_set_stage(tmp_path):
     assert "`normal` is empty on twitter1" in (tmp_path / "s/table8.md").read_text()
 
 
-@pytest.mark.parametrize("other, message", [
-    (dict(demo=True), "mixes data|mixes the drawn demo data"),
-    (dict(fingerprint="g"), "different contents of twitter1"),
-    (dict(weights="sha256:1"), "differ in weights"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "other, message",
+    [
+        (dict(demo=True), "mixes data|mixes the drawn demo data"),
+        (dict(fingerprint="g"), "different contents of twitter1"),
+        (dict(weights="sha256:1"), "differ in weights"),
+    ],
+)
 def test_a_study_mixes_neither_data_nor_weights(tmp_path, other, message):
     fabricate(tmp_path / "s", spec(), 16)
     fabricate(tmp_path / "s", spec(fold=1), 16, **other)
@@ -156,8 +171,10 @@ def test_an_unfinished_run_is_no_row(tmp_path):
 def test_scores_are_eq_11_and_12():
     label = [1, 1, 1, 0, 0]
     assert scores(label, [0.9, 0.5, 0.1, 0.2, 0.7]) == {
-        "accuracy": 60.0, "recall": pytest.approx(200 / 3), "n": 5,
-    }  # fmt: skip
+        "accuracy": 60.0,
+        "recall": pytest.approx(200 / 3),
+        "n": 5,
+    }
     assert scores([0, 0], [0.1, 0.2])["recall"] is None
 
 
@@ -335,8 +352,11 @@ def test_every_reading_is_varied_alone_and_names_itself(root, tmp_path):
     study = emolib.Study.configure(data_root=str(root), results_root=str(tmp_path))
     named = variations.specs(study, "twitter1")
     default = named["normal"][0]
-    values = {f"{f.name}={v}" for f in dataclasses.fields(emolib.Readings)
-              for v in typing.get_args(f.type)[1:]}  # fmt: skip
+    values = {
+        f"{f.name}={v}"
+        for f in dataclasses.fields(emolib.Readings)
+        for v in typing.get_args(f.type)[1:]
+    }
     assert values | {"without_mai", "without_afa", "without_both", "width=256"} < set(named)
     for name, runs in named.items():
         assert len(runs) == 5 and len({r.id for r in runs}) == 5

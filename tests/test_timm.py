@@ -48,13 +48,16 @@ def test_pretrained_is_of_the_backbone_and_timm_is_told_so(tmp_path):
         timm.create_model("maiafa_resnet18", pretrained=True)
 
 
-@pytest.mark.parametrize("options, message", [
-    ({"in_chans": 1}, "in_chans=1: maiafa_resnet18 takes colour pictures"),
-    ({"features_only": True}, "no features_only: its maps"),
-    ({"heads": 3}, "unexpected keyword argument 'heads'"),
-    ({"num_classes": -1}, "num_classes=-1"),
-    ({"pretrained_cfg_overlay": {"mean": 0}}, "it takes a tag and"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"in_chans": 1}, "in_chans=1: maiafa_resnet18 takes colour pictures"),
+        ({"features_only": True}, "no features_only: its maps"),
+        ({"heads": 3}, "unexpected keyword argument 'heads'"),
+        ({"num_classes": -1}, "num_classes=-1"),
+        ({"pretrained_cfg_overlay": {"mean": 0}}, "it takes a tag and"),
+    ],
+)
 def test_timm_is_told_what_the_network_does_not_take(options, message):
     with pytest.raises(ValueError, match=message):
         timm.create_model("maiafa_resnet18", **options)
@@ -150,14 +153,20 @@ def test_weights_of_another_number_of_classes_are_named():
     tiny().load_state_dict(net.state_dict())
 
 
-@pytest.mark.parametrize("images, message", [
-    (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "torch.uint8: the network takes floating point"),
-    (torch.zeros(1, 4, 64, 64), "shape 1×4×64×64: the network takes N×3×H×W"),
-    (torch.zeros(1, 1, 64, 64), "shape 1×1×64×64"),
-    (torch.zeros(3, 64, 64), "shape 3×64×64"),
-    (torch.zeros(1, 3, 1, 1), "pictures of 1×1: the network takes 32 px a side or more"),
-    ([[0.0]], "takes a tensor of pictures, not list"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (
+            torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+            "torch.uint8: the network takes floating point",
+        ),
+        (torch.zeros(1, 4, 64, 64), "shape 1×4×64×64: the network takes N×3×H×W"),
+        (torch.zeros(1, 1, 64, 64), "shape 1×1×64×64"),
+        (torch.zeros(3, 64, 64), "shape 3×64×64"),
+        (torch.zeros(1, 3, 1, 1), "pictures of 1×1: the network takes 32 px a side or more"),
+        ([[0.0]], "takes a tensor of pictures, not list"),
+    ],
+)
 def test_wrong_pictures_are_named(images, message):
     net = tiny()
     for call in (net, net.regions, net.maps, net.with_regions):
@@ -167,9 +176,13 @@ def test_wrong_pictures_are_named(images, message):
 
 
 @pytest.mark.filterwarnings("error::UserWarning:torch._dynamo")
-@pytest.mark.parametrize("head, dynamic", [
-    ("folded", False), *[pytest.param(h, True, marks=pytest.mark.slow) for h in HEADS],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "head, dynamic",
+    [
+        ("folded", False),
+        *[pytest.param(h, True, marks=pytest.mark.slow) for h in HEADS],
+    ],
+)
 def test_compiles_as_one_graph(head, dynamic):
     torch._dynamo.reset()
     net = MaiAfa(Pooled(), head=head, width=64).eval()

@@ -142,9 +142,13 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     root, tmp_path
 ):
     study = emolib.Study.configure(
-        data_root=str(root), results_root=str(tmp_path), device="cpu", datasets="fi,twitter1",
-        backbone="resnet10t", overrides=f"{TINY[TINY.index(',') + 1 :]},epochs=1,fi.epochs=1",
-    )  # fmt: skip
+        data_root=str(root),
+        results_root=str(tmp_path),
+        device="cpu",
+        datasets="fi,twitter1",
+        backbone="resnet10t",
+        overrides=f"{TINY[TINY.index(',') + 1 :]},epochs=1,fi.epochs=1",
+    )
     whole = study.spec("twitter1")
     results = study.run([whole, study.spec("fi")])
     table = transfer.cross(study, results).set_index(["trained_on", "tested_on"])
@@ -174,8 +178,10 @@ def test_a_run_that_is_whole_in_the_study_is_not_missing_where_another_place_has
 
 
 def test_the_curve_refuses_a_study_of_fi_alone_and_one_of_a_share(root, tmp_path):
-    for options, message in (({"datasets": "fi"}, "it has FI alone"),
-                             ({"overrides": "share=0.5"}, "its overrides set share")):  # fmt: skip
+    for options, message in (
+        ({"datasets": "fi"}, "it has FI alone"),
+        ({"overrides": "share=0.5"}, "its overrides set share"),
+    ):
         study = emolib.Study.configure(data_root=str(root), results_root=str(tmp_path), **options)
         with pytest.raises(ValueError, match=message):
             transfer.specs(study)

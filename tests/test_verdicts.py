@@ -152,9 +152,16 @@ def pair(tmp_path, changes):
                 answer(tmp_path / "s", ours, base)
                 theirs = changed(base, *spoilt, seed=60 + 10 * number + seed)
                 theirs_spec = emolib.RunSpec(
-                    dataset, model="wscnet", fold=fold, seed=seed, init=ours.init, image_size=32,
-                    backbone="resnet10t", epochs=1, lr=0.01,
-                )  # fmt: skip
+                    dataset,
+                    model="wscnet",
+                    fold=fold,
+                    seed=seed,
+                    init=ours.init,
+                    image_size=32,
+                    backbone="resnet10t",
+                    epochs=1,
+                    lr=0.01,
+                )
                 answer(tmp_path / "s", theirs_spec, theirs)
     found = table(tmp_path)
     return [row(found, d, "wscnet") for d in (*changes, differences.BOTH)]
@@ -168,8 +175,9 @@ def test_both_sets_together_are_weighted_by_their_pictures(tmp_path):
     )
     assert (both["verdict"], both["tested"], both["seeds"]) == ("worse", 2 * 5 * PICTURES, 3)
     assert set(both["run_ids"].split(";")) == {
-        *one["run_ids"].split(";"), *other["run_ids"].split(";")
-    }  # fmt: skip
+        *one["run_ids"].split(";"),
+        *other["run_ids"].split(";"),
+    }
 
 
 def test_seeds_of_both_sets_are_averaged_seed_by_seed(tmp_path):
@@ -190,9 +198,15 @@ def test_a_pooled_row_is_not_trained_where_one_of_its_sets_is_not(tmp_path):
             ours = spec(dataset, fold=fold)
             answer(tmp_path / "s", ours, base)
             theirs = emolib.RunSpec(
-                dataset, model="wscnet", fold=fold, init=ours.init, image_size=32,
-                backbone="resnet10t", epochs=1, lr=0.01,
-            )  # fmt: skip
+                dataset,
+                model="wscnet",
+                fold=fold,
+                init=ours.init,
+                image_size=32,
+                backbone="resnet10t",
+                epochs=1,
+                lr=0.01,
+            )
             answer(tmp_path / "s", theirs, changed(base, 0, 0.1), classes=classes)
     found = table(tmp_path)
     verdicts = [row(found, d, "wscnet")["verdict"] for d in ("twitter1", differences.BOTH)]
@@ -215,8 +229,15 @@ def test_a_half_finished_sweep_over_two_sets_waits_for_its_folds(tmp_path):
     for dataset in ("twitter1", "emotionroi"):
         ours = spec(dataset)
         answer(tmp_path / "s", ours, base)
-        theirs = emolib.RunSpec(dataset, model="wscnet", init=ours.init, image_size=32,
-                                backbone="resnet10t", epochs=1, lr=0.01)  # fmt: skip
+        theirs = emolib.RunSpec(
+            dataset,
+            model="wscnet",
+            init=ours.init,
+            image_size=32,
+            backbone="resnet10t",
+            epochs=1,
+            lr=0.01,
+        )
         answer(tmp_path / "s", theirs, changed(base, 0, 0.4))
     found = table(tmp_path)
     assert row(found, "twitter1", "wscnet")["verdict"] == "worse on these pictures, one run"
@@ -225,9 +246,19 @@ def test_a_half_finished_sweep_over_two_sets_waits_for_its_folds(tmp_path):
 
 
 def test_an_unknown_margin_over_folds_is_no_small_one():
-    alike = {"pairs": 2, "flat": False, "seeds": 1, "table": 9, "decides": "folds", "tested": 400,
-             "p_holm": 1.0, "p_t": math.nan, "margin": 0.5, "t_margin": math.nan,
-             "means": (significance.Mean(0.0, 0.3, 0.0, 399), None)}  # fmt: skip
+    alike = {
+        "pairs": 2,
+        "flat": False,
+        "seeds": 1,
+        "table": 9,
+        "decides": "folds",
+        "tested": 400,
+        "p_holm": 1.0,
+        "p_t": math.nan,
+        "margin": 0.5,
+        "t_margin": math.nan,
+        "means": (significance.Mean(0.0, 0.3, 0.0, 399), None),
+    }
     assert differences.verdict(alike, 0.05).startswith("cannot tell; it would take 3 seeds")
     assert differences.verdict(alike | {"t_margin": 0.9}, 0.05).startswith("no difference")
 

@@ -77,8 +77,10 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
         if row == 1 and Path(name).suffix.lower() not in SUFFIXES:
             columns = [c.strip("[] ").lower().removeprefix("prob.").strip() for c in cells]
             if not set(MEASURED) <= set(columns) or len(set(columns)) < len(columns):
-                raise ValueError(f"emotionroi: {file} line 1 is {shown(line)}; expected a name and "
-                                 f"{', '.join(MEASURED)}, parted by tabs")  # fmt: skip
+                raise ValueError(
+                    f"emotionroi: {file} line 1 is {shown(line)}; expected a name and "
+                    f"{', '.join(MEASURED)}, parted by tabs"
+                )
             continue
         if not line.strip():
             continue

@@ -42,17 +42,27 @@ class PCNN(nn.Module):
         super().__init__()
         self.pretrained_cfg = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
         self.features = nn.Sequential(
-            nn.Conv2d(3, 96, 11, stride=4, padding=2), nn.ReLU(), _AcrossChannels(),
+            nn.Conv2d(3, 96, 11, stride=4, padding=2),
+            nn.ReLU(),
+            _AcrossChannels(),
             nn.MaxPool2d(3, 2),
-            nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(), _AcrossChannels(),
+            nn.Conv2d(96, 256, 5, padding=2),
+            nn.ReLU(),
+            _AcrossChannels(),
             nn.MaxPool2d(3, 2),
-            _SixBySix(), nn.Flatten(),
-        )  # fmt: skip
+            _SixBySix(),
+            nn.Flatten(),
+        )
         self.hidden = nn.Sequential(
-            nn.Linear(256 * 36, 512), nn.ReLU(), nn.Dropout(0.5),
-            nn.Linear(512, 512), nn.ReLU(), nn.Dropout(0.5),
-            nn.Linear(512, 24), nn.ReLU(),
-        )  # fmt: skip
+            nn.Linear(256 * 36, 512),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(512, 512),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(512, 24),
+            nn.ReLU(),
+        )
         self.classifier = nn.Linear(24, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:

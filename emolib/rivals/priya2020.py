@@ -19,10 +19,15 @@ from .parts import full_precision, pixels
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
 ROOT2 = 2**0.5
-EDGES = torch.tensor([  # on 2×2 px: vertical, horizontal, 45°, 135°, none of these
-    [[1, -1], [1, -1]], [[1, 1], [-1, -1]], [[ROOT2, 0], [0, -ROOT2]], [[0, ROOT2], [-ROOT2, 0]],
-    [[2, -2], [-2, 2]],
-])  # fmt: skip
+EDGES = torch.tensor(
+    [  # on 2×2 px: vertical, horizontal, 45°, 135°, none of these
+        [[1, -1], [1, -1]],
+        [[1, 1], [-1, -1]],
+        [[ROOT2, 0], [0, -ROOT2]],
+        [[0, ROOT2], [-ROOT2, 0]],
+        [[2, -2], [-2, 2]],
+    ]
+)
 
 
 def colours(view: Tensor) -> Tensor:
@@ -56,9 +61,12 @@ class Priya2020(nn.Module):
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         length = BINS**3 + 5 * BLOCKS**2
         self.low = nn.Sequential(
-            nn.BatchNorm1d(length), nn.Linear(length, 256), nn.ReLU(), nn.Dropout(0.5),
+            nn.BatchNorm1d(length),
+            nn.Linear(length, 256),
+            nn.ReLU(),
+            nn.Dropout(0.5),
             nn.Linear(256, num_classes),
-        )  # fmt: skip
+        )
         self.high = nn.Linear(width(backbone), num_classes)
         # not in the state dict; on the device, as a copy in each step would make the host wait
         mean, std = (torch.tensor(self.pretrained_cfg[name]) for name in ("mean", "std"))

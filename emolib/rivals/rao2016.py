@@ -43,8 +43,12 @@ class Rao2016(nn.Module):
         if num_classes != 2:
             raise ValueError(f"num_classes={num_classes}: mi-SVM knows two")
         self.image_size, self.seed = image_size, seed
-        for name, shape in {"words": (WORDS, 128), "topics": (TOPICS, WORDS),
-                            "svm": (TOPICS + 1,), "logistic": (2,)}.items():  # fmt: skip
+        for name, shape in {
+            "words": (WORDS, 128),
+            "topics": (TOPICS, WORDS),
+            "svm": (TOPICS + 1,),
+            "logistic": (2,),
+        }.items():
             self.register_buffer(name, torch.zeros(shape))
 
     def fit(self, paths, labels) -> "Rao2016":
@@ -127,9 +131,15 @@ class Rao2016(nn.Module):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of steps
             return non_negative_factorization(
-                counts, n_components=TOPICS, solver="mu", beta_loss="kullback-leibler",
-                init=None if "H" in options else "random", tol=0, random_state=self.seed, **options,
-            )  # fmt: skip
+                counts,
+                n_components=TOPICS,
+                solver="mu",
+                beta_loss="kullback-leibler",
+                init=None if "H" in options else "random",
+                tol=0,
+                random_state=self.seed,
+                **options,
+            )
 
     def _mi_svm(self, mixtures: np.ndarray, bag: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Fits `svm`; returns its value of each training block."""
@@ -173,8 +183,11 @@ def describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     places = np.arange(step / 2, S, step)
     x, y = (a.ravel() for a in np.meshgrid(places, places))
     # OpenCV's descriptor covers six times the size of its keypoint
-    points = [cv2.KeyPoint(float(a), float(b), size / 6, 0) for size in sizes
-              for a, b in zip(x, y, strict=True)]  # fmt: skip
+    points = [
+        cv2.KeyPoint(float(a), float(b), size / 6, 0)
+        for size in sizes
+        for a, b in zip(x, y, strict=True)
+    ]
     _, found = cv2.SIFT_create().compute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), points)
     found = np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1e-12))
     row, column = (np.tile(a.astype(int), len(sizes)) for a in (y, x))

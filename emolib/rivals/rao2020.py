@@ -52,10 +52,16 @@ class Rao2020(nn.Module):
         sizes, shapes = ((32, 64), (64, 128), (128, 256)), ((0.5, 1.0, 2.0),) * 3
         top = {"training": 8 * REGIONS, "testing": 8 * REGIONS}
         self.rpn = Proposals(
-            AnchorGenerator(sizes, shapes), RPNHead(c, 6),
-            fg_iou_thresh=0.6, bg_iou_thresh=0.3, batch_size_per_image=64, positive_fraction=0.5,
-            pre_nms_top_n=top, post_nms_top_n={k: REGIONS for k in top}, nms_thresh=0.7,
-        )  # fmt: skip
+            AnchorGenerator(sizes, shapes),
+            RPNHead(c, 6),
+            fg_iou_thresh=0.6,
+            bg_iou_thresh=0.3,
+            batch_size_per_image=64,
+            positive_fraction=0.5,
+            pre_nms_top_n=top,
+            post_nms_top_n={k: REGIONS for k in top},
+            nms_thresh=0.7,
+        )
         self.pool = MultiScaleRoIAlign(
             list(WITH_REGIONS), output_size=3, sampling_ratio=2, canonical_scale=64
         )  # 64 px at stride 16, as the anchors
@@ -87,8 +93,9 @@ class Rao2020(nn.Module):
         batch = ImageList(images, sizes)
         targets = None
         if learn:
-            best = torch.stack([rows[rows[:, 4].topk(min(REGIONS, len(rows))).indices]
-                                for rows in boxes])  # fmt: skip
+            best = torch.stack(
+                [rows[rows[:, 4].topk(min(REGIONS, len(rows))).indices] for rows in boxes]
+            )
             counts = (best[..., 4] > 0).sum(1).tolist()  # the best come first
             targets = [{"boxes": r[:n, :4]} for r, n in zip(best, counts, strict=True)]
         self.rpn.train(learn)  # torchvision's asks for targets whenever it trains
@@ -127,9 +134,11 @@ class Proposals(RegionProposalNetwork):
         level = sum((best >= end).long() for end in ends)
         group = torch.arange(N, device=best.device)[:, None] * len(ends) + level
         kept = batched_nms(
-            boxes.flatten(0, 1).double(), scores.flatten().double(), group.flatten(),
+            boxes.flatten(0, 1).double(),
+            scores.flatten().double(),
+            group.flatten(),
             self.nms_thresh,
-        )  # fmt: skip
+        )
         there = torch.zeros_like(scores.flatten(), dtype=torch.bool).index_fill(0, kept, True)
         scores = scores.where(there.view_as(scores), -1.0)
         scores, first = scores.topk(min(self.post_nms_top_n(), scores.shape[1]), dim=1)
