@@ -85,8 +85,8 @@ test-full: $(VENV)/.ready  ## all tests
 	$(PYTEST) -m ""
 
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
-	$(BIN)/python -m emolib.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
-	$(BIN)/python -m emolib.bench_systems
+	$(BIN)/python -m benchmarks.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
+	$(BIN)/python -m benchmarks.bench_systems
 
 gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into results/gpu/; ARGS='--only machine,steps'
 	$(BIN)/python -m emolib.gpu_check $(ARGS)

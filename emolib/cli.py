@@ -67,13 +67,13 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--weights", default="", metavar="FOLDER", help="where its detector's are")
     for one in (predict, explain):
         one.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    tables = command(
+    of_tables = command(
         _tables,
         "writes Tables 7 to 9 beside the paper's into each study, from its runs",
         "results --study demo",
     )
-    tables.add_argument("results_root")
-    tables.add_argument("--study", help="only this one")
+    of_tables.add_argument("results_root")
+    of_tables.add_argument("--study", help="only this one")
     verify = command(
         _verify,
         "does everything in a results folder follow from the rest? exit code 1 where not",
@@ -95,8 +95,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(chosen) -> None:
-    from .files import write_csv
-    from .loading import load
+    from .base.files import write_csv
+    from .use.load import load
 
     with contextlib.redirect_stdout(sys.stderr):  # progress is no row
         frame = load(chosen.model, chosen.device, chosen.weights).predict(chosen.pictures)
@@ -108,8 +108,8 @@ def _predict(chosen) -> None:
 
 
 def _explain(chosen) -> None:
-    from .files import whole
-    from .loading import load
+    from .base.files import whole
+    from .use.load import load
 
     found = load(chosen.model, chosen.device, chosen.weights).explain(chosen.picture)
     with whole(Path(chosen.out)) as part:
@@ -123,8 +123,8 @@ def _explain(chosen) -> None:
 
 
 def _export(chosen) -> None:
-    from .export import to_onnx
-    from .loading import load
+    from .use.export import to_onnx
+    from .use.load import load
 
     predictor = load(chosen.model, "cpu", chosen.weights)
     to_onnx(predictor.model, chosen.onnx)
@@ -132,9 +132,9 @@ def _export(chosen) -> None:
 
 
 def _tables(chosen) -> None:
-    from . import pages, tables
+    from .tables import pages, paper
 
-    built = tables.build(_folder(chosen.results_root), chosen.study)
+    built = paper.build(_folder(chosen.results_root), chosen.study)
     if not built:
         raise FileNotFoundError(f"{chosen.results_root}: no study with complete runs")
     for study, of_study in built.items():
@@ -143,7 +143,7 @@ def _tables(chosen) -> None:
 
 
 def _verify(chosen) -> int:
-    from .provenance import findings
+    from .tables.checks.verify import findings
 
     found = findings(_folder(chosen.results_root), chosen.data_root)
     by_status = {s: [f for f in found if f.status == s] for s in ("ok", "unchecked", "wrong")}
@@ -158,15 +158,15 @@ def _verify(chosen) -> int:
 
 
 def _report(chosen) -> None:
-    from . import report
+    from .tables import report
 
     print(report.write(chosen.results_root))
 
 
 def _audit(chosen) -> None:
-    from . import audit, datasets
-    from .files import write_csv
-    from .manifest import manifest
+    from .base.files import write_csv
+    from .data import audit, datasets
+    from .data.manifest import manifest
 
     names = list(filter(None, chosen.datasets.split(","))) or datasets.held(chosen.data_root)
     if not names:

@@ -34,19 +34,23 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader
 
-from . import cost, devices, launch, models, plan, run_folder, sweep, training, worker
-from .datasets import open_dataset
-from .demo import make_demo_data
-from .estimator import EmotionClassifier
-from .files import sha256, write_json, write_text
-from .loading import build, load
-from .on_device import OnDevice, pixels_of
-from .pipeline import Batches, Pictures
-from .profiles import VARIANTS
-from .rivals import SYSTEMS
-from .runs import Places, run
-from .spec import Readings, RunSpec
-from .systems import FITTED, WITH_BOXES
+from . import worker
+from .base import devices, run_folder
+from .base.files import sha256, write_json, write_text
+from .data.batches import Batches, Pictures
+from .data.datasets import open_dataset
+from .data.demo.demo import make_demo_data
+from .data.on_device import OnDevice, pixels_of
+from .network import create
+from .network.build import build
+from .network.rivals import SYSTEMS
+from .spec.run_spec import Readings, RunSpec
+from .spec.systems import FITTED, WITH_BOXES
+from .study.settings import VARIANTS
+from .training import cost, launch, loop, plan, sweep
+from .training.estimator import EmotionClassifier
+from .training.run import Places, run
+from .use.load import load
 
 PICTURES = 40  # drawn
 FREE = 3 << 30  # bytes left on a card that is nearly full: a process takes 0.6 GB before it trains
@@ -66,15 +70,15 @@ FAULT = 13  # the seed of the run that `faults` breaks
 BREAKS = f"""
 import wrapt
 
-@wrapt.when_imported("emolib.training")
-def _(training):
+@wrapt.when_imported("emolib.training.loop")
+def _(loop):
     import torch
-    train = training.train
+    train = loop.train
     def broken(model, spec, pictures, indices, validation, device, *rest, **more):
         if spec.seed == {FAULT}:
             torch.zeros(2, device=device)[torch.tensor([7], device=device)].tolist()
         return train(model, spec, pictures, indices, validation, device, *rest, **more)
-    training.train = broken
+    loop.train = broken
 """
 
 
@@ -520,16 +524,16 @@ class _stepper:
     def __init__(self, here: Here, spec: RunSpec, count: int = 4):
         self.spec = spec
         self.model = build(spec).to(here.device, memory_format=torch.channels_last)
-        self.optimizer = training.make_optimizer(self.model, spec)
+        self.optimizer = loop.make_optimizer(self.model, spec)
         self.batch = cost.random_batch(spec, count, self.model, here.device)
-        training.training_mode(self.model, spec.freeze_bn)
+        loop.training_mode(self.model, spec.freeze_bn)
         if hasattr(self.model, "calibrate"):
             self.model.calibrate(self.batch[0])
 
     def __call__(self) -> tuple:
         images, labels, extras = self.batch
         precision = self.spec.precision
-        return training.step(self.model, images, labels, self.optimizer, precision, extras=extras)
+        return loop.step(self.model, images, labels, self.optimizer, precision, extras=extras)
 
 
 def _one_step(here: Here, spec: RunSpec) -> None:
@@ -553,7 +557,7 @@ def _from_the_cpu(here: Here, spec: RunSpec) -> dict:
     if hasattr(model, "calibrate"):
         model.calibrate(images)
     twin = copy.deepcopy(model).to(here.device)
-    there = training.on(here.device, extras)
+    there = devices.on(here.device, extras)
 
     def logits_of(network, x, more):
         with torch.no_grad():
@@ -585,7 +589,7 @@ def _heads(here: Here) -> dict:
     images = torch.randn(2, 3, size, size + 32, dtype=torch.double, device=here.device)
     labels, nets = torch.tensor([0, 1], device=here.device), []
     for head in ("reference", "folded"):
-        net = models.create_model("maiafa", here.backbone, head=head, width=128)
+        net = create.create_model("maiafa", here.backbone, head=head, width=128)
         nets.append(net.to(here.device, torch.double).eval())
     nets[0].calibrate(images)
     nets[1].load_state_dict(nets[0].state_dict())

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch.distributed
 
-from . import lifeline, parallel, runs
-from .run_folder import read_spec
+from .base import lifeline, parallel
+from .base.run_folder import read_spec
+from .training import run
 
 
 def main(words=None) -> None:
@@ -27,12 +28,12 @@ def main(words=None) -> None:
     if lifeline.VARIABLE in os.environ:
         lifeline.tie(int(os.environ[lifeline.VARIABLE]))
     device = parallel.start(chosen.device) or chosen.device
-    places = runs.Places(
+    places = run.Places(
         Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device)
     )
     spec = read_spec(chosen.spec)
-    runs.check([spec], places)
-    result = runs.train(spec, places, with_weights=True)
+    run.check([spec], places)
+    result = run.train(spec, places, with_weights=True)
     if parallel.Ranks.here().first:
         print(result.folder, result.metrics)
     if torch.distributed.is_initialized():

@@ -36,7 +36,7 @@ from PIL import Image
 from reliability import record
 
 import emolib
-from emolib.pictures import decode, examine
+from emolib.data.pictures import decode, examine
 
 SLOW, HANG = 10, 60  # seconds a call may take; until a child that says nothing is ended
 MEMORY = 4 << 30  # bytes that a child may take on top of what it starts with

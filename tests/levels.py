@@ -1,4 +1,4 @@
-"""How often two equally good systems are told apart, by each interval of `emolib.significance`.
+"""How often two equally good systems are told apart, by each interval of `tables.significance`.
 
     python tests/levels.py --trials 1000 --results results/levels.csv
 
@@ -25,8 +25,8 @@ from scipy import stats
 from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
-from emolib import significance
-from emolib.files import write_csv
+from emolib.base.files import write_csv
+from emolib.tables import significance
 
 FOLDS, FEATURES, FRESH = 5, 10, 3000
 ONE, OTHER, BOTH = slice(0, FEATURES), slice(FEATURES, None), slice(None)

@@ -409,8 +409,8 @@ def gpu(patch, count: int = 1, memory: float = 80e9):
         inner.setattr(torch.accelerator, "current_device_index", lambda: pretended.current)
         # asked by Adam, before each step, of the stream that it might be captured on
         inner.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: None)
-        inner.setattr("emolib.pipeline.DataLoader", _unpinned_by_threads)
+        inner.setattr("emolib.data.batches.DataLoader", _unpinned_by_threads)
         inner.setattr(torch, "autocast", _Autocast)
-        inner.setattr("emolib.devices.nvidia_driver", lambda: DRIVER)
+        inner.setattr("emolib.base.devices.nvidia_driver", lambda: DRIVER)
         with _Calls(pretended), _Operations(pretended):
             yield pretended.seen

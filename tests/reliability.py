@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from emolib.files import write_csv
+from emolib.base.files import write_csv
 
 COLUMNS = [
     "check",

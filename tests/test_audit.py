@@ -9,8 +9,9 @@ from PIL import Image
 from trees import make_fi, make_twitter
 
 import emolib
-from emolib import audit, runs
-from emolib.manifest import manifest
+from emolib.data import audit
+from emolib.data.manifest import manifest
+from emolib.training import run as runs
 
 REAL = Path(__file__).parents[1] / "../shared/data"
 

@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from emolib import bench, bench_systems, cost, systems
+from benchmarks import bench, bench_systems
+from emolib.spec import systems
+from emolib.training import cost
 
 
 def test_competitors_take_turns_and_the_order_moves_on(monkeypatch):

@@ -8,8 +8,10 @@ from scipy import stats
 from torch import nn
 from trees import picture
 
-from emolib import blurring, region_plots, summaries
-from emolib.spec import RunSpec
+from emolib.spec.run_spec import RunSpec
+from emolib.study import deletion as blurring
+from emolib.study import frames as summaries
+from emolib.study import region_figures as region_plots
 
 
 class LeftHalf(nn.Module):

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from trees import picture
 
 import emolib
-from emolib import files
+from emolib.base import files
 from emolib.cli import main
-from emolib.hub import CLASSES
+from emolib.use.hub import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def model(tmp_path_factory):
         "own", backbone="test_efficientnet", width=32, image_size=32, init="scratch"
     )
     files.write_json(folder / "config.json", {"spec": spec.to_dict(), "classes": CLASSES})
-    save_file(emolib.loading.build(spec).state_dict(), folder / "model.safetensors")
+    save_file(emolib.network.build.build(spec).state_dict(), folder / "model.safetensors")
     return str(folder)
 
 
@@ -68,7 +68,7 @@ def test_export_hands_the_loaded_network_on(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "emolib.export", there)
     assert main(["export", "--model", model, "--onnx", "net.onnx"]) == 0
     ((network, file),) = called
-    assert isinstance(network, emolib.network.MaiAfa) and str(file) == "net.onnx"
+    assert isinstance(network, emolib.network.maiafa.MaiAfa) and str(file) == "net.onnx"
 
 
 def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
@@ -147,4 +147,4 @@ def test_every_public_name_is_where_type_checkers_are_told():
     for name, module in told.items():
         home = importlib.import_module(f"emolib.{module or name}")
         assert getattr(emolib, name) is (getattr(home, name) if module else home)
-    assert emolib.plots.regions and not hasattr(emolib, "nothing")
+    assert emolib.tables.plots.regions and not hasattr(emolib, "nothing")

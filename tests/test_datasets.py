@@ -25,7 +25,7 @@ from trees import (
 )
 
 import emolib
-from emolib.layouts.fi import fi_list
+from emolib.data.layouts.fi import fi_list
 
 REAL = Path(__file__).parents[2] / "shared" / "data"
 real = pytest.mark.skipif(not REAL.is_dir(), reason="the real sets are not beside this checkout")
@@ -390,7 +390,8 @@ def remove(file):
             make_twitter,
             "twitter1",
             lambda r: shutil.rmtree(r / "twitter1/Agg_AMT_Candidates"),
-            "twitter1: .* holds ground_truth; looked for Agg_AMT_Candidates/ .* or images/ .* or pos",
+            "twitter1: .* holds ground_truth; looked for Agg_AMT_Candidates/ .* or images/ .* "
+            "or pos/",
         ),
         (
             make_valence,

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from scipy.special import expit
 
-from emolib import demo, objects, scenes, styles
-from emolib.demo import make_demo_data
+from emolib.data.demo import demo, objects, scenes, styles
+from emolib.data.demo.demo import make_demo_data
 
 SIZES = {"fi": 120, "twitter1": 80, "emotionroi": 100}
 

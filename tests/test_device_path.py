@@ -13,23 +13,16 @@ from nets import Pooled
 from pretend import DRIVER, NONE_DETERMINISTIC, Mixed, gpu
 
 import emolib
-from emolib import (
-    backbones,
-    cost,
-    devices,
-    folded,
-    launch,
-    pipeline,
-    resample,
-    run_folder,
-    sweep,
-    training,
-    worker,
-)
-from emolib.network import MaiAfa
-from emolib.rivals import SYSTEMS, priya2020
-from emolib.runs import Places, computing
-from emolib.systems import FITTED
+from emolib import worker
+from emolib.base import devices, run_folder
+from emolib.data import batches as pipeline
+from emolib.network import backbones, folded, resample
+from emolib.network.maiafa import MaiAfa
+from emolib.network.rivals import SYSTEMS, priya2020
+from emolib.spec.systems import FITTED
+from emolib.training import cost, launch, sweep
+from emolib.training import loop as training
+from emolib.training.run import Places, computing
 
 TINY = dict(backbone="test_resnet", width=32, image_size=32, epochs=1, batch_size=12, lr=0.001)
 PLAIN = dict(model="test_resnet", backbone=None)  # a timm model as it is: the cheapest
@@ -576,7 +569,7 @@ def test_an_epoch_is_kept_once_enough_time_has_passed_and_at_the_end(root, tmp_p
         save(*args)
 
     monkeypatch.setattr(run_folder, "save_checkpoint", saved)
-    monkeypatch.setattr("emolib.runs.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("emolib.training.run.time.monotonic", lambda: next(clock))
     for seconds, expected in [("60", [3, 5]), ("0", [1, 2, 3, 4, 5]), ("1e9", [5])]:
         kept.clear()
         monkeypatch.setenv("EMOLIB_CHECKPOINT_SECONDS", seconds)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import emolib
-from emolib import rivals, systems
+from emolib.network import rivals
+from emolib.spec import systems
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +37,7 @@ def test_the_examples_run_as_they_stand(page, tmp_path, monkeypatch):
 
 def test_the_rival_of_contributing_is_one_file_and_two_entries(monkeypatch):
     code = next(b for b in blocks("CONTRIBUTING.md") if "class MaxPool" in b)
-    names = {"__name__": "emolib.rivals.maxpool", "__package__": "emolib.rivals"}
+    names = {"__name__": "emolib.network.rivals.maxpool", "__package__": "emolib.network.rivals"}
     exec(code, names)
     monkeypatch.setitem(rivals.SYSTEMS, "maxpool", names["MaxPool"])
     monkeypatch.setitem(systems.BACKBONES, "maxpool", "resnet101")

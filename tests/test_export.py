@@ -8,8 +8,8 @@ import torch
 from nets import Pooled
 
 import emolib
-from emolib import export
-from emolib.network import MaiAfa
+from emolib.network.maiafa import MaiAfa
+from emolib.use import export
 
 SHAPES = [(1, 3, 64, 64), (3, 3, 96, 160)]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from emolib import devices, gpu_check, run_folder
+from emolib import gpu_check
+from emolib.base import devices, run_folder
+from emolib.data.on_device import OnDevice
 from emolib.gpu_check import CHECKS, Here, main, run_checks
-from emolib.on_device import OnDevice
 
 STEP = dict(backbone="resnet10t", image_size=32, batch_size=4)
 SYSTEMS = "maiafa resnet18 ar wscnet mcpnet pcnn clip_finetune yao2019 rao2020 priya2020 wu2019"

@@ -16,8 +16,8 @@ import trees
 from PIL import Image
 
 import emolib
-from emolib.manifest import write_excluded
-from emolib.pictures import decode, examine
+from emolib.data.manifest import write_excluded
+from emolib.data.pictures import decode, examine
 
 
 def saved(kind, **options):

@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from scipy import stats
 
 import emolib
-from emolib import hub, loading, run_folder
-from emolib.files import write_json
+from emolib.base import run_folder
+from emolib.base.files import write_json
+from emolib.network.build import build
+from emolib.use import hub
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, init="scratch")
 
@@ -36,7 +38,7 @@ def study(root, tmp_path_factory):
             "trained_on": 16,
         }
         write_json(run / "spec.json", spec.to_dict())
-        model = loading.build(spec)
+        model = build(spec)
         run_folder.write(
             run, data, test, 0.1 + 0.8 * p, [{"epoch": 1}], model, facts, torch.device("cpu")
         )

@@ -14,7 +14,8 @@ from torchvision.transforms import v2
 from trees import make_twitter, picture
 
 import emolib
-from emolib import cache, on_device, pipeline
+from emolib.data import batches as pipeline
+from emolib.data import cache, on_device
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_crop_is_cut_resized_and_flipped_as_torchvision_does():
 
 def test_evaluation_takes_the_centre_of_the_shrunk_picture(tmp_path):
     file = picture(tmp_path / "a.png", size=(256, 256))
-    whole = emolib.pictures.decode(file).permute(1, 2, 0)
+    whole = emolib.data.pictures.decode(file).permute(1, 2, 0)
     assert torch.equal(pipeline.centre(file, 224), whole[16:240, 16:240])
 
 

@@ -15,11 +15,12 @@ from PIL import Image, ImageOps
 from torchvision.transforms import v2
 from trees import picture
 
-from emolib import manifest as module
-from emolib import pictures, pipeline
-from emolib.datasets import Dataset
-from emolib.manifest import manifest, unreadable, write_excluded
-from emolib.pictures import decode, examine
+from emolib.data import batches as pipeline
+from emolib.data import manifest as module
+from emolib.data import pictures
+from emolib.data.datasets import Dataset
+from emolib.data.manifest import manifest, unreadable, write_excluded
+from emolib.data.pictures import decode, examine
 
 
 def scene(size=(64, 48)):

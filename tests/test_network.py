@@ -10,10 +10,10 @@ import torch
 from nets import Pooled
 
 import emolib
-from emolib import folded
-from emolib.attention import ShuffleAttention, SpatialAttention
-from emolib.network import AFA, MAI, MaiAfa
-from emolib.resample import adjoint, taps, up
+from emolib.network import folded
+from emolib.network.attention import ShuffleAttention, SpatialAttention
+from emolib.network.maiafa import AFA, MAI, MaiAfa
+from emolib.network.resample import adjoint, taps, up
 
 GATES = list(itertools.product(("spatial", "shuffle"), ("original", "fused")))
 PSI = ("raw", "softmax", "sigmoid")

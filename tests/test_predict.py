@@ -10,9 +10,11 @@ from safetensors.torch import save_file
 from trees import picture
 
 import emolib
-from emolib import files, hub, pictures
-from emolib.hub import CLASSES
-from emolib.predict import Predictor
+from emolib.base import files
+from emolib.data import pictures
+from emolib.use import hub
+from emolib.use.hub import CLASSES
+from emolib.use.predict import Predictor
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, init="scratch")
 CPU = torch.device("cpu")
@@ -21,7 +23,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def predictor():
     spec = emolib.RunSpec("own", **TINY)
-    return Predictor(spec, emolib.loading.build(spec).eval(), CPU)
+    return Predictor(spec, emolib.network.build.build(spec).eval(), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +162,14 @@ def test_rivals_find_their_boxes_in_any_picture_and_fitted_ones_ask_for_files(fo
     spec = emolib.RunSpec(
         "own", model="wu2019", backbone="resnet10t", image_size=32, init="scratch"
     )
-    rival = Predictor(spec, emolib.loading.build(spec).eval(), CPU)
+    rival = Predictor(spec, emolib.network.build.build(spec).eval(), CPU)
     array = np.asarray(Image.open(folder / "b.png"))
     frame = rival.predict([folder / "b.png", array])
     assert frame["p_positive"][0] == pytest.approx(frame["p_positive"][1], abs=1e-6)
     with pytest.raises(ValueError, match="wu2019.*no region map D"):
         rival.explain(array)
     spec = emolib.RunSpec("own", model="rao2016", image_size=32)
-    fitted = Predictor(spec, emolib.loading.build(spec), CPU)
+    fitted = Predictor(spec, emolib.network.build.build(spec), CPU)
     with pytest.raises(ValueError, match="model 'rao2016' reads picture files"):
         fitted.predict(array)
 

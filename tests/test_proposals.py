@@ -9,8 +9,9 @@ from safetensors.torch import save_file
 from trees import make_shapes
 
 import emolib
-from emolib import pipeline, proposals
-from emolib.files import read_json
+from emolib.base.files import read_json
+from emolib.data import batches as pipeline
+from emolib.data import proposals
 
 PROTOCOL = dict(image_size=32, lr=0.01, batch_size=8, init="scratch")
 

@@ -12,9 +12,13 @@ from PIL import Image
 from trees import picture
 
 import emolib
-from emolib import __main__, audit, provenance, report, tables
-from emolib.files import write_csv
-from emolib.manifest import manifest
+from emolib import __main__
+from emolib.base.files import write_csv
+from emolib.data import audit
+from emolib.data.manifest import manifest
+from emolib.tables import paper as tables
+from emolib.tables import report
+from emolib.tables.checks import verify as provenance
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 SPECS = [emolib.RunSpec("twitter1", fold=f, init="fi:scratch", **TINY) for f in range(2)]

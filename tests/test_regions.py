@@ -12,8 +12,11 @@ from torch import nn
 from trees import picture
 
 import emolib
-from emolib import gradcam, region_plots, regions, report, significance, summaries
-from emolib.spec import Readings, RunSpec
+from emolib.spec.run_spec import Readings, RunSpec
+from emolib.study import frames as summaries
+from emolib.study import gradcam, regions
+from emolib.study import region_figures as region_plots
+from emolib.tables import report, significance
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,12 @@ from safetensors.torch import load_file, save_file
 from trees import make_twitter, picture
 
 import emolib
-from emolib import files, run_folder, sweep, tables, training
-from emolib.rivals import SYSTEMS
-from emolib.systems import BACKBONES, FITTED
+from emolib.base import files, run_folder
+from emolib.network.rivals import SYSTEMS
+from emolib.spec.systems import BACKBONES, FITTED
+from emolib.tables import paper as tables
+from emolib.training import loop as training
+from emolib.training import sweep
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
@@ -437,7 +440,7 @@ def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
     spec, data, device = tiny(), emolib.open_dataset("twitter1", root), torch.device("cpu")
     identity = {"data": {"fingerprint": "x"}, "split": "y", "weights": "scratch"}
     keep = functools.partial(run_folder.save_checkpoint, tmp_path, spec, identity, device)
-    net, pictures = emolib.loading.build(spec), training.of_spec(spec, data)
+    net, pictures = emolib.network.build.build(spec), training.of_spec(spec, data)
     train, _ = data.folds()[0]
     training.train(net, spec, pictures, train, None, device, after_epoch=keep)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)

@@ -15,7 +15,12 @@ from PIL import Image
 from trees import picture, write
 
 import emolib
-from emolib import audit, profiles, provenance, run_folder, runs, tables
+from emolib.base import run_folder
+from emolib.data import audit
+from emolib.study import settings as profiles
+from emolib.tables import paper as tables
+from emolib.tables.checks import verify as provenance
+from emolib.training import run as runs
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, batch_size=8, lr=0.01)
 FOLD0, FOLD1 = (emolib.RunSpec("twitter1", fold=f, init="fi:scratch", **TINY) for f in range(2))

@@ -11,8 +11,8 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork
 
 import emolib
-from emolib import proposals
-from emolib.rivals import (
+from emolib.data import proposals
+from emolib.network.rivals import (
     affective_regions,
     mcpnet,
     pcnn,

@@ -13,8 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from trees import make_shapes
 
 import emolib
-from emolib import loading, models, pipeline, systems, training
-from emolib.rivals import SYSTEMS, pcnn
+from emolib.base import devices
+from emolib.data import batches as pipeline
+from emolib.network import create as models
+from emolib.network.build import build
+from emolib.network.rivals import SYSTEMS, pcnn
+from emolib.spec import systems
+from emolib.training import loop as training
 
 TRAINED = [name for name, system in SYSTEMS.items() if not hasattr(system, "fit")]
 TINY = "vit_tiny_patch16_224"
@@ -88,7 +93,7 @@ def test_pcnns_filter_acts_once_and_a_resumed_run_keeps_it(root, monkeypatch):
     monkeypatch.setattr(pcnn, "kept", lambda p, rng: calls.append(len(p)) or np.arange(len(p)) < 9)
 
     def trained(state=None, after_epoch=lambda state: None):
-        net = loading.build(one)
+        net = build(one)
         history = training.train(
             net,
             one,
@@ -193,7 +198,7 @@ def test_in_bf16_the_backbone_alone_loses_bits(name):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         exact = net(images)
-        with training.autocast("bf16", images.device):
+        with devices.autocast("bf16", images.device):
             logits = net(images)
     assert logits.dtype == torch.float32 and not torch.equal(logits, exact)
     assert torch.allclose(logits, exact, atol=0.15)

@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from emolib import significance
+from emolib.tables import significance
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -9,8 +9,13 @@ import pytest
 from trees import make_fi, make_roi, make_twitter
 
 import emolib
-from emolib import blurring, provenance, regions, report, source_checks, sources, tables, transfer
-from emolib.files import write_csv
+from emolib.base.files import write_csv
+from emolib.study import deletion as blurring
+from emolib.study import regions
+from emolib.tables import paper as tables
+from emolib.tables import report, sources, transfer
+from emolib.tables.checks import source_checks
+from emolib.tables.checks import verify as provenance
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, batch_size=8, lr=0.01)
 FOLDS = [emolib.RunSpec("twitter1", fold=f, init="scratch", **TINY) for f in range(2)]
@@ -66,7 +71,7 @@ def test_measurements_name_their_runs_and_the_weights_of_these(results):
             for run, weights in zip(ids.split(";"), hashes.split(";"), strict=True):
                 assert tables.read_runs(study)["id"].eq(run).any()
                 file = study / "runs" / run / "model.safetensors"
-                assert emolib.files.sha256(file).startswith(weights) and len(weights) == 16
+                assert emolib.base.files.sha256(file).startswith(weights) and len(weights) == 16
         assert found(results, f"s/{stem}.csv") == ("unchecked", source_checks.MEASURED)
     both = pd.read_csv(study / "cross.csv").set_index(["trained_on", "tested_on"])["run_ids"]
     assert both["twitter1", "emotionroi"] == ";".join(spec.id for spec in FOLDS)

@@ -16,7 +16,11 @@ from statsmodels.stats.contingency_tables import mcnemar
 from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
-from emolib import demo, plots, runs, summaries, systems
+from emolib.data.demo import demo
+from emolib.spec import systems
+from emolib.study import frames as summaries
+from emolib.tables import plots
+from emolib.training import run as runs
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 PARAMETERS = {

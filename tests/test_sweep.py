@@ -18,20 +18,13 @@ from pretend import gpu
 from safetensors.torch import load_file
 
 import emolib
-from emolib import (
-    compiling,
-    cost,
-    devices,
-    launch,
-    loading,
-    parallel,
-    pipeline,
-    plan,
-    sweep,
-    training,
-    worker,
-)
-from emolib.runs import Places
+from emolib import worker
+from emolib.base import devices, parallel
+from emolib.data import batches as pipeline
+from emolib.network.build import build
+from emolib.training import compiling, cost, launch, plan, sweep
+from emolib.training import loop as training
+from emolib.training.run import Places
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
@@ -421,7 +414,7 @@ def test_the_whole_time_is_the_stages_rounds_added_up():
 
 
 def test_memory_on_a_cpu_is_what_a_whole_batch_keeps_and_four_times_the_weights():
-    net = loading.build(tiny()).to(memory_format=torch.channels_last).train()
+    net = build(tiny()).to(memory_format=torch.channels_last).train()
     images = torch.randn(8, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     kept = cost.kept_for_backward(net, images, torch.arange(8) % 2)
     parameters = sum(p.nbytes for p in net.parameters())

@@ -11,8 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import emolib
-from emolib import plots, significance, variations
-from emolib.metrics import more_scores, scores, wilson
+from emolib.base.metrics import more_scores, scores, wilson
+from emolib.tables import plots, significance
+from emolib.tables import readings as variations
 
 BASE = dict(backbone="resnet10t", image_size=32, epochs=1, lr=0.01)
 

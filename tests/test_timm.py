@@ -8,8 +8,8 @@ from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay
 
 import emolib
-from emolib.network import MaiAfa
-from emolib.timm_models import BACKBONES
+from emolib.network.maiafa import MaiAfa
+from emolib.network.timm_names import BACKBONES
 
 HEADS = ("folded", "reference")
 

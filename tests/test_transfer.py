@@ -9,9 +9,12 @@ import pytest
 from test_tables import fabricate, quick_figures, row, spec  # noqa: F401
 
 import emolib
-from emolib import provenance, run_folder, transfer, variations
-from emolib.runs import Places, split
-from emolib.significance import interval
+from emolib.base import run_folder
+from emolib.tables import readings as variations
+from emolib.tables import transfer
+from emolib.tables.checks import verify as provenance
+from emolib.tables.significance import interval
+from emolib.training.run import Places, split
 
 TINY = "backbone=resnet10t,image_size=32,width=128,batch_size=8"
 

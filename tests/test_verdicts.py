@@ -10,8 +10,9 @@ import pytest
 from test_tables import fabricate, rival, row, spec
 
 import emolib
-from emolib import differences, pages, significance, variations
-from emolib.metrics import scores
+from emolib.base.metrics import scores
+from emolib.tables import differences, pages, significance
+from emolib.tables import readings as variations
 
 PICTURES = 200  # a fold
 

@@ -1,0 +1,26 @@
+"""From picture files to batches.
+
+May import `spec` and `base`. Follow a picture: `pictures` decodes one file, `layouts` finds a
+set's files and labels, `datasets` makes folds, `manifest` and `audit` look for what is wrong,
+`cache` keeps what was decoded, `batches` cuts crops, `on_device` does that on a GPU. `proposals`
+and `detector` find boxes for the rivals that look at them. `demo` draws stand-ins for the sets.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    [
+        "pictures",
+        "layouts",
+        "datasets",
+        "manifest",
+        "audit",
+        "cache",
+        "batches",
+        "on_device",
+        "proposals",
+        "detector",
+        "demo",
+    ],
+)

@@ -1,0 +1,258 @@
+"""The labelled sets FI, Twitter I, EmotionROI and one's own: pictures, labels, folds, fingerprint.
+
+`layouts` reads the folders; what follows never looks at them.
+"""
+
+import functools
+import hashlib
+import os
+import unicodedata
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePath
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
+
+from ..base.files import content
+from . import audit, layouts
+from .layouts.common import AGREE, NEUTRAL, csv_rows, shown
+from .manifest import EXCLUDED, manifest
+
+DEMO_MARK = "DEMO_DATA.txt"  # written by demo.py into each set it draws
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One labelled set. `open_dataset` makes it; arrays are in the order of `paths`."""
+
+    name: str
+    root: Path  # the set's own folder
+    paths: list[Path]
+    labels: np.ndarray  # int, 1 = positive, 0 = negative
+    emotions: np.ndarray | None = None  # the finer classes, or None
+    maps: list[Path] | None = None  # a stimuli map for each picture, or None
+    official_folds: list | None = None  # [(train, test), …] where the set brings its own
+    layout: str = ""  # what was recognised on disk, in words
+    extra: pd.DataFrame | None = None  # what else the set says, a row for each picture, or None
+    options: dict = field(default_factory=dict)  # {"agree": 3}, … where `open_dataset` had a choice
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Paths relative to the set's root, with forward slashes."""
+        return [p.relative_to(self.root).as_posix() for p in self.paths]
+
+    @property
+    def demo(self) -> bool:
+        """Whether these are emolib's drawn stand-ins."""
+        return (self.root / DEMO_MARK).exists()
+
+    def without(self, drop) -> "Dataset":
+        """The same set without the pictures at the indices `drop`; its own folds lose them too."""
+        keep = np.setdiff1d(np.arange(len(self)), np.arange(len(self))[np.asarray(drop, int)])
+        new = np.full(len(self), -1)
+        new[keep] = np.arange(len(keep))
+        folds = self.official_folds and [
+            tuple(new[part][new[part] >= 0] for part in pair) for pair in self.official_folds
+        ]
+        return replace(
+            self,
+            paths=[self.paths[i] for i in keep],
+            labels=self.labels[keep],
+            emotions=None if self.emotions is None else self.emotions[keep],
+            maps=None if self.maps is None else [self.maps[i] for i in keep],
+            official_folds=folds,
+            extra=None if self.extra is None else self.extra.iloc[keep].reset_index(drop=True),
+        )
+
+    def folds(
+        self, seed: int = 0, grouped=False, official: bool = True
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """[(train, test), …], indices: the set's own folds, else five stratified ones from `seed`;
+        where `official` is False as many stratified ones also where the set has its own.
+
+        FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
+
+        `grouped=True` keeps near-twins (`audit.groups`; reads every picture) on one side, an array
+        of a group's number for each picture those groups: as many folds of StratifiedGroupKFold,
+        also where the set has its own; for FI GroupShuffleSplit, 15% of the groups. Raises
+        ValueError where an array has not one number a picture.
+        """
+        grouped = self._groups(grouped)
+        if self.name == "fi" and grouped is None:
+            order = np.random.default_rng(seed).permutation(len(self))
+            cut = round(0.15 * len(self))
+            return [(np.sort(order[cut:]), np.sort(order[:cut]))]
+        if self.name == "fi":
+            split = GroupShuffleSplit(1, test_size=0.15, random_state=seed)
+            return [tuple(map(np.sort, pair)) for pair in split.split(grouped, groups=grouped)]
+        own = self.name == "own" and self.official_folds
+        count = len(self.official_folds) if own else 5
+        if grouped is not None:
+            split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+            return list(split.split(np.zeros(len(self)), self._classes(), grouped))
+        if self.official_folds and official:
+            return self.official_folds
+        split = StratifiedKFold(count, shuffle=True, random_state=seed)
+        return list(split.split(np.zeros(len(self)), self._classes()))
+
+    def validation(self, fold: int, seed: int = 0, grouped=False) -> np.ndarray | None:
+        """Indices to take out of that fold's training part for validation (FI's 5%), or None.
+
+        With `grouped`, whole groups by GroupShuffleSplit, about as many pictures.
+        """
+        if self.name != "fi":
+            return None
+        grouped = self._groups(grouped)
+        train, _ = self.folds(seed, grouped)[fold]
+        if grouped is None:
+            order = np.random.default_rng([seed, 1]).permutation(train)
+            return np.sort(order[: round(0.05 * len(self))])
+        share, random = 0.05 * len(self) / len(train), np.random.RandomState([seed, 1])
+        split = GroupShuffleSplit(1, test_size=share, random_state=random)
+        _, chosen = next(split.split(train, groups=grouped[train]))
+        return np.sort(train[chosen])
+
+    def part(self, indices: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+        """A `share` of `indices` at random, the same of each class, at least one of each; a larger
+        share of the same seed holds the smaller one."""
+        if share == 1:
+            return indices
+        order = np.random.default_rng([seed, 2]).permutation(indices)
+        classes = self._classes()[order]
+        kept = [order[classes == c] for c in np.unique(classes)]
+        return np.sort(np.concatenate([k[: max(1, round(share * len(k)))] for k in kept]))
+
+    def fingerprint(self) -> str:
+        """A hash over the names, contents and labels of all pictures."""
+        with ThreadPoolExecutor() as pool:
+            digests = list(pool.map(content, self.paths))
+        rows = sorted(zip(self.names, digests, self.labels.tolist(), strict=True))
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+    def emotions_hash(self) -> str | None:
+        """A hash over the finer emotions of all pictures, which the fingerprint leaves out; None
+        where the set has none."""
+        if self.emotions is None:
+            return None
+        rows = sorted(zip(self.names, map(str, self.emotions), strict=True))
+        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+    def _classes(self) -> np.ndarray:
+        """What folds are stratified by: the emotions where each has one label, else the labels."""
+        if self.emotions is None:
+            return self.labels
+        pairs = set(zip(self.emotions.tolist(), self.labels.tolist(), strict=True))
+        return self.emotions if len(pairs) == len(set(self.emotions.tolist())) else self.labels
+
+    @functools.cached_property
+    def _twins(self) -> np.ndarray:
+        return audit.groups(manifest(self))
+
+    def _groups(self, grouped) -> np.ndarray | None:
+        """A group's number for each picture, or None for False."""
+        if grouped is None or grouped is False:
+            return None
+        grouped = self._twins if grouped is True else np.asarray(grouped)
+        if grouped.shape != (len(self),):
+            raise ValueError(
+                f"{self.name}: grouped has shape {grouped.shape}; expected one number for each of "
+                f"{len(self)} pictures"
+            )
+        return grouped
+
+
+def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Dataset:
+    """The set "fi", "twitter1", "emotionroi" or "own" in the folder `root`/`name`.
+
+    Every layout of `layouts.LAYOUTS` is recognised; FI's parts (train/, val/, test/) are joined,
+    because the paper splits anew. `agree`: how many of five voters at least agreed (3, 4 or 5), for
+    Twitter I and FI's CSV files. `labels`: EmotionROI's by the emotion searched for ("keyword") or
+    by Emotion6's measured "valence", positive above 5; a picture at exactly 5 is neither and is
+    left out, in a warning that names it. Pictures in `excluded.csv` (path,reason) are left out.
+
+    Raises ValueError for an unknown name or a choice that the set does not offer, and
+    FileNotFoundError or ValueError that names the file and the row where a set is missing, half
+    copied or contradicts itself.
+    """
+    if name not in layouts.LAYOUTS:
+        raise ValueError(f"unknown data set {name!r}: one of {', '.join(layouts.LAYOUTS)}")
+    if agree not in AGREE:
+        raise ValueError(f"agree={agree!r}: one of {', '.join(map(str, AGREE))}")
+    if labels not in ("keyword", "valence"):
+        raise ValueError(f"labels={labels!r}: one of keyword, valence")
+    folder = Path(root) / name
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{name}: there is no folder {folder}; data_root must hold {name}/ "
+            "(README, “The three sets”, says where to ask for it and how it is laid out)"
+        )
+    data = Dataset(name, folder, **vars(layouts.read(name, folder, agree)))
+    if agree != 3 and "agree" not in data.options:
+        raise ValueError(
+            f"{name}: agree={agree} needs to know how many voters agreed on each picture, and "
+            f"{folder} does not say ({data.layout})"
+        )
+    data = _without_excluded(data)
+    return _by_valence(data) if labels == "valence" else data
+
+
+def held(root) -> list[str]:
+    """The sets that the folder `root` holds."""
+    return [name for name in layouts.LAYOUTS if (Path(root) / name).is_dir()]
+
+
+def _without_excluded(data: Dataset) -> Dataset:
+    """`data` without the pictures in its `excluded.csv`, if there is one."""
+    file = data.root / EXCLUDED
+    if not os.path.lexists(file):
+        return data
+    index = {unicodedata.normalize("NFC", name): i for i, name in enumerate(data.names)}
+    drop = set()
+    for line, row in csv_rows(data.name, file, ("path", "reason")):
+        name = unicodedata.normalize("NFC", row["path"])
+        if name in index:
+            drop.add(index[name])
+        elif not _inside(data.root, row["path"]):  # on disk but unlabelled: nothing to do
+            raise ValueError(
+                f"{data.name}: {file} line {line} names {shown(row['path'])}, "
+                f"which is not a path of a file in {data.root}"
+            )
+    layout = f"{data.layout}, {len(drop)} pictures left out by excluded.csv"
+    return replace(data.without(sorted(drop)), layout=layout)
+
+
+def _inside(folder: Path, name: str) -> bool:
+    """Whether `name` is the path of a file relative to `folder`, in it."""
+    path = PurePath(name)
+    return not path.anchor and ".." not in path.parts and os.path.isfile(folder / path)
+
+
+def _by_valence(data: Dataset) -> Dataset:
+    """`data` labelled by its measured valence, without the pictures in the scale's very middle."""
+    if "labels" not in data.options:
+        raise ValueError(
+            f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "
+            f"{data.root} is {data.layout}"
+        )
+    valence = data.extra["valence"].to_numpy()
+    middle = np.flatnonzero(valence == NEUTRAL)
+    if len(middle):
+        warnings.warn(
+            f"{data.name}: {len(middle)} pictures have a valence of exactly {NEUTRAL:g}, neither "
+            f"positive nor negative, and are left out: {', '.join(data.names[i] for i in middle)}",
+            stacklevel=3,
+        )
+    data = replace(
+        data,
+        labels=(valence > NEUTRAL).astype(int),
+        layout=f"{data.layout}, labels by valence ({len(middle)} pictures at exactly {NEUTRAL:g} "
+        "left out)",
+        options={**data.options, "labels": "valence"},
+    )
+    return data.without(middle)

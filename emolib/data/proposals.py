@@ -1,0 +1,186 @@
+"""Where a picture may hold something: boxes that some rivals look at more closely.
+
+A finder turns a picture into COUNT×5 numbers, one row a box: left, top, right, bottom as shares of
+the picture's sides, and a score above 0; rows that are not needed are all zero, so that a picture
+without any box is COUNT rows of zeros. Boxes of a whole set are found once and kept beside the
+packed cache.
+"""
+
+import contextlib
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+
+import cv2
+import filelock
+import joblib
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.cluster import SpectralClustering
+from torch import Tensor
+
+from ..base.files import whole
+from . import cache, detector
+from .pictures import shrink
+
+VERSION = 3  # of what the finders below give
+COUNT = 20  # boxes a picture, at most: the m of affective regions' code
+SIDE = 96  # px; short side at which boxes are looked for
+MOST = 100  # boxes before the choice
+SMALLEST = 0.125  # of the short side; the code asks for 28 px, whatever the picture's size
+SLIMMEST = 6.0  # ratio of the sides, the code's
+
+
+def objects(image: np.ndarray) -> np.ndarray:
+    """COUNT×5 boxes that objects may fill: EdgeBoxes (Zitnick & Dollár 2014, OpenCV), then one of
+    each of COUNT clusters of boxes that overlap (normalised cut, as in affective regions' code).
+
+    image: h×w×3 uint8 RGB. Edges are Sobel's on Canny's lines; OpenCV's structured edges would
+    need a model file.
+    """
+    h, w = image.shape[:2]
+    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (3, 3), 0)
+    dx, dy = cv2.Sobel(grey, cv2.CV_16S, 1, 0), cv2.Sobel(grey, cv2.CV_16S, 0, 1)
+    # not cv2.magnitude, whose last bits follow from where the arrays lie in memory
+    strength = np.hypot(dx, dy, dtype=np.float32)
+    strong = max(float(np.quantile(strength, 0.8)), 1.0)
+    edges = np.where(cv2.Canny(dx, dy, strong / 2, strong) > 0, strength, 0) / strength.max(
+        initial=1
+    )
+    direction = np.arctan2(dy, dx).astype(np.float32) % np.pi
+    finder = cv2.ximgproc.createEdgeBoxes(maxBoxes=MOST)
+    found, scores = finder.getBoundingBoxes(edges.astype(np.float32), direction)
+    if not len(found):
+        return np.zeros((COUNT, 5), np.float32)
+    left, top, width, height = np.asarray(found, float).T
+    keep = np.minimum(width, height) >= SMALLEST * min(h, w)
+    keep &= np.maximum(width, height) <= SLIMMEST * np.minimum(width, height)
+    boxes = np.stack([left / w, top / h, (left + width) / w, (top + height) / h], 1)
+    return _rows(*one_a_cluster(boxes[keep].clip(0, 1), np.ravel(scores)[keep]))
+
+
+def one_a_cluster(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best-scored box of each of COUNT clusters; all where there are no more than COUNT.
+
+    Boxes are alike by W_ij = inter(i,j)/area(i), made symmetric.
+    """
+    if len(boxes) <= COUNT:
+        return boxes, scores
+    low, high = boxes[:, None, :2], boxes[:, None, 2:]
+    overlap = np.minimum(high, boxes[None, :, 2:]) - np.maximum(low, boxes[None, :, :2])
+    inter = overlap.clip(min=0).prod(2)
+    W = inter / (boxes[:, 2:] - boxes[:, :2]).prod(1)[:, None]
+    clusters = SpectralClustering(
+        COUNT, affinity="precomputed", assign_labels="cluster_qr", random_state=0
+    ).fit_predict(W + W.T + 1e-6)  # 1e-6: every box is of one piece with the rest
+    order = np.argsort(-scores, kind="stable")
+    _, first = np.unique(clusters[order], return_index=True)
+    return boxes[order[first]], scores[order[first]]
+
+
+def salient(image: np.ndarray) -> np.ndarray:
+    """COUNT×5, one box at most: the salient object, where there is one.
+
+    OpenCV's spectral residual saliency (Hou & Zhang 2007), Otsu's threshold; the largest
+    connected part counts as an object where it holds at least half of what is above the threshold
+    and its box is 2% to 60% of the picture. Its score is that first share. image: h×w×3 uint8 RGB.
+    """
+    h, w = image.shape[:2]
+    _, saliency = cv2.saliency.StaticSaliencySpectralResidual_create().computeSaliency(image)
+    saliency = np.nan_to_num(saliency)
+    grey = (255 * saliency / max(saliency.max(), 1e-6)).astype(np.uint8)
+    _, above = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(above)
+    parts = stats[1:]  # the first is what lies below the threshold
+    if count > 1:
+        left, top, width, height, area = parts[parts[:, cv2.CC_STAT_AREA].argmax()].tolist()
+        share = area / parts[:, cv2.CC_STAT_AREA].sum()
+        if share >= 0.5 and 0.02 <= width * height / (h * w) <= 0.6:
+            box = [left / w, top / h, (left + width) / w, (top + height) / h]
+            return _rows(np.array([box]), np.array([share]))
+    return np.zeros((COUNT, 5), np.float32)
+
+
+def _rows(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    rows = np.zeros((COUNT, 5), np.float32)
+    order = np.argsort(-scores, kind="stable")[:COUNT]
+    rows[: len(order), :4], rows[: len(order), 4] = boxes[order], scores[order]
+    return rows
+
+
+FINDERS = {"objects": objects, "salient": salient}
+OPENCV = "opencv"
+
+
+def find(finder: str, image: Tensor, by: str = OPENCV, weights: str = "") -> Tensor:
+    """A finder's boxes of an image h×w×3 uint8 (a tensor), by OpenCV, which looks for them at SIDE
+    px, or by a detector of torchvision's (`detector`), whose weights are in the folder `weights`.
+    """
+    if by != OPENCV:
+        model = detector.load(by, str(weights))
+        return torch.from_numpy(_rows(*detector.detect(model, image, finder == "salient")))
+    small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
+    with one_thread():
+        return torch.from_numpy(FINDERS[finder](np.ascontiguousarray(small.numpy())))
+
+
+@contextlib.contextmanager
+def one_thread():
+    """OpenCV's threads add up in any order, and a last bit decides between two boxes."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor:
+    """n×COUNT×5: the boxes of all of `pictures` (a `pipeline.Pictures`), found once."""
+    made_by = [finder, VERSION, pictures.image_size, cv2.__version__, version("scikit-learn")]
+    made_by += [version("torchvision"), version("pillow")]
+    if by != OPENCV:
+        made_by.append(detector.identity(by, weights))
+    digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
+    name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{finder}-{digest}.boxes"
+    file = cache.folder() / name
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{file}.lock"):
+            if not file.exists():
+                with whole(file) as part:
+                    save_file({"boxes": _all(finder, pictures, by, weights)}, part)
+            return load_file(file)["boxes"]
+    return _all(finder, pictures, by, weights)  # no folder to keep them in
+
+
+def _all(finder: str, pictures, by: str, weights: str) -> Tensor:
+    if by != OPENCV:  # torch's own threads
+        return torch.stack(
+            [find(finder, pictures.image(i), by, weights) for i in range(len(pictures))]
+        )
+    with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        found = pool.map(lambda i: find(finder, pictures.image(i)), range(len(pictures)))
+        return torch.stack(list(found))
+
+
+def in_view(boxes: Tensor, shape: tuple[int, int], box: tuple, size: int) -> Tensor:
+    """A picture's boxes as they lie in one view of it: COUNT×5, sides in px of the size×size view.
+
+    shape: the picture's (height, width); box: the view's (top, left, height, width, flip). What is
+    cut off is gone; a box of which less than a quarter or fewer than 4 px are left becomes zeros.
+    """
+    h, w = shape
+    top, left, height, width, flip = box
+    scale = torch.tensor([size / width, size / height] * 2)
+    sides = boxes[:, :4] * torch.tensor([w, h, w, h]) - torch.tensor([left, top, left, top])
+    before = (sides[:, 2:] - sides[:, :2]).prod(1)
+    sides = torch.minimum(sides.clamp(min=0), torch.tensor([width, height] * 2))
+    after = (sides[:, 2:] - sides[:, :2]).prod(1)
+    sides = sides * scale
+    if flip:
+        sides = torch.stack([size - sides[:, 2], sides[:, 1], size - sides[:, 0], sides[:, 3]], 1)
+    keep = (boxes[:, 4] > 0) & (after >= 0.25 * before)
+    keep &= (sides[:, 2:] - sides[:, :2]).amin(1) >= 4
+    return torch.cat([sides, boxes[:, 4:]], 1) * keep[:, None]

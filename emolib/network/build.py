@@ -1,0 +1,69 @@
+"""A spec's network as it starts: random, from ImageNet weights or from another run's."""
+
+import contextlib
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..base.files import content
+from ..data import detector
+from ..data.batches import seed_all
+from ..data.proposals import OPENCV
+from ..spec.run_spec import RunSpec
+from ..spec.systems import FITTED
+from . import create
+from .rivals import SYSTEMS
+
+
+def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
+    """The spec's network at its start: random, ImageNet or the weights of the run `before`.
+
+    The fully connected layers of a fine-tuning start from its predecessor's too.
+    """
+    seed_all(spec.seed)
+    weights, options = weights_file(spec, weights), {}
+    if spec.model == "maiafa":
+        names = ("backbone", "mai", "afa", "readings", "width", "dropout")
+        options = {name: getattr(spec, name) for name in names}
+    elif spec.model in SYSTEMS:
+        options = {"backbone": spec.backbone}
+        if spec.model in FITTED:
+            options["image_size"] = spec.image_size
+        if spec.model == "rao2016":
+            options["seed"] = spec.seed
+    pretrained = before is None and spec.init == "imagenet"
+    model = create.create_model(
+        spec.model, pretrained=pretrained, weights=weights if pretrained else "", **options
+    )
+    if before:
+        getattr(model, "start_from", model.load_state_dict)(load_file(before))
+    return model
+
+
+@contextlib.contextmanager
+def fitting_weights(file: Path, whose: str):
+    """ValueError, in one line that names it, where what is read from `file` does not fit."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{file}: not the weights of {whose} ({reason})") from error
+
+
+def weights_file(spec: RunSpec, weights: str) -> str:
+    """The file of this run's ImageNet weights: `weights`, or in the folder `weights`."""
+    if weights and Path(weights).is_dir() and spec.backbone:
+        return str(Path(weights) / f"{spec.backbone}.safetensors")
+    return str(weights)
+
+
+def weights_hash(spec: RunSpec, weights: str) -> str:
+    """What the chain starts from: "scratch", a local file's hash, or "timm:" and the model name."""
+    file = "" if spec.init.endswith("scratch") else weights_file(spec, weights)
+    found = f"sha256:{content(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
+    found = "scratch" if spec.init.endswith("scratch") else found
+    if spec.detector != OPENCV:
+        found += f"; {detector.identity(spec.detector, weights)}"
+    return found

@@ -1,0 +1,14 @@
+"""What a run is: settings, systems and sets, and the paper's numbers. No torch.
+
+May import nothing of emolib. Read `run_spec` first: `Readings` lists what the paper leaves open,
+`RunSpec` one training. `systems` and `sets` have a record for each system and each set;
+`published` the paper's own tables.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    ["run_spec", "systems"],
+    {"run_spec": ["Readings", "RunSpec"]},
+)

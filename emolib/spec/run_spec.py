@@ -1,0 +1,353 @@
+"""What a run is: the open readings of the paper, and RunSpec, the settings of one training."""
+
+import hashlib
+import json
+import numbers
+import types
+import typing
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from .sets import DATASETS
+from .systems import BACKBONES, FITTED, WITH_BOXES
+
+STARTS = ("imagenet", "scratch")
+NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
+TRAINING = (
+    "crop",
+    "epochs",
+    "batch_size",
+    "lr",
+    "lr_step",
+    "head_lr",
+    "momentum",
+    "optimizer",
+    "weight_decay",
+    "dropout",
+    "freeze_bn",
+    "precision",
+    "deterministic",
+)
+MOST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
+PLAIN_NAMES = str.maketrans("/:@ ", "____")
+
+
+def _open(default, why: str):
+    """A reading: its default and the sentence of the paper that leaves it open."""
+    return field(default=default, metadata={"why": why})
+
+
+@dataclass(frozen=True)
+class Readings:
+    """The points where the paper contradicts itself or is silent; the first value is the default.
+
+    Raises ValueError for a value that is not listed.
+    """
+
+    levels: typing.Literal["branches", "increased"] = _open(
+        "branches",
+        "§3.2 “HRNetV2-w48 networks as the backbone”: its four outputs, or those after its "
+        "ImageNet head's channel-increase blocks (1024…128 channels)?",
+    )
+    attention: typing.Literal["spatial", "shuffle"] = _open(
+        "spatial",
+        "Eq. 1 and 3 are CBAM's spatial gate; the text and Fig. 2 say Shuffle Attention.",
+    )
+    gate: typing.Literal["original", "fused"] = _open(
+        "original",
+        "Eq. 4 multiplies A_m with C_m; the text of §3.2 says “A2 is multiplied with O2”.",
+    )
+    psi: typing.Literal["raw", "softmax", "sigmoid"] = _open(
+        "raw",
+        "Eq. 6 has no normalisation; “adaptive aggregated weights” are often normalised.",
+    )
+    without_afa: typing.Literal["gated", "region"] = _open(
+        "gated",
+        "Table 7's third column classifies “directly using the high resolution emotional region "
+        "features”: ECA(O4), or D⊗F without the residual?",
+    )
+
+    def __post_init__(self):
+        for f in fields(self):
+            _check("readings." + f.name, getattr(self, f.name), f.type)
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One training and its test. Defaults are Table 6; None means "the paper's for this set".
+
+    Immutable and checked on creation: ValueError names the field and what it may be.
+    """
+
+    dataset: str
+    model: str = "maiafa"
+    backbone: str | None = None  # None: the system's own, BACKBONES
+    fold: int = 0
+    init: str | None = None  # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
+    seed: int = 0
+    split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
+    grouped: bool = False  # near-twins on one side of every fold, in place of the paper's folds
+    official: bool = True  # False: five random folds also where the set brings its own
+    apart: tuple = ()  # sets whose pictures' near-twins are left out of training and validation
+    share: float = 1.0  # of the fold's training pictures that are used
+    agree: typing.Literal[3, 4, 5] = 3  # Twitter I: how many of five annotators agreed
+    labels: typing.Literal["keyword", "valence"] = "keyword"  # EmotionROI: whose polarity
+    mai: bool = True
+    afa: bool = True
+    readings: Readings = field(default_factory=Readings)
+    width: int = 512  # channels of C1..C4 (4 × 512 = §3.4's 2048)
+    detector: typing.Literal[
+        "opencv", "fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn_v2"
+    ] = "opencv"  # who finds the boxes that some rivals look at
+    image_size: int = 224  # px; not stated in the paper
+    crop: typing.Literal["random", "resized"] = "random"
+    cache: typing.Literal["packed", "off"] = "packed"  # decoded once, or anew in each epoch
+    epochs: int = 90
+    batch_size: int = 32
+    lr: float | None = None  # None: 0.001 on FI, 0.0001 on the small sets
+    lr_step: int | None = None  # None: a third of the epochs; then the rate is divided by 10
+    head_lr: float = 1.0  # the rate of everything but the backbone, as a multiple of lr
+    optimizer: typing.Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-3
+    dropout: float = 0.5
+    precision: typing.Literal["float32", "bf16"] = (
+        "float32"  # of the backbone; the head's is float32
+    )
+    freeze_bn: bool = False  # the backbone's running statistics frozen, affine weights trained
+    deterministic: bool | None = None  # the same bits from every run; None: on CPUs, not on GPUs
+    pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
+
+    def __post_init__(self):
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
+        _check("dataset", self.dataset, typing.Literal[DATASETS])
+        if isinstance(self.readings, dict):
+            put("readings", Readings(**self.readings))
+        if self.init is None:
+            put("init", "imagenet" if self.dataset == "fi" else "fi:imagenet")
+        if self.init.rpartition(":")[2] not in STARTS:  # "fi" = "fi:imagenet"
+            put("init", self.init + ":imagenet")
+        check_init(self.init)
+        if self.dataset in self.stages:
+            raise ValueError(f"init={self.init!r}: {self.dataset} cannot be pre-trained on itself")
+        own = BACKBONES.get(self.model, self.model)
+        if own in (None, self.model) and self.backbone not in (None, self.model):
+            what = "is its own backbone" if own else "has no backbone"
+            raise ValueError(f"backbone={self.backbone!r}: model {self.model!r} {what}")
+        put("backbone", self.backbone or own)
+        if self.model == "maiafa":
+            put("detector", "opencv")
+        else:
+            self._forget_what_does_not_apply(put)
+        if self.dataset != "twitter1":  # nothing to choose: equal runs have equal names
+            put("agree", 3)
+        if self.dataset != "emotionroi":
+            put("labels", "keyword")
+        if self.dataset in ("fi", "emotionroi") or self.grouped:
+            put("official", True)
+        if self.lr is None:
+            put("lr", 1e-3 if self.dataset == "fi" else 1e-4)
+        if self.lr_step is None:
+            put("lr_step", max(1, round(self.epochs / 3)) if isinstance(self.epochs, int) else 1)
+        apart = (
+            tuple(sorted({*self.apart})) if isinstance(self.apart, (list, tuple)) else self.apart
+        )
+        put("apart", apart)
+        pretrain = self.pretrain.items() if isinstance(self.pretrain, dict) else self.pretrain
+        put("pretrain", tuple(sorted((str(k), v) for k, v in pretrain)))
+        for f in fields(self):
+            put(f.name, _check(f.name, getattr(self, f.name), f.type))
+        for name in ("epochs", "batch_size", "image_size", "width", "lr_step", "lr", "head_lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")
+        for name in self.apart:
+            if name not in DATASETS or name == self.dataset:
+                others = ", ".join(d for d in DATASETS if d != self.dataset)
+                raise ValueError(f"apart={self.apart!r}: {name!r} is none of {others}")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be at most {most}")
+        for key, _ in self.pretrain:
+            if key.partition(".")[0] not in self.stages:
+                raise ValueError(f"{key}: init={self.init!r} has no training on that set")
+        self.predecessor()  # raises for a wrong name or value in pretrain
+
+    def _forget_what_does_not_apply(self, put) -> None:
+        """Settings that a rival does not have are the defaults: equal runs have equal names."""
+        names = ("mai", "afa", "readings", "width", "dropout")
+        if self.model in FITTED:
+            names += TRAINING
+        if self.model not in WITH_BOXES:
+            names += ("detector",)
+        for f in fields(self):
+            if f.name in names:
+                put(f.name, Readings() if f.name == "readings" else f.default)
+        if self.model in FITTED:
+            put("epochs", 1)
+        *stages, start = self.init.split(":")
+        if self.model in ("rao2016", "clip_probe"):  # no training before the fit
+            put("pretrain", ())
+            stages = []
+        if self.backbone is None:
+            start = "scratch"
+        put("init", ":".join([*stages, start]))
+
+    @property
+    def data_options(self) -> dict:
+        """What `open_dataset` is told besides name and folder."""
+        return {"agree": self.agree, "labels": self.labels}
+
+    @property
+    def stages(self) -> list[str]:
+        """The sets trained on before this one, nearest first."""
+        return self.init.split(":")[:-1]
+
+    def predecessor(self) -> "RunSpec | None":
+        """The training this one starts from: the same network on the chain's next set. A frozen
+        probe has none of its own; it freezes its backbone's.
+
+        It inherits every setting but the learning rate (Table 6's for that set), its step, the
+        fold (0), `grouped`, `official` and `share` (matters of the target alone), and then takes
+        what `pretrain` says. Where this one is `grouped`, near-twins of its set's pictures are left
+        out all along the chain (`apart`): of the whole set's, so that its folds share the chain.
+        """
+        if not self.stages:
+            return None
+        dataset, _, init = self.init.partition(":")
+        mine = {k.partition(".")[2]: v for k, v in self.pretrain if k.startswith(dataset + ".")}
+        for name in mine:
+            field_type(name)
+            if name.startswith("readings.") or name in NETWORK:
+                raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
+        changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
+        changes |= {"grouped": False, "official": True, "share": 1.0}
+        if self.grouped:
+            changes["apart"] = (*self.apart, self.dataset)
+        if self.model == "frozen_probe":
+            changes |= {"model": self.backbone, "epochs": 90}
+        rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
+        return replace(self, **changes | {"pretrain": rest} | mine)
+
+    @property
+    def step(self) -> "RunSpec":
+        """Equal for runs whose training steps take the same time and memory."""
+        return replace(
+            self,
+            dataset="fi",
+            init="scratch",
+            pretrain=(),
+            fold=0,
+            seed=0,
+            split_seed=0,
+            grouped=False,
+            apart=(),
+            official=True,
+            share=1.0,
+            epochs=1,
+            lr=1.0,
+            lr_step=1,
+        )
+
+    def to_dict(self) -> dict:
+        """Plain values, as in spec.json."""
+        return asdict(self) | {"pretrain": dict(self.pretrain), "apart": list(self.apart)}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "RunSpec":
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown settings {sorted(unknown)}")
+        return cls(**values)
+
+    @property
+    def method(self) -> str:
+        """The row of Table 7 (and 9) that this run belongs to."""
+        if self.model != "maiafa":
+            return self.model
+        return {
+            (True, True): "normal",
+            (False, True): "without_mai",
+            (True, False): "without_afa",
+            (False, False): "without_both",
+        }[self.mai, self.afa]
+
+    @property
+    def id(self) -> str:
+        """Readable, unique and the same on any machine: names, fold, seed and a hash.
+
+        The hash covers the settings that differ from the defaults, so that a field added later
+        leaves the names of earlier runs as they are.
+        """
+        default = RunSpec(self.dataset, model=self.model).to_dict()
+        changed = {k: v for k, v in self.to_dict().items() if v != default[k]}
+        text = json.dumps(changed, sort_keys=True, separators=(",", ":"))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        plain = self.backbone in (None, self.model)
+        name = self.model if plain else f"{self.model}-{self.backbone}"
+        variant = "" if self.method in (self.model, "normal") else "-" + self.method
+        stem = f"{self.dataset}-{name}{variant}-{'-'.join(self.stages) or self.init}"
+        return f"{stem}-fold{self.fold}-seed{self.seed}-{digest}".translate(PLAIN_NAMES)
+
+
+def check_init(init: str) -> None:
+    """ValueError where the chain names anything but the sets and, last, what to start from."""
+    *stages, last = init.split(":")
+    wrong = [s for s in stages if s not in DATASETS] + [last] * (last not in DATASETS + STARTS)
+    if wrong:
+        raise ValueError(
+            f"init={init!r}: {wrong[0]!r} is none of {', '.join(DATASETS + STARTS)}; "
+            "a chain reads 'fi:imagenet'"
+        )
+
+
+def field_type(name: str):
+    """The type of a RunSpec field ("epochs") or reading ("readings.gate"); ValueError if none."""
+    no_text = ("readings", "pretrain", "apart")
+    types_ = {f.name: f.type for f in fields(RunSpec) if f.name not in no_text}
+    types_ |= {f"readings.{f.name}": f.type for f in fields(Readings)}
+    if name not in types_:
+        raise ValueError(f"unknown setting {name!r}; there are {', '.join(types_)}")
+    return types_[name]
+
+
+def parse(name: str, text: str):
+    """The value of setting `name` written as text ("true", "0.003", "fused")."""
+    allowed = _members(field_type(name))
+    if text.lower() in ("true", "false") and bool in allowed:
+        return text.lower() == "true"
+    for member in allowed:
+        for value in typing.get_args(member):
+            if str(value) == text:
+                return value
+    for kind in (int, float):
+        if kind in allowed:
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+    return _check(name, text, field_type(name))
+
+
+def _members(kind) -> tuple:
+    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+
+
+def _check(name: str, value, kind):
+    """value, an int made float where the field is one; ValueError names what is allowed."""
+    for member in _members(kind):
+        if typing.get_origin(member) is typing.Literal:
+            if value in typing.get_args(member):
+                return value
+        elif isinstance(value, bool) and member is not bool:
+            continue  # True is no number of epochs
+        elif member is float and isinstance(value, numbers.Real):
+            return float(value)
+        elif member is int and isinstance(value, numbers.Integral):
+            return int(value)  # NumPy's integers too
+        elif isinstance(value, member):
+            return value
+    names = [str(a) for m in _members(kind) for a in typing.get_args(m) or [m.__name__]]
+    raise ValueError(f"{name}={value!r}: must be one of {', '.join(names)}")

@@ -1,0 +1,82 @@
+"""A record for each set: its name in words, its folds, Table 6's settings on it.
+
+A new set is one file in `data/layouts/` and one record here.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class EmotionSet:
+    """What the protocol needs to know of a set before its pictures are opened."""
+
+    title: str  # in tables and figures
+    source: str  # for a model card: whose pictures these are
+    labelled: str  # for a model card: who said what they evoke
+    folds: int = 5  # §4.1.2; 1: one split at random
+    shares: tuple[float, float, float] = (0.8, 0.0, 0.2)  # trained on, validated, tested
+    lr: float = 1e-4  # Table 6
+    init: str = "fi:imagenet"  # the chain that the paper starts from
+    brings_folds: bool = False  # whether copies may have folds of their own
+    option: str = ""  # the field of RunSpec that is a matter of this set alone
+    emotions: bool = True  # whether there may be finer classes
+    tested: dict[str, int] = field(default_factory=dict)  # the paper's test pictures, a metric
+
+    @property
+    def fine_tuned(self) -> bool:
+        """Whether it is trained on in folds, after a training on another set: all but FI."""
+        return self.folds > 1
+
+    @property
+    def in_paper(self) -> bool:
+        return bool(self.tested)
+
+
+SETS = {
+    "fi": EmotionSet(
+        "FI",
+        "FI (You et al., AAAI 2016): photographs from Flickr and Instagram",
+        "Each picture was found by one of eight emotions as a search word; Amazon Mechanical "
+        "Turk workers, five a picture, said whether it arouses that emotion. Four of the emotions "
+        "count as positive here.",
+        folds=1,
+        shares=(0.80, 0.05, 0.15),
+        lr=1e-3,
+        init="imagenet",
+        tested={"accuracy": 3179},
+    ),
+    "twitter1": EmotionSet(
+        "Twitter I",
+        "Twitter I (You et al., AAAI 2015): pictures out of tweets",
+        "Five Amazon Mechanical Turk workers a picture said whether it is positive or negative, "
+        "as the set's paper tells; {agree} of the five or more agree on those used here.",
+        brings_folds=True,
+        option="agree",
+        emotions=False,
+        tested={"accuracy": 1269, "recall": 769},
+    ),
+    "emotionroi": EmotionSet(
+        "EmotionROI",
+        "EmotionROI (Peng et al., ICIP 2016): Emotion6's photographs from Flickr",
+        "A picture's emotion is the search word it was found by on Flickr; joy and surprise count "
+        "as positive.",
+        option="labels",
+        tested={"accuracy": 1980, "recall": 660},
+    ),
+    "own": EmotionSet(
+        "own set",
+        "the user's own pictures and labels.csv",
+        "Whoever wrote labels.csv; emolib does not know.",
+        brings_folds=True,
+    ),
+}
+DATASETS = tuple(SETS)
+FINE_TUNED = tuple(name for name, one in SETS.items() if one.fine_tuned)
+PAPERS = tuple(name for name, one in SETS.items() if one.in_paper)
+SMALL = tuple(name for name in FINE_TUNED if name in PAPERS)  # Twitter I and EmotionROI
+BOTH = "+".join(SMALL)  # what a row over both is called
+
+
+def title(dataset: str) -> str:
+    """A set's name in words; "both sets" of BOTH."""
+    return "both sets" if dataset == BOTH else SETS[dataset].title

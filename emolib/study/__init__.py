@@ -1,0 +1,13 @@
+"""What the notebooks ask.
+
+May import every other wing; none may import it. Read `settings` (parameters become specs) and
+`study` (what a notebook holds in its hand). Then the questions: `rivals`, `regions`, `deletion`;
+`frames` and the figures are what notebooks show.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    ["settings", "study", "rivals", "regions", "gradcam", "deletion", "frames", "region_figures"],
+)

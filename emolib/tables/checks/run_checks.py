@@ -1,0 +1,123 @@
+"""What may be wrong with the files of one complete run, each by itself: a sentence, or None.
+
+All take the run's folder; what cannot be read raises whatever reading it raises.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...base.files import read_csv, read_json
+from ...base.metrics import scores
+from ...base.run_folder import read_spec
+from ...network.rivals import SYSTEMS
+from ...spec.run_spec import RunSpec
+from ...spec.systems import FITTED
+
+WITHOUT_EMOTIONS = ("twitter1",)  # sets that have none to learn
+ABSOLUTE = re.compile(r"(file:|~?/|[A-Za-z]:[\\/])")
+
+
+def _absolute(value) -> bool:
+    """Whether there is an absolute path among JSON's texts."""
+    if isinstance(value, dict):
+        return any(map(_absolute, value.values()))
+    if isinstance(value, list):
+        return any(map(_absolute, value))
+    return isinstance(value, str) and bool(ABSOLUTE.match(value))
+
+
+def spec(folder: Path) -> str | None:
+    spec = read_spec(folder / "spec.json")
+    if spec.id != folder.name:
+        return f"its run is called {spec.id}"
+    return None
+
+
+def environment(folder: Path) -> str | None:
+    found, spec = read_json(folder / "environment.json"), read_spec(folder / "spec.json")
+    if _absolute(found):
+        return "holds an absolute path"
+    data, start, before = found["data"], found.get("started_from"), spec.predecessor()
+    if start and before and before.apart and start["run"] == replace(before, apart=()).id:
+        return (
+            f"started from {start['run']}, which saw near-twins of its test pictures, as was so "
+            "before these were left out; remove it and run it again"
+        )
+    if start and start["run"] != (before and before.id):
+        return f"started from {start['run']}, spec.json says {before and before.id}"
+    if data["name"] != spec.dataset:
+        return f"is of {data['name']}, spec.json of {spec.dataset}"
+    if not re.fullmatch("[0-9a-f]{16}", data["fingerprint"]) or not isinstance(data["demo"], bool):
+        return f"has no fingerprint of the data: {data}"
+    if found["weights"].startswith("scratch") != spec.init.endswith("scratch"):
+        return f"started from {found['weights']}, spec.json says {spec.init}"
+    return None
+
+
+def unsaid(spec: RunSpec, environment: dict) -> str:
+    """What the run rests on and, being from before it was kept, does not say: "which … {} …", with
+    a place for "it" or "they". "" where nothing is missing."""
+    if spec.stages and not environment.get("started_from"):
+        return "which weights {} started from"
+    learns = getattr(SYSTEMS.get(spec.model), "uses_emotions", False)
+    if learns and spec.dataset not in WITHOUT_EMOTIONS and "emotions" not in environment:
+        return "which emotions {} learnt"
+    downloaded = spec.init == "imagenet" and environment["weights"].startswith("timm:")
+    if downloaded and "weights_sha256" not in environment:
+        return "which download of timm's weights {} started from"
+    return ""
+
+
+def history(folder: Path) -> str | None:
+    spec, frame = read_spec(folder / "spec.json"), read_csv(folder / "history.csv")
+    if frame["epoch"].tolist() != list(range(1, spec.epochs + 1)):
+        return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {spec.epochs}"
+    if spec.model in FITTED:
+        return None
+    rates = spec.lr * 0.1 ** ((frame["epoch"] - 1) // spec.lr_step)
+    if not np.allclose(frame["lr"], rates, rtol=1e-4, atol=0):
+        return "has other learning rates than spec.json asks for"
+    if not np.isfinite(frame["train_loss"]).all():
+        return "has a loss that is no number"
+    return None
+
+
+def predictions(folder: Path) -> str | None:
+    frame = read_csv(folder / "predictions.csv")
+    if list(frame.columns) != ["path", "label", "p_positive"]:
+        return f"has the columns {list(frame.columns)}"
+    if not frame["label"].isin([0, 1]).all() or not frame["p_positive"].between(0, 1).all():
+        return "has labels besides 0 and 1, or probabilities outside 0…1"
+    if frame["path"].duplicated().any():
+        return f"has {frame['path'][frame['path'].duplicated()].iloc[0]!r} twice"
+    outside = frame["path"].astype(str).map(lambda p: p.startswith("/") or ".." in p.split("/"))
+    if outside.any():
+        return "names a picture outside its set"
+    return None
+
+
+def metrics(folder: Path) -> str | None:
+    frame, found = read_csv(folder / "predictions.csv"), read_json(folder / "metrics.json")
+    expected = scores(frame["label"], frame["p_positive"])
+    for name in expected | found:
+        if name not in found or name not in expected or not _equal(found[name], expected[name]):
+            return f"{name}: {found.get(name)} there, {expected.get(name)} from predictions.csv"
+    return None
+
+
+def _equal(a, b) -> bool:
+    if isinstance(a, float) or isinstance(b, float):
+        return a is not None and b is not None and abs(a - b) <= 1e-9 * max(1, abs(b))
+    return a == b
+
+
+CHECKS = {
+    "spec.json": spec,
+    "environment.json": environment,
+    "history.csv": history,
+    "predictions.csv": predictions,
+    "metrics.json": metrics,
+}

@@ -1,0 +1,120 @@
+"""Whether a file of measurements can still come from the runs that it names (`sources`)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ...base import run_folder
+from .. import transfer
+from ..sources import COLUMNS
+
+STEMS = ("cross", "regions", "curves", "areas")
+MEASURED = "was measured on pictures; nothing here gives it again"
+
+
+def of_study(folder: Path):
+    """(file, status, why) for each of the four files that the study has: "wrong" where its runs
+    have other weights now, or where what can be had without pictures does not follow; "ok" where
+    that is all of it; else "unchecked"."""
+    for stem in STEMS:
+        file = folder / f"{stem}.csv"
+        if file.exists():
+            try:
+                yield file, *_checked(file)
+            except Exception as error:  # a damaged file, whatever it makes its readers raise
+                why = " ".join(str(error).split())[:300]
+                yield file, "wrong", f"not readable as what it should be ({why})"
+
+
+def _checked(file: Path) -> tuple[str, str]:
+    frame = pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str))
+    if file.stem == "areas" and (file.parent / "curves.csv").exists():
+        if not _follow(frame, pd.read_csv(file.parent / "curves.csv")):
+            return "wrong", "its areas are not those under curves.csv"
+    if not {*COLUMNS} <= set(frame.columns):
+        return "unchecked", "does not say which runs it comes from"
+    unknown, followed = set(), 0
+    for _, row in frame.fillna(dict.fromkeys(COLUMNS, "")).iterrows():
+        ids, hashes = row["run_ids"].split(";"), row["weights"].split(";")
+        if len(ids) != len(hashes) or len(ids) != row.get("networks", len(ids)):
+            return "wrong", "has another number of runs than of networks or of their weights"
+        found = [_place(file.parent, *pair) for pair in zip(ids, hashes, strict=True)]
+        for run, (place, known) in zip(ids, found, strict=True):
+            if place and known is False:
+                return "wrong", f"comes from other weights of {run} than are here now"
+            if not known:
+                unknown.add(run)
+        places = [place for place, _ in found]
+        if all(places):
+            why = CHECKS.get(file.stem, lambda row, places: None)(row, places)
+            if why:
+                return "wrong", why
+            followed += file.stem == "cross" and row["trained_on"] == row["tested_on"]
+    if unknown:
+        return "unchecked", f"the weights of {len(unknown)} of its runs are not known here"
+    return ("ok", "") if followed == len(frame) else ("unchecked", MEASURED)
+
+
+def _place(study: Path, run: str, weights: str) -> tuple[Path | None, bool | None]:
+    """Where the study has a run, best with these weights, and whether it has them; None: not there,
+    not known."""
+    plain = Path(run).name == run
+    there = [study / "runs" / run, *sorted(study.glob("*/runs"))] if plain else []
+    there = [place if place.name == run else place / run for place in there]
+    hashes = {p: run_folder.weights_of(p) for p in there if run_folder.is_complete(p)}
+    for place, known in hashes.items():
+        if known and weights and known.startswith(weights):
+            return place, True
+    unknown = not weights or None in hashes.values()
+    return next(iter(hashes), None), None if unknown or not hashes else False
+
+
+def _cross(row, places: list[Path]) -> str | None:
+    """Of networks on their own set's test pictures: all numbers, from predictions.csv."""
+    if row["trained_on"] != row["tested_on"]:
+        return None
+    expected = transfer.own_row([run_folder.read(place) for place in places])
+    for name, value in expected.items():
+        same = row[name] == value if isinstance(value, str) else _near(row[name], value)
+        if not same:
+            return f"{name} of {row['trained_on']}: {row[name]} there, {value} from predictions.csv"
+    return None
+
+
+def _regions(row, places: list[Path]) -> str | None:
+    """Whose row it is, and on how many pictures."""
+    result = run_folder.read(places[0])
+    spec, tested = result.spec, len(result.predictions)
+    if (row["set"], row["network"], row["fold"]) != (spec.dataset, spec.seed, spec.fold):
+        return f"has a row of {spec.id} as another set's, network's or fold's"
+    if row["pictures"] + row["left out"] != tested:
+        return (
+            f"has {row['pictures'] + row['left out']} pictures of {spec.id}, which tests {tested}"
+        )
+    return None
+
+
+def _follow(areas: pd.DataFrame, curves: pd.DataFrame) -> bool:
+    """Whether areas and their differences to the first place's are those under the mean curves."""
+    keys = [k for k in ("start", "set", "way", "place") if k in areas and k in curves]
+    under = {}
+    for key, curve in curves.sort_values("share").groupby(keys, sort=False):
+        under[key] = np.trapezoid(curve["p"], curve["share"])
+    highest = areas.loc[areas["difference"].isna(), "place"].iloc[0]
+    for row in areas.itertuples():
+        key = tuple(getattr(row, k) for k in keys)
+        minus = under[key] - under[(*key[:-1], highest)]
+        if not _near(row.area, under[key]):
+            return False
+        if row.place != highest and not _near(row.difference, minus):
+            return False
+    return True
+
+
+def _near(a, b) -> bool:
+    """Equal to what a CSV file keeps."""
+    return bool(np.isclose(float(a), float(b), 1e-5, 1e-5, equal_nan=True))
+
+
+CHECKS = {"cross": _cross, "regions": _regions}

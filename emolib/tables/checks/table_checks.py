@@ -1,0 +1,209 @@
+"""What may be wrong with a study's tables, pages and figures."""
+
+import re
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from ...base.files import read_json, sha256
+from ...base.run_folder import is_complete, read_spec, weights_of
+from .. import pages, paper
+from . import source_checks
+from .run_checks import unsaid
+
+STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "transfer")
+
+
+def of_study(folder: Path):
+    """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
+    its runs are not here, or what they rest on is not known."""
+    frames = {}
+    for number in STEMS:
+        file = folder / f"{pages.stem(number)}.csv"
+        if file.exists():
+            try:
+                frames[number] = _read(file, number)
+            except Exception as error:  # whatever a damaged file makes pandas raise
+                yield file, "wrong", f"not readable as a table ({' '.join(str(error).split())})"
+        elif number not in paper.PLAIN:
+            for left in (file.with_suffix(".md"), file.with_suffix(".png")):
+                if left.exists():
+                    yield left, "wrong", f"there is no {file.name} that it could come from"
+    ids = {i for frame in frames.values() for cell in frame["run_ids"] for i in _ids(cell)}
+    absent = sorted(i for i in ids if not is_complete(paper.run_folder(folder, i)))
+    made, runs, demo = {}, None, None
+    if ids and not absent:
+        try:
+            made, runs, demo = paper.of_study(folder, ids)
+        except Exception as error:
+            yield folder / "runs", "wrong", f"its tables cannot be built again: {error}"
+    for number, frame in frames.items():
+        file, unknown = folder / f"{pages.stem(number)}.csv", ""
+        if number in made:
+            wrong = None if _same(frame, made[number]) else "does not follow from its runs"
+            unknown = _unknown(frame, runs, folder)
+            yield file, "wrong" if wrong else "unchecked" if unknown else "ok", wrong or unknown
+        else:
+            gone = f"{len(absent)} of its runs are not here" if absent else "its runs do not build"
+            wrong = gone if len(absent) < len(ids) else _by_itself(number, frame)
+            yield file, "wrong" if wrong else "unchecked", wrong or gone
+        if number in paper.PLAIN:
+            continue
+        yield file.with_suffix(".png"), *_said(partial(_figure, file))
+        text = None
+        if number in made:
+            text = pages.to_markdown(number, made, demo, runs)
+        status, why = _said(partial(_page, file, frame, text, folder))
+        if status == "ok" and unknown:
+            status, why = "unchecked", unknown
+        yield file.with_suffix(".md"), status, why
+    yield from source_checks.of_study(folder)
+
+
+def _unknown(frame: pd.DataFrame, runs: pd.DataFrame, study: Path) -> str:
+    """Why a table that follows from its runs is still not known to be right, or ""."""
+    ids = {i for cell in frame["run_ids"] for i in _ids(cell)}
+    whys = Counter(_rests(run, study) for run in runs.loc[runs["id"].isin(ids), "folder"])
+    del whys[""]
+    return "; ".join(f"{count} of its runs {why}" for why, count in whys.items())
+
+
+def _rests(run: Path, study: Path, verb: str = "do", who: str = "they") -> str:
+    """What is not known of what a complete run rests on, to be said after "runs"; "" if nothing."""
+    spec, environment = read_spec(run / "spec.json"), read_json(run / "environment.json")
+    if what := unsaid(spec, environment):
+        return f"{verb} not say {what.format(who)}"
+    if not spec.stages:
+        return ""
+    name = environment["started_from"]["run"]
+    before = paper.run_folder(study, name)
+    if study.name in paper.APART and not is_complete(before):
+        before = paper.run_folder(study.parent, name)
+    if weights_of(before) is None:
+        return "started from one that is not known here"
+    why = _rests(before, study, "does", "it")
+    return why and f"started from one that {why}"
+
+
+def _said(check) -> tuple[str, str]:
+    """The status and why that `check` returns, "wrong" with what it raises."""
+    try:
+        return check()
+    except FileNotFoundError:
+        return "wrong", "is missing"
+    except Exception as error:  # a damaged file, whatever it makes its readers raise
+        return "wrong", f"not readable as what it should be ({type(error).__name__}: {error})"
+
+
+def _read(file: Path, number) -> pd.DataFrame:
+    """ValueError where it lacks a column or has text for a number."""
+    frame = pd.read_csv(file)
+    own = {
+        "costs": [*paper.COST, "run_ids"],
+        "scores": ["mean", "run_ids"],
+        "matched": paper.matched.COLUMNS,
+        "differences": paper.differences.TABLE,
+        "readings": paper.readings.COLUMNS,
+        "transfer": paper.transfer.COLUMNS,
+    }
+    columns = own.get(number, paper.COLUMNS)
+    if lacks := set(columns) - set(frame.columns):
+        raise ValueError(f"without {', '.join(sorted(lacks))}")
+    words = ["table", "dataset", "method", "metric", "run_ids", "verdict", "decides"]
+    for column in {"run_ids", "verdict", "decides"} & set(frame.columns):
+        frame[column] = frame[column].astype(object).fillna("").astype(str)
+    return frame.astype({c: float for c in frame.columns if c not in words})
+
+
+def _ids(cell: str) -> list[str]:
+    return cell.split(";") if cell else []
+
+
+def published(file: Path) -> str | None:
+    """What is wrong with a copy of the paper's table."""
+    number = int(re.sub(r"\D", "", file.stem))
+    if not _same(pd.read_csv(file), published(number)):
+        return f"is not the paper's Table {number} as emolib has it"
+    return None
+
+
+def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """Equal as they would be written: text exactly, numbers to the six digits of a CSV file."""
+    if list(a.columns) != list(b.columns) or len(a) != len(b):
+        return False
+    for column in a.columns:
+        x, y = a[column], b[column]
+        if pd.api.types.is_numeric_dtype(x) and pd.api.types.is_numeric_dtype(y):
+            if not np.allclose(x.astype(float), y.astype(float), 1e-5, 1e-9, equal_nan=True):
+                return False
+        elif x.fillna("").astype(str).tolist() != y.fillna("").astype(str).tolist():
+            return False
+    return True
+
+
+def _by_itself(number, frame: pd.DataFrame) -> str | None:
+    """What contradicts itself in a table whose runs are not there."""
+    if number in (*paper.PLAIN, "differences", "readings", "transfer"):
+        return None
+    if (frame["runs"] != frame["run_ids"].map(lambda cell: len(_ids(cell)))).any():
+        return "has another number of runs than of run ids"
+    rows = frame[frame["runs"] > 0]
+    between = rows["mean"].between(rows["ci_low"] - 1e-3, rows["ci_high"] + 1e-3)
+    if not (between | rows["ci_low"].isna()).all():
+        return "has a mean outside its own interval"
+    if number == "matched":
+        return None
+    known = published(number).set_index(["dataset", "method", "metric"])["published"]
+    rows = frame.set_index(["dataset", "method", "metric"])["published"]
+    if not np.allclose(rows, known.reindex(rows.index), equal_nan=True):
+        return "has other published numbers than the paper"
+    if not np.allclose(
+        frame["difference"], frame["mean"] - frame["published"], atol=2e-3, equal_nan=True
+    ):
+        return "has differences that are not mean minus published"
+    return None
+
+
+def _figure(file: Path) -> tuple[str, str]:
+    """Only the label that says which table was drawn; nobody looks at the picture."""
+    with Image.open(file.with_suffix(".png")) as image:
+        source = image.text.get("Source", "")
+    if source == f"{file.name} sha256:{sha256(file)}":
+        return "ok", ""
+    return "wrong", f"was drawn from another {file.name} ({source or 'it does not say from which'})"
+
+
+def _page(file: Path, frame: pd.DataFrame, text: str | None, folder: Path) -> tuple[str, str]:
+    """The Markdown page: `text`, what its table gives, but for the runs it says are missing.
+    Without it, each line's numbers against the table's."""
+    lines = file.with_suffix(".md").read_text("utf-8").splitlines()
+    named = [line for line in lines if line.startswith(pages.MISSING)]
+    for run in re.findall("`([^`]+)`", " ".join(named)):
+        if is_complete(paper.run_folder(folder, run)):
+            return "wrong", f"says that {run} is not complete; it is now"
+    if text is not None:
+        same = "\n".join(line for line in lines if line not in named).rstrip() == text.rstrip()
+        return ("ok", "") if same else ("wrong", "is not its table's text")
+    if file.stem in (
+        "matched",
+        "readings",
+        "transfer",
+    ):  # their pages have no interval of the recall
+        frame = frame[frame["metric"] == "accuracy"]
+    for _, row in frame.iterrows():
+        start = f"| {row['dataset']} | {row['method']} |"
+        if "share" in row:
+            start += f" {row['share']:.0%} |"
+        found = [c.strip() for x in lines if x.startswith(start) for c in x.split("|")]
+        cells = {cell.removesuffix(pages.NOISE) for cell in found}
+        if "mean" in row:
+            said = pages.score(row)
+        else:
+            said = pages.difference(row["difference"], row["low"], row["high"])
+        if said not in cells:
+            return "wrong", f"has other numbers for {row['method']} on {row['dataset']}"
+    return "unchecked", "its table's runs are not here; its numbers are the table's"

@@ -1,0 +1,306 @@
+"""Whether what lies in a results folder follows from what it says it comes from.
+
+Metrics are computed again from predictions, tables and pages from runs; specs, folds, fingerprints
+and checksums are held against each other.
+"""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from ...base.files import content, read_csv, read_json
+from ...base.run_folder import SEALED, differ, is_complete, read_spec, weights_of
+from ...data import audit
+from ...data.datasets import open_dataset
+from ...data.manifest import manifest
+from .. import paper, report
+from . import table_checks
+from .run_checks import CHECKS, unsaid
+
+RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
+NOT_KEPT = {"model.safetensors"}  # what a repository may leave out of a run
+UNFINISHED = {"checkpoint.pt", "failed.txt", "lock"}
+ELSEWHERE = ("runs", "data", "manifests", "slurm")  # of a study: looked at on its own, or not ours
+HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `files.whole` names what it writes to
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one file (relative to the results root). status: "ok", "wrong", or
+    "unchecked" where what it comes from is not there."""
+
+    file: str
+    status: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.why or self.status}"
+
+
+def verify(results_root, data_root="") -> list[Finding]:
+    """What is wrong in `results_root`: each file that does not follow from the others, and why;
+    empty where nothing is. `findings` says of every file what was found.
+
+    data_root: also holds the sets there against the runs' fingerprints, test pictures and labels.
+    Raises FileNotFoundError where there is no such folder, and what `open_dataset` raises.
+    """
+    return [f for f in findings(results_root, data_root) if f.status == "wrong"]
+
+
+def findings(results_root, data_root="") -> list[Finding]:
+    """One `Finding` or more for each file of runs and tables below `results_root`."""
+    root, found = Path(results_root), []
+    if not root.is_dir():
+        raise FileNotFoundError(f"{results_root!r}: there is no such folder")
+
+    def say(file: Path, status: str, why: str = "") -> None:
+        found.append(Finding(file.relative_to(root).as_posix(), status, why))
+
+    for file in sorted((root / "published").glob("table*.csv")):
+        _check(say, file, partial(table_checks.published, file))
+    folders = {f.parent for f in root.rglob("runs") if f.is_dir()}
+    folders |= {f.parent for f in root.rglob("table[789].*")} - {root / "published"}
+    of_study = {}
+    for folder in sorted(folders):
+        runs = of_study[folder] = {}
+        for run in sorted(p for p in (folder / "runs").glob("*") if p.is_dir()):
+            if is_complete(run):
+                runs |= _run(say, run)
+            elif any(run.iterdir()):
+                say(run, "unchecked", "not complete")
+        for file, why in _against_each_other(runs):
+            say(file, "wrong", why)
+        # a study's folders of other questions come after it
+        main = of_study.get(folder.parent, {}) if folder.name in paper.APART else {}
+        for file, status, why in _starts(runs, main):
+            say(file, status, why)
+        for file, why in _against_data(runs, data_root) if data_root else ():
+            say(file, "wrong", why)
+        if data_root and (folder / audit.FILE).exists():
+            say(folder / audit.FILE, *_audited(folder / audit.FILE, runs, data_root))
+        for file, status, why in table_checks.of_study(folder):
+            say(file, status, why)
+    bad = {f.file for f in found if f.status != "ok"}  # by itself a file may have been ok
+    found = [f for f in found if f.status != "ok" or f.file not in bad]
+    page = root / "REPORT.md"
+    if page.exists():
+        unknown = _unchecked_of_report(root, found)
+        if _check(say, page, lambda: _old(page, report.to_markdown(root))) and unknown:
+            why = f"rests on {len(unknown)} files that cannot be checked, as {unknown[0]}"
+            found[-1] = replace(found[-1], status="unchecked", why=why)
+    known = {f.file for f in found}
+    skipped = {folder / name for folder in folders for name in ELSEWHERE}
+    for file in sorted(root.rglob("*")):
+        seen = file.relative_to(root).as_posix() in known or skipped & {*file.parents}
+        if file.is_file() and not seen:
+            _other(say, file)
+    return found
+
+
+def _unchecked_of_report(root: Path, found: list[Finding]) -> list[str]:
+    """The files that REPORT.md quotes and nobody can check."""
+    quoted = {f.relative_to(root).as_posix() for f in report.quoted(root)}
+    return sorted(f.file for f in found if f.status == "unchecked" and f.file in quoted)
+
+
+def _old(page: Path, text: str) -> str | None:
+    same = page.read_text(encoding="utf-8") == text
+    return None if same else "is not what the tables give now; python -m emolib report writes it"
+
+
+def _other(say, file: Path) -> None:
+    """A file that no run and no table makes."""
+    if file.suffix == ".ipynb":
+        notebook = read_json(file)
+        if "papermill" in notebook.get("metadata", {}):
+            cells = [c for c in notebook["cells"] if c["cell_type"] == "code"]
+            if any(c["metadata"]["papermill"]["status"] != "completed" for c in cells):
+                return say(file, "wrong", "was not executed to its end")
+    if HALF_WRITTEN.fullmatch(file.name):
+        return say(file, "wrong", "was left by a process that was killed while writing; remove it")
+    say(file, "unchecked", "a measurement or a text, which no file here gives")
+
+
+def _check(say, file: Path, check) -> bool:
+    """Says "ok", or what `check()` returns or raises as wrong; whether it is ok."""
+    try:
+        why = check()
+    except Exception as error:  # whatever a damaged file makes its readers raise
+        why = f"not readable as what it should be ({type(error).__name__}: {error})"
+    say(file, "wrong" if why else "ok", " ".join(str(why or "").split())[:500])
+    return not why
+
+
+def _run(say, folder: Path) -> dict:
+    """Checks a complete run by itself; {folder: (spec, environment, predictions)} where nothing is
+    wrong with these."""
+    there = {p.name for p in folder.iterdir()}
+    for name in sorted(RUN_FILES - NOT_KEPT - there):
+        say(folder / name, "wrong", "is missing")
+    for name in sorted(there - RUN_FILES - UNFINISHED):
+        if not name.startswith(".") or HALF_WRITTEN.fullmatch(name):
+            say(folder / name, "wrong", "is no file of a run")
+    if RUN_FILES - NOT_KEPT - there:
+        return {}
+
+    def wrong(name):
+        sealed = read_json(folder / "environment.json").get("files", {})
+        if name in sealed and content(folder / name) != sealed[name]:
+            return "is not the file that the run wrote (its SHA-256 in environment.json is another)"
+        return CHECKS[name](folder) if name in CHECKS else None
+
+    good = {name for name in RUN_FILES & there if _check(say, folder / name, partial(wrong, name))}
+    if not {"spec.json", "environment.json", "predictions.csv"} <= good:
+        return {}
+    environment = read_json(folder / "environment.json")
+    return {
+        folder: (read_spec(folder / "spec.json"), environment, read_csv(folder / "predictions.csv"))
+    }
+
+
+def _against_each_other(runs: dict):
+    """(file, what is wrong with it) among the runs of one study: the same data, emotions
+    and downloaded weights; the same test pictures of a fold, other folds' apart."""
+    data, emotions, downloads, folds = {}, {}, {}, defaultdict(dict)
+    for folder, (spec, environment, frame) in runs.items():
+        first, known = data.setdefault(spec.dataset, (folder, environment["data"]))
+        if known != environment["data"]:
+            yield (
+                folder / "environment.json",
+                f"is on {environment['data']}, {first.name} on {known}",
+            )
+        if found := environment.get("emotions"):
+            first, known = emotions.setdefault(spec.dataset, (folder, found))
+            if known != found:
+                yield (
+                    folder / "environment.json",
+                    f"learnt other emotions of {spec.dataset} than {first.name}",
+                )
+        if found := environment.get("weights_sha256"):
+            network = (spec.model, spec.backbone, spec.readings.levels)
+            first, known = downloads.setdefault(network, (folder, found))
+            if known != found:
+                why = f"started from another download of timm's weights than {first.name}"
+                yield folder / "environment.json", why
+        pictures = dict(zip(frame["path"].astype(str), frame["label"], strict=True))
+        of = folds[spec.dataset, spec.split_seed, spec.grouped, spec.official]
+        other, there = of.setdefault(spec.fold, (folder, pictures))
+        if there != pictures:
+            yield (
+                folder / "predictions.csv",
+                f"has other test pictures or labels than {other.name}, which is of the same fold",
+            )
+    for of in folds.values():
+        seen = {}
+        for folder, pictures in of.values():
+            both = next((p for p in pictures if p in seen), None)
+            if both:
+                why = f"tests {both!r}, as {seen[both].name} does, which is of another fold"
+                yield folder / "predictions.csv", why
+            seen |= dict.fromkeys(pictures, folder)
+
+
+def _starts(runs: dict, main: dict):
+    """(file, status, why) for each run that does not say what it rests on, whose predecessor is not
+    what it was or not known, or that the study `main`, whose folder this is in, has otherwise."""
+    # of two of one name the study's own
+    places = {folder.name: folder for folder in [*runs, *main]}
+    for folder, (spec, environment, _) in runs.items():
+        file, start = folder / "environment.json", environment.get("started_from")
+        there = places[folder.name]
+        if there != folder and (what := differ(folder, there)):
+            yield file, "wrong", f"has other {what} than the run of that name in the study"
+        if what := unsaid(spec, environment):
+            yield file, "unchecked", f"does not say {what.format('it')}"
+        if not spec.stages or not start:
+            continue
+        now = weights_of(places[start["run"]]) if start["run"] in places else None
+        if now and now != start["weights"]:
+            yield file, "wrong", f"started from other weights than {start['run']} has now"
+        elif not now:
+            yield file, "unchecked", f"{start['run']}, which it started from, is not known here"
+
+
+def _audited(file: Path, runs: dict, data_root) -> tuple[str, str]:
+    """Status and why of a study's audit: its pairs of twins within a set, which the tables count as
+    one picture, against those of the pictures in `data_root` that the runs were on."""
+    try:
+        found = read_csv(file)
+        found = found[found["finding"].isin(["identical", "near-twin"])]
+        found = found[found["dataset"] == found["other_dataset"]]
+        columns = [found[c].astype(str) for c in ("dataset", "finding", "path", "other_path")]
+        there = {(name, kind, frozenset(pair)) for name, kind, *pair in zip(*columns, strict=True)}
+    except Exception as error:  # a damaged file, whatever it makes its readers raise
+        return "wrong", f"not readable as an audit ({type(error).__name__}: {error})"[:300]
+    checked = []
+    for spec, environment, _ in runs.values():
+        if spec.dataset in checked or not (Path(data_root) / spec.dataset).is_dir():
+            continue
+        data = open_dataset(spec.dataset, data_root, **spec.data_options)
+        if data.fingerprint() != environment["data"]["fingerprint"]:
+            continue  # said of the runs
+        now = {
+            (
+                data.name,
+                "identical" if pair.identical else "near-twin",
+                frozenset([data.names[pair.a], data.names[pair.b]]),
+            )
+            for pair in audit.twins(manifest(data)).itertuples()
+        }
+        its = {pair for pair in there if pair[0] == data.name}
+        if its != now:
+            more, fewer = len(its - now), len(now - its)
+            return "wrong", (
+                f"has {more} pairs of twins within {data.name} that its pictures are not, and "
+                f"lacks {fewer} that they are"
+            )
+        checked.append(data.name)
+    if not checked:
+        return "unchecked", "the pictures that it is about are not here"
+    sets = ", ".join(checked)
+    return "unchecked", f"its twins within {sets} are the pictures'; nothing looks at the rest"
+
+
+def _against_data(runs: dict, data_root):
+    """(file, what is wrong with it) where the sets in `data_root` are not what was run on."""
+    opened = {}
+
+    def there(spec, known: dict):
+        """The run's set; None where it is not there, or where real pictures are and the run was on
+        drawn ones, or the other way round, which is another question."""
+        if not (Path(data_root) / spec.dataset).is_dir():
+            return None
+        key = (spec.dataset, *spec.data_options.values())
+        if key not in opened:
+            opened[key] = open_dataset(spec.dataset, data_root, **spec.data_options)
+        return opened[key] if opened[key].demo == known["demo"] else None
+
+    for folder, (spec, environment, frame) in runs.items():
+        before, start = spec.predecessor(), environment.get("started_from") or {}
+        while before and (kept := start.get("identity")):  # older runs do not say
+            data, start = there(before, kept["data"]), kept.get("started_from", {})
+            if data and data.fingerprint() != kept["data"]["fingerprint"]:
+                why = f"started from {before.id}, which was on {kept['data']}; {before.dataset} in "
+                yield (
+                    folder / "environment.json",
+                    f"{why}data_root has the fingerprint {data.fingerprint()}",
+                )
+            before = before.predecessor()
+        known = environment["data"]
+        if (data := there(spec, known)) is None:
+            continue
+        if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
+            yield folder / "environment.json", f"learnt other emotions than {spec.dataset} has"
+        if data.fingerprint() != known["fingerprint"]:
+            yield (
+                folder / "environment.json",
+                f"is on {known}; {spec.dataset} in data_root has "
+                f"the fingerprint {data.fingerprint()}",
+            )
+        elif not spec.grouped:
+            _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
+            pictures = {data.names[i]: int(data.labels[i]) for i in test}
+            if pictures != dict(zip(frame["path"].astype(str), frame["label"], strict=True)):
+                yield folder / "predictions.csv", "has other test pictures or labels than the set"

@@ -1,0 +1,149 @@
+"""What a training costs on this machine: seconds and memory, measured on random pictures."""
+
+import functools
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..base import devices
+from ..data.batches import normalise, short_side
+from ..data.proposals import COUNT
+from ..network.build import build
+from ..spec.run_spec import RunSpec
+from ..spec.systems import FITTED
+from . import loop
+from .loop import TESTED_AT_ONCE
+
+SECONDS = 2.0  # where a batch takes longer, a step of fewer pictures is timed
+CONTEXT = 600e6  # bytes of GPU memory that a process takes before it has any tensor
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one training on one device: seconds a picture and bytes at once."""
+
+    train: float
+    test: float
+    memory: float
+
+
+def measure(spec: RunSpec, device: str = "auto") -> Cost:
+    """What the spec's training costs, whatever it starts from; measured once for each network."""
+    return _measure(spec.step, devices.pick_device(device), devices.cpu_threads(spec.dataset))
+
+
+@functools.lru_cache(maxsize=64)
+def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
+    devices.keep_freed_memory()
+    before = _allocated(device)
+    model = build(spec).to(device, memory_format=torch.channels_last)
+    if spec.model in FITTED:
+        cost, model = _fitted(spec, model), None
+        devices.give_back(device)
+        return cost
+    optimizer = loop.make_optimizer(model, spec)
+
+    def seconds(count: int, step) -> float:
+        """The quicker of two steps with `count` pictures."""
+        batch = random_batch(spec, count, model, device)
+        found = []
+        for _ in range(2):
+            started = time.perf_counter()
+            step(*batch)
+            devices.wait(device)
+            found.append(time.perf_counter() - started)
+        return min(found)
+
+    def train(images, labels, extras):
+        loop.training_mode(model, spec.freeze_bn)
+        loop.step(model, images, labels, optimizer, spec.precision, extras=extras)
+
+    @torch.inference_mode()
+    def test(images, labels, extras):
+        model.eval()
+        with devices.autocast(spec.precision, device):
+            model(images, **extras)
+
+    with devices.threads(threads if device.type == "cpu" else torch.get_num_threads()):
+        seconds(2, train)
+        few = seconds(2, train)
+        count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
+        count = max(2, min(count, spec.batch_size))
+        cost = seconds(count, train) / count, seconds(count, test) / count
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            seconds(spec.batch_size, train)  # the memory of a whole batch
+            seconds(TESTED_AT_ONCE, test)
+            memory = torch.cuda.max_memory_allocated(device) - before + CONTEXT
+        else:
+            memory = _kept(spec, model, device)
+    model = optimizer = None
+    devices.give_back(device)
+    return Cost(*cost, memory)
+
+
+def _allocated(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+
+
+def random_batch(spec: RunSpec, count: int, model, device):
+    size = spec.image_size
+    images = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
+    labels = torch.arange(count, device=device) % 2
+    extras = {}
+    if hasattr(model, "finder"):  # half of the picture, as many as there can be
+        box = torch.tensor([0, 0, size / 2, size, 1.0], device=device)
+        extras["boxes"] = box.expand(count, COUNT, 5)
+    if hasattr(model, "uses_emotions"):
+        extras["emotions"] = labels
+    return normalise(images, model.pretrained_cfg, device), labels, extras
+
+
+def _fitted(spec: RunSpec, model) -> Cost:
+    """Of a system without gradients: both kinds of work, timed on pictures of noise."""
+    side = short_side(spec.image_size)
+    noise = np.random.default_rng(0).integers(0, 256, (16, side, side, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{i}.png") for i in range(len(noise))]
+        for path, pixels in zip(paths, noise, strict=True):
+            Image.fromarray(pixels).save(path)
+        started = time.perf_counter()
+        model.fit(paths, np.arange(len(paths)) % 2)
+        fitted = time.perf_counter()
+        model.predict_proba(paths)
+        ended = time.perf_counter()
+    memory = 4 * sum(t.nbytes for t in model.state_dict().values()) + CONTEXT
+    return Cost((fitted - started) / len(paths), (ended - fitted) / len(paths), memory)
+
+
+def _kept(spec: RunSpec, model, device) -> float:
+    """Bytes of a training on a CPU: a batch's tensors kept for backward, four times the weights."""
+    batch = random_batch(spec, 2, model, device)
+    model.train()
+    kept = kept_for_backward(model, *batch[:2], spec.precision, batch[2])
+    weights = sum(p.nbytes for p in model.parameters())
+    return kept * spec.batch_size / 2 + 4 * weights
+
+
+def kept_for_backward(model, images, labels, precision: str = "float32", extras=None) -> int:
+    """Bytes of tensors that a training step keeps for backward, each storage once, without the
+    parameters."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    sizes = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # the tensor itself would be held by its own graph for ever
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        loss, logits = loop.loss_of(model, images, labels, precision, extras or {})
+        total = sum(sizes.values())
+    del loss, logits
+    return total

@@ -1,0 +1,154 @@
+"""The network as a scikit-learn estimator, on lists of picture files."""
+
+import copy
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_consistent_length
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from ..base.devices import pick_device
+from ..data.batches import decode_all
+from ..data.datasets import Dataset
+from ..network.build import build
+from ..spec.run_spec import RunSpec
+from ..use.predict import Predictor
+from .run import computing, learn
+
+
+class EmotionClassifier(ClassifierMixin, BaseEstimator):
+    """Any system of `create_model` with scikit-learn's manners, trained by the package's own loop.
+
+    X: paths of picture files, n strings or Paths in a list, an array, a column or a one-column
+    frame. y: two labels of any kind; the second in sorted order is what the network calls positive.
+
+    Parameters are RunSpec's. The defaults of epochs, lr and freeze_bn are for a first try on
+    ImageNet weights; None, where RunSpec has it, is the paper's. init: "imagenet" or "scratch".
+    weights: a file of the backbone's ImageNet weights or a folder with it, "" for timm's download.
+
+    After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
+    pickle holds the network for a CPU, so that any machine reads it.
+
+    `fit` raises ValueError for another number of classes than two, settings that RunSpec refuses
+    and files that are no pictures, FileNotFoundError for a missing one, before it trains.
+    """
+
+    def __init__(
+        self,
+        model="maiafa",
+        backbone=None,
+        image_size=224,
+        epochs=5,
+        batch_size=32,
+        lr=0.003,
+        freeze_bn=True,
+        init="imagenet",
+        weights="",
+        seed=0,
+        device="auto",
+    ):
+        self.model = model
+        self.backbone = backbone
+        self.image_size = image_size
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.freeze_bn = freeze_bn
+        self.init = init
+        self.weights = weights
+        self.seed = seed
+        self.device = device
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        tags.input_tags.string = True
+        return tags
+
+    def fit(self, X, y) -> "EmotionClassifier":
+        paths = _paths(X)
+        classes, labels = _labels(X, y)
+        spec, device = self._spec(), pick_device(self.device)
+        root = os.path.commonpath([path.parent for path in paths])
+        data = Dataset("own", Path(root), paths, labels, layout="paths and labels")
+        decode_all(data)
+        with computing(spec, device):
+            network = build(spec, str(self.weights))
+            network = network.to(device, memory_format=torch.channels_last)
+            everything = np.arange(len(data))
+            history, _ = learn(network, spec, data, everything, [], device, str(self.weights))
+        self.classes_, self.history_, self.spec_ = classes, history, spec
+        self.network_ = network.eval()
+        return self
+
+    def predict_proba(self, X) -> np.ndarray:
+        """n×2 float64, columns as in classes_."""
+        check_is_fitted(self)
+        device = pick_device(self.device)
+        network = self.network_.to(device)
+        predictor = Predictor(self.spec_, network, device, str(self.weights))
+        p = predictor.predict(_paths(X))["p_positive"].to_numpy()
+        return np.stack([1 - p, p], axis=1)
+
+    def predict(self, X) -> np.ndarray:
+        positive = self.predict_proba(X)[:, 1] >= 0.5
+        return self.classes_[positive.astype(int)]
+
+    def _spec(self) -> RunSpec:
+        names = ("model", "backbone", "image_size", "epochs", "batch_size", "lr", "freeze_bn")
+        spec = RunSpec(
+            "own", init=self.init, seed=self.seed, **{name: getattr(self, name) for name in names}
+        )
+        if spec.stages:
+            raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
+        return spec
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = copy.deepcopy(state["network_"]).cpu()
+        return state
+
+
+def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:
+    """The two classes and y as 0 and 1. ValueError for anything but two, one label a row of X."""
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None")
+    check_classification_targets(y)
+    check_consistent_length(X, y)
+    encoder = LabelEncoder()
+    labels = encoder.fit_transform(column_or_1d(y, warn=True))
+    count = len(encoder.classes_)
+    if count != 2:
+        found = ", ".join(map(str, encoder.classes_[:5])) + (", …" if count > 5 else "")
+        raise ValueError(
+            f"y has {count} class{'es' * (count > 1)} ({found}); only binary classification is "
+            "supported"
+        )
+    return encoder.classes_, labels
+
+
+def _paths(X) -> list[Path]:
+    """Absolute paths, one a row of X. ValueError for rows that are none."""
+    rows = np.asarray(X, dtype=object)
+    if rows.ndim == 2 and rows.shape[1] == 1:
+        rows = rows[:, 0]
+    if rows.ndim != 1 or not len(rows):
+        raise ValueError(
+            f"X has shape {rows.shape}; expected n paths of pictures, one at least, in one column"
+        )
+    for i, row in enumerate(rows):
+        if not isinstance(row, (str, Path)):
+            raise ValueError(f"X[{i}] is {row!r}, not the path of a picture")
+    paths = [Path(os.path.abspath(row)) for row in rows]
+    for i, path in enumerate(paths):
+        if not path.is_file():
+            raise FileNotFoundError(f"X[{i}]: there is no file {rows[i]}")
+    return paths

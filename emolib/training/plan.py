@@ -1,0 +1,77 @@
+"""A plan before the work: how long the runs ahead will take here, and how much memory."""
+
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+
+from ..base import devices
+from ..data.datasets import open_dataset
+from ..spec.run_spec import RunSpec
+from . import sweep
+from .cost import measure
+from .run import Places, split
+
+
+def estimate(
+    specs, data_root="", results_root="", study: str = "demo", weights="", device: str = "auto"
+) -> pd.DataFrame:
+    """One row a run that is still to be trained, those that `specs` start from included.
+
+    id, dataset, method; stage: runs of one stage start from runs of earlier ones; pictures seen
+    in training; seconds, from its first epoch on and if it had the machine to itself; memory_mb,
+    at its largest; at_once, how many of its stage are trained side by side; parallel, by how many
+    that divides their time (those that share a GPU are counted once: they may hardly gain).
+    `total_seconds` adds them up.
+
+    Times a few steps of each different network with random pictures. Without data_root the
+    numbers of pictures are Table 5's; without results_root nothing is taken as done. On a CPU the
+    memory is what a step keeps for its backward pass and the weights, their gradients and
+    momentum; on a GPU it is measured. Raises what `create_model` and `open_dataset` raise.
+    """
+    places = Places.of(data_root, results_root or "?", study, weights, device)
+    on_gpu = devices.pick_device(device).type != "cpu"
+    rows = []
+    for number, stage in enumerate(sweep.stages(specs, places, results_root != ""), start=1):
+        slots = {s: slots for group, slots in sweep.groups(stage, places) for s in group}
+        for spec in stage:
+            cost = measure(spec, device)
+            train, validation, test = _pictures(spec, places if data_root else None)
+            seconds = spec.epochs * (train * cost.train + validation * cost.test)
+            rows.append(
+                {
+                    "id": spec.id,
+                    "dataset": spec.dataset,
+                    "method": spec.method,
+                    "stage": number,
+                    "pictures": spec.epochs * train,
+                    "seconds": seconds + test * cost.test,
+                    "memory_mb": cost.memory / 2**20,
+                    "at_once": len(slots[spec]),
+                    "parallel": len(set(slots[spec])) if on_gpu else len(slots[spec]),
+                }
+            )
+    columns = "id dataset method stage pictures seconds memory_mb at_once parallel".split()
+    return pd.DataFrame(rows, columns=columns)
+
+
+def total_seconds(plan: pd.DataFrame) -> float:
+    """Until the last run of the plan is done: stage by stage, as many in parallel as it says."""
+    seconds = 0.0
+    for _, group in plan.groupby(["stage", "parallel"]):
+        rounds = -(-len(group) // group["parallel"].iloc[0])
+        seconds += max(group["seconds"].mean() * rounds, group["seconds"].max())
+    return float(seconds)
+
+
+def _pictures(spec: RunSpec, places: Places | None) -> tuple[int, int, int]:
+    """How many are trained on, validated and tested on."""
+    if places:
+        data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
+        return tuple(map(len, split(spec, data, places)))
+    table = pd.read_csv(files("emolib") / "published" / "table5.csv").set_index("dataset")
+    if spec.dataset not in table.index:
+        raise ValueError(f"{spec.dataset}: how many pictures it has is known with data_root only")
+    count = int(table.loc[spec.dataset].sum())
+    shares = (0.8, 0.05, 0.15) if spec.dataset == "fi" else (0.8, 0, 0.2)
+    return tuple(np.rint(np.array(shares) * count).astype(int).tolist())

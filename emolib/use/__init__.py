@@ -1,0 +1,12 @@
+"""A trained network elsewhere: load it, ask it, explain it, share it.
+
+May import `spec`, `base`, `data`, `network` and `tables`. Read `load` first, then `predict`,
+`inputs`, `explain`; `hub`, `card` and `export` carry it to others.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    ["load", "predict", "inputs", "explain", "hub", "card", "export"],
+)

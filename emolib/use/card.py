@@ -1,0 +1,231 @@
+"""A run's model card: what it was trained on, how well it does and for whom it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
+
+from ..base.files import read_json
+from ..base.metrics import wilson
+from ..base.run_folder import is_complete, read, read_spec
+from ..data.batches import short_side
+from ..spec.run_spec import RunSpec
+from ..tables import paper
+
+SETS = {
+    "fi": "FI (You et al., AAAI 2016): photographs from Flickr and Instagram",
+    "twitter1": "Twitter I (You et al., AAAI 2015): pictures out of tweets",
+    "emotionroi": "EmotionROI (Peng et al., ICIP 2016): Emotion6's photographs from Flickr",
+    "own": "the user's own pictures and labels.csv",
+}
+LABELLED = {
+    "fi": "Each picture was found by one of eight emotions as a search word; Amazon Mechanical "
+    "Turk workers, five a picture, said whether it arouses that emotion. Four of the emotions "
+    "count as positive here.",
+    "twitter1": "Five Amazon Mechanical Turk workers a picture said whether it is positive or "
+    "negative, as the set's paper tells; {agree} of the five or more agree on those used here.",
+    "emotionroi": "A picture's emotion is the search word it was found by on Flickr; joy and "
+    "surprise count as positive.",
+    "own": "Whoever wrote labels.csv; emolib does not know.",
+}
+UNKNOWN = "emolib does not know; the set's own paper may."
+VALENCE = (
+    "A picture is positive where the mean valence that the people of Emotion6's user study (Peng "
+    "et al., CVPR 2015) gave it is above the scale's middle."
+)
+DRAWN = "Nobody: the pictures and their labels were drawn by emolib's demo."
+TASK = ("image-classification", "Image classification")
+
+
+def text(folder: Path) -> str:
+    """The card of the complete run in `folder`, Markdown with Hugging Face's header. Where the run
+    lies in its study, it has the mean of the runs that differ in fold and seed alone."""
+    result, environment = read(folder), read_json(folder / "environment.json")
+    spec, drawn = result.spec, environment["data"]["demo"]
+    data = (
+        f"emolib's demo, drawn stand-ins for {spec.dataset}"
+        if drawn
+        else SETS.get(spec.dataset, spec.dataset)
+    )
+    predictions = result.predictions
+    counts = _counts(predictions)
+    siblings = _siblings(folder, spec, environment)
+    share = 100 * max(predictions["label"].mean(), 1 - predictions["label"].mean())
+    lines = [
+        "---",
+        _header(spec, result.metrics, data),
+        "---",
+        "",
+        f"# {spec.id}",
+        "",
+        f"Says whether a picture evokes a positive or a negative emotion. {_what(spec)} Trained "
+        "and tested by emolib, which reproduces Zhang et al., “Image Emotion Classification "
+        "Network Based on Multilayer Attentional Interaction and Adaptive Feature Aggregation” "
+        "(CMC 2023).",
+        "",
+        "## Data",
+        "",
+        f"- Pictures: {data}; fingerprint `{environment['data']['fingerprint']}`.",
+        f"- Split: {_split(spec, environment, len(predictions))}",
+        f"- Start: {_start(spec)}",
+        f"- Seen as: short side {short_side(spec.image_size)} px, of it the centre, "
+        f"{spec.image_size} px a side.",
+        "",
+        "## Who took part in the labels",
+        "",
+        DRAWN if drawn else _labelled(spec),
+        "",
+        "## Metrics",
+        "",
+        *_table(result.metrics, counts, siblings),
+        "",
+        "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
+        "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
+        "all folds (Bayle et al. 2020). Always "
+        f"saying the more frequent class would score {share:.2f}.",
+        "",
+        "## Intended use",
+        "",
+        "Research on what pictures evoke, and comparison with the paper. The two classes say how "
+        "an average of labellers might call a picture, not what one viewer feels or what anybody "
+        "in the picture feels.",
+        "",
+        "## Limits",
+        "",
+        *[f"- {line}" for line in _limits(spec, drawn, len(predictions))],
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import emolib",
+        'emolib.load("this folder").predict(["picture.jpg"])',
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _header(spec: RunSpec, metrics: dict, data: str) -> str:
+    results = [
+        EvalResult(
+            task_type=TASK[0],
+            task_name=TASK[1],
+            dataset_type=spec.dataset,
+            dataset_name=data,
+            dataset_split=f"fold {spec.fold}",
+            metric_type=name,
+            metric_value=round(metrics[name], 2),
+        )
+        for name in ("accuracy", "recall")
+        if metrics[name] is not None
+    ]
+    tags = ["image-classification", "visual-sentiment-analysis", spec.model]
+    return ModelCardData(
+        license="other",
+        license_name="as the training pictures' owners allow",
+        library_name="emolib",
+        pipeline_tag=TASK[0],
+        tags=tags,
+        model_name=spec.id,
+        eval_results=results,
+    ).to_yaml()
+
+
+def _what(spec: RunSpec) -> str:
+    if spec.model != "maiafa":
+        return f"System `{spec.model}`{f' on {spec.backbone}' if spec.backbone else ''}."
+    modules = {
+        "normal": "with MAI and AFA",
+        "without_mai": "without MAI",
+        "without_afa": "without AFA",
+        "without_both": "without MAI and AFA",
+    }
+    return f"The MAI+AFA network on {spec.backbone}, {modules[spec.method]}."
+
+
+def _split(spec: RunSpec, environment: dict, tested: int) -> str:
+    trained = environment.get("trained_on")
+    grouped = ", near-twins on one side" if spec.grouped else ""
+    grouped += "" if spec.official else ", random in place of the set's own"
+    grouped += f", without near-twins of {', '.join(spec.apart)}" if spec.apart else ""
+    grouped += f", {spec.share:.0%} of the training pictures" if spec.share < 1 else ""
+    kind = "80/5/15" if spec.dataset == "fi" else f"fold {spec.fold}, counted from 0"
+    of = f"{trained} pictures trained on, " if trained else ""
+    return f"{kind}{grouped}; {of}{tested} tested. No epoch was chosen on the test pictures."
+
+
+def _start(spec: RunSpec) -> str:
+    *stages, start = spec.init.split(":")
+    first = "ImageNet weights of the backbone" if start == "imagenet" else "random weights"
+    return first + "".join(f", then a training on {s}" for s in reversed(stages)) + "."
+
+
+def _labelled(spec: RunSpec) -> str:
+    if spec.dataset == "emotionroi" and spec.labels == "valence":
+        return VALENCE
+    return LABELLED.get(spec.dataset, UNKNOWN).format(agree=spec.agree)
+
+
+def _counts(predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """Successes out of trials."""
+    right = (predictions["p_positive"] >= 0.5) == (predictions["label"] == 1)
+    positive = predictions["label"] == 1
+    return {
+        "accuracy": (int(right.sum()), len(right)),
+        "recall": (int((right & positive).sum()), int(positive.sum())),
+    }
+
+
+def _siblings(folder: Path, spec: RunSpec, environment: dict) -> pd.DataFrame:
+    """The study's complete runs of the same setting and data, this one among them."""
+    if folder.parent.name != "runs":
+        return pd.DataFrame()
+    same = [
+        run.name
+        for run in sorted(folder.parent.iterdir())
+        if is_complete(run)
+        and replace(read_spec(run / "spec.json"), fold=0, seed=0) == replace(spec, fold=0, seed=0)
+    ]
+    runs = paper.read_runs(folder.parent.parent, same)
+    own, start = environment["data"], environment.get("started_from") or {}
+    alike = [
+        run.data == own
+        and run.weights == environment["weights"]
+        # other seeds start from another run; the same one may have been trained anew
+        and (
+            not isinstance(run.started_from, dict)
+            or run.started_from["run"] != start.get("run")
+            or run.started_from == start
+        )
+        for run in runs.itertuples()
+    ]
+    return runs[alike]
+
+
+def _table(metrics: dict, counts: dict, siblings: pd.DataFrame) -> list[str]:
+    several = len(siblings) > 1
+    mean = f" | mean of {len(siblings)} runs (95% interval)" * several
+    lines = [f"| | this run (95% interval){mean} |", "| --- | ---" + " | ---" * several + " |"]
+    for name in ("accuracy", "recall"):
+        if metrics[name] is None:
+            continue
+        cells = [name, _cell(metrics[name], wilson(*counts[name]))]
+        if several:
+            found = paper.statistics(siblings, name)
+            cells.append(_cell(found["mean"], (found["ci_low"], found["ci_high"])))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cell(value: float, bounds: tuple[float, float]) -> str:
+    return f"{value:.2f} ({bounds[0]:.1f}–{bounds[1]:.1f})"
+
+
+def _limits(spec: RunSpec, drawn: bool, tested: int) -> list[str]:
+    lines = [
+        f"Tested on {tested} pictures of one set; on pictures from elsewhere it may do worse.",
+        "What people call positive or negative differs between people, cultures and years.",
+        "Its probabilities are not calibrated.",
+        "Not for decisions about people: it was never tested for how it treats groups of them.",
+    ]
+    return ["It learnt drawn pictures: of no use on photographs."] * drawn + lines

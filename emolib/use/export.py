@@ -1,0 +1,134 @@
+"""A network outside emolib: as a torch.export program, as an ONNX file.
+
+Both take images N×3×H×W float32, normalised by the network's `pretrained_cfg`, of any number and
+size (of an HRNet and of timm's `tf_…` models: sides that are multiples of 32), and give the logits
+N×classes and, where the network has them, the regions D, N×1×H/4×W/4. Neither needs emolib to run.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import warnings
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
+from timm.models.hrnet import HighResolutionNet
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ..base.files import whole
+
+PACKAGES = ("onnx", "onnxscript")
+STEP = 32  # px
+
+
+class _Outputs(nn.Module):
+    """(logits, D) in one pass, or the logits alone."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net, self.in_steps = net, _in_steps(net)
+        self.names = ["logits", "regions"] if getattr(net, "has_regions", False) else ["logits"]
+
+    def forward(self, images: Tensor):
+        if self.in_steps:  # a reshape that fails, also in ONNX, for any other size
+            images = images.unflatten(3, (-1, STEP)).unflatten(2, (-1, STEP))
+            images = images.flatten(4, 5).flatten(2, 3)
+        return self.net.with_regions(images) if len(self.names) == 2 else self.net(images)
+
+
+def exported(net: nn.Module, image_size: int = 224) -> ExportedProgram:
+    """The network as it is in evaluation, without Python: save it by `torch.export.save`.
+
+    image_size: px, of the pictures it is traced with; it takes others too, above 32 px a side.
+    Raises ValueError for a system that looks at boxes or is fitted without gradients, and for a
+    network that torch cannot export with free sizes.
+    """
+    return _traced(_Outputs(_suited(net)), image_size)
+
+
+def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
+    """Writes the network as an ONNX file, input "images", outputs "logits" and "regions".
+
+    image_size: as in `exported`. Returns the file's path. Raises what `exported` does, and
+    ImportError where the packages for it are not installed.
+    """
+    if absent := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"ONNX needs {' and '.join(absent)}: install emolib's extra [onnx]")
+    outputs = _Outputs(_suited(net))
+    program = _traced(outputs, image_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, of its inner parts
+        onnx = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=["images"],
+            output_names=outputs.names,
+            dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
+            verbose=False,
+        )
+    with whole(Path(file)) as part:
+        onnx.save(part, external_data=False)
+    return Path(file)
+
+
+def _suited(net: nn.Module) -> nn.Module:
+    if not isinstance(net, nn.Module):
+        raise ValueError(
+            f"a {type(net).__name__} is no network: take create_model's, or a Predictor's .model"
+        )
+    net = getattr(net, "net", net)  # `hub.Network` holds the network itself
+    if hasattr(net, "finder") or hasattr(net, "predict_proba"):
+        kind = type(net).__name__
+        raise ValueError(f"{kind} takes more than pictures (boxes or files): it has no export")
+    return net
+
+
+def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
+    if not isinstance(image_size, int) or image_size % 32 or image_size < 64:
+        raise ValueError(f"image_size={image_size!r}: a multiple of 32, 64 or more")
+    if next(outputs.net.parameters(), None) is None:
+        raise ValueError(f"{type(outputs.net).__name__} has no parameters: not a network")
+    weight, training = next(outputs.net.parameters()), outputs.net.training
+    images = torch.zeros(2, 3, image_size, image_size + 32, device=weight.device)
+    sides = (Dim.AUTO, Dim.AUTO)
+    if _in_steps(outputs.net):
+        sides = (32 * Dim("h32", min=2, max=128), 32 * Dim("w32", min=2, max=128))
+    sizes = {0: Dim.AUTO, 2: sides[0], 3: sides[1]}
+    outputs.eval()
+    try:
+        with torch.no_grad(), _constant_padding(outputs):
+            return torch.export.export(outputs, (images,), dynamic_shapes={"images": sizes})
+    except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"torch.export cannot take this network: {reason}") from error
+    finally:
+        outputs.net.train(training)
+
+
+def _in_steps(net: nn.Module) -> bool:
+    """Whether free sides are multiples of 32, as HRNet and `_constant_padding` need them."""
+    return any(isinstance(m, (Conv2dSame, HighResolutionNet)) for m in net.modules())
+
+
+@contextlib.contextmanager
+def _constant_padding(net: nn.Module):
+    """TensorFlow's padding as it is where a convolution's stride divides its input's sides: the
+    same for all of them. In general it depends on them, by terms that torch takes minutes over."""
+    convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
+    for conv in convolutions:
+        conv.forward = functools.partial(_padded, conv)
+    try:
+        yield
+    finally:
+        for conv in convolutions:
+            del conv.forward
+
+
+def _padded(conv: Conv2dSame, x: Tensor) -> Tensor:
+    sides = zip(conv.kernel_size, conv.dilation, conv.stride, strict=True)
+    h, w = (max((k - 1) * d + 1 - s, 0) for k, d, s in sides)
+    x = F.pad(x, (w // 2, w - w // 2, h // 2, h - h // 2))
+    return F.conv2d(x, conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)

@@ -1,0 +1,158 @@
+"""Runs in the Hugging Face layout: config.json, model.safetensors and README.md, the model card.
+
+    hub.save("results/study/runs/twitter1-…", "my-model")      # a run → a folder to share
+    net = hub.Network.from_pretrained("my-model")              # or "owner/name", from the hub
+    net.push_to_hub("owner/name")
+
+config.json holds {"spec": the RunSpec, "classes": ["negative", "positive"]}; model.safetensors has
+the names of a run folder's. Whoever wrote them: nothing but plain values is read, and a spec is
+checked as every RunSpec is.
+"""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import ModelCard, PyTorchModelHubMixin, snapshot_download
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..base import run_folder
+from ..base.files import read_json, sha256, whole, write_json, write_text
+from ..network import build
+from ..spec.run_spec import RunSpec
+from . import card
+
+CLASSES = ["negative", "positive"]
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+REPOSITORY = re.compile(r"(hf-hub:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+
+
+def save(run, folder) -> Path:
+    """Writes a complete run into `folder` in the Hugging Face layout; returns the folder.
+
+    run: its run folder. Where it lies in its study, the card has the mean of its folds too. Raises
+    FileNotFoundError where the folder is no complete run or its weights were not kept, ValueError
+    where files are no longer those that the run wrote.
+    """
+    run, folder = Path(run), Path(folder)
+    for name in ("spec.json", WEIGHTS, "predictions.csv", "environment.json", "metrics.json"):
+        if not (run / name).is_file():
+            raise FileNotFoundError(
+                f"{run} has no {name}: not a complete run folder, or one whose weights were not "
+                "kept; run its spec again"
+            )
+    for name, written in read_json(run / "environment.json").get("files", {}).items():
+        if (run / name).is_file() and sha256(run / name) != written:
+            raise ValueError(f"{run / name} is not the file that the run wrote; run its spec again")
+    text = card.text(run)  # before anything is written: it reads the most
+    write_json(folder / CONFIG, _config(run_folder.read_spec(run / "spec.json")))
+    with whole(folder / WEIGHTS) as part:
+        shutil.copyfile(run / WEIGHTS, part)
+    write_text(folder / CARD, text)
+    return folder
+
+
+def folder_of(name, revision: str | None = None, **download) -> Path:
+    """The folder `name` or, downloaded into huggingface_hub's cache, the repository "owner/name"
+    ("hf-hub:owner/name@revision"). download: token, cache_dir, force_download, local_files_only.
+
+    Raises FileNotFoundError where there is neither, and where the hub cannot be reached.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    found = REPOSITORY.fullmatch(str(name))
+    if not found:
+        raise FileNotFoundError(
+            f"{str(name)!r}: there is no such folder, and it is no Hugging Face name (owner/name)"
+        )
+    try:
+        return Path(
+            snapshot_download(
+                found[2],
+                revision=revision or found[3],
+                allow_patterns=[CONFIG, WEIGHTS, CARD],
+                **download,
+            )
+        )
+    except Exception as error:  # the client and what it is built on have many kinds
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        raise FileNotFoundError(
+            f"{str(name)!r}: there is no such folder, and the Hugging Face hub does not give it "
+            f"({type(error).__name__}: {reason}). Without a network, copy the folder here"
+        ) from error
+
+
+def read_config(file) -> RunSpec:
+    """The RunSpec in a config.json, whoever wrote it. Raises ValueError that names the file where
+    it holds none, or other classes than emolib's two."""
+    values = read_json(file)
+    if not isinstance(values, dict) or not isinstance(values.get("spec"), dict):
+        raise ValueError(f"{file}: no config of emolib's: it has no 'spec' with a run's settings")
+    if values.get("classes") != CLASSES:
+        raise ValueError(f"{file}: classes={str(values.get('classes'))[:100]}, not {CLASSES}")
+    try:
+        return RunSpec.from_dict(values["spec"])
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{file}: 'spec' is not a RunSpec ({str(error)[:300]})") from error
+
+
+class Network(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="emolib",
+    tags=["image-classification", "visual-sentiment-analysis"],
+):
+    """A run's network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
+
+    `net` is the network itself (`create_model`); called, it does what that does. images N×3×H×W
+    float, normalised by `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights.
+    The card is that of the weights it came with: write another into `card` after training it.
+    """
+
+    def __init__(self, spec: RunSpec | dict):
+        super().__init__()
+        self.spec = spec if isinstance(spec, RunSpec) else RunSpec.from_dict(spec)
+        self.net = build.build(replace(self.spec, init="scratch", pretrain=()))
+        self.card = (
+            "---\nlibrary_name: emolib\npipeline_tag: image-classification\n---\n\n"
+            f"# {self.spec.id}\n\nA network of emolib's. How its weights were trained is not known "
+            "here, and nothing was measured.\n"
+        )
+
+    def forward(self, images: Tensor, **extras) -> Tensor:
+        return self.net(images, **extras)
+
+    @classmethod
+    def from_pretrained(cls, name, revision: str | None = None, **download) -> "Network":
+        """From what `save` or `save_pretrained` wrote: a folder, or as `folder_of` says.
+
+        In evaluation mode. Raises what `folder_of` and `read_config` do, FileNotFoundError for a
+        missing file, ValueError for weights that are not the spec's.
+        """
+        folder = folder_of(name, revision, **download)
+        for needed in (CONFIG, WEIGHTS):
+            if not (folder / needed).is_file():
+                raise FileNotFoundError(f"{folder} has no {needed}: not what hub.save writes")
+        network = cls(read_config(folder / CONFIG))
+        take = getattr(network.net, "start_from", network.net.load_state_dict)
+        with build.fitting_weights(folder / WEIGHTS, "its config"):
+            take(load_file(folder / WEIGHTS))
+        if (folder / CARD).is_file():
+            network.card = (folder / CARD).read_text(encoding="utf-8")
+        return network.eval()
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_json(save_directory / CONFIG, _config(self.spec))
+        tensors = {k: v.cpu().contiguous() for k, v in self.net.state_dict().items()}
+        with whole(save_directory / WEIGHTS) as part:
+            save_file(tensors, part, metadata={"format": "pt"})
+
+    def generate_model_card(self, *args, **kwargs) -> ModelCard:
+        """The card that came with the weights."""
+        return ModelCard(self.card, ignore_metadata_errors=True)
+
+
+def _config(spec: RunSpec) -> dict:
+    return {"spec": spec.to_dict(), "classes": CLASSES}

@@ -1,0 +1,156 @@
+"""A trained run as a predictor."""
+
+import math
+import numbers
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch.utils.data import default_collate
+
+from ..base.devices import autocast, on
+from ..base.progress import bar
+from ..data import proposals
+from ..data.batches import centre_box, cut, normalise, short_side
+from ..data.pictures import shrink
+from ..spec.run_spec import RunSpec
+from .explain import Explanation, regions
+from .inputs import as_pixels, listed
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Made by `emolib.load`. Pictures are treated as in the run's own test: its centre crop.
+
+    `pictures` is everywhere what `inputs.listed` takes: a path, a folder, a PIL image, an array
+    H×W×3, a tensor 3×H×W, or any of them in a list. Raises ValueError or FileNotFoundError that
+    names the picture where one is none of these or cannot be read.
+    """
+
+    spec: RunSpec
+    model: torch.nn.Module
+    device: torch.device
+    weights: str = ""  # the folder with the weights of the run's detector, if it had one
+
+    @torch.inference_mode()
+    def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
+        """One row a picture: path (as given; in memory "picture 0", …), label (1 = positive),
+        p_positive. No system here is trained to answer with finer classes."""
+        named = listed(pictures)
+        given = [picture for _, picture in named]
+        if hasattr(self.model, "predict_proba"):
+            if not all(isinstance(file, Path) for file in given):
+                raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
+            p = self.model.predict_proba(given)[:, 1] if given else []
+            return _frame(named, np.array(p, float))
+        with autocast(self.spec.precision, self.device):  # as in the run's own test
+            p = [
+                self.model(x, **extras).cpu().double().softmax(1)[:, 1]
+                for x, extras in self.batches(given, batch_size)
+            ]
+        return _frame(named, torch.cat(p).numpy() if p else np.zeros(0))
+
+    @torch.inference_mode()
+    def regions(self, pictures, batch_size: int = 32) -> np.ndarray:
+        """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size.
+        ValueError where the system has none."""
+        self._check_D()
+        with autocast(self.spec.precision, self.device):
+            batches = self.batches(pictures, batch_size)
+            D = [self.model.regions(x)[:, 0] for x, _ in batches]
+        return torch.cat(D).cpu().numpy() if D else np.zeros((0, 0, 0), np.float32)
+
+    def explain(self, picture) -> Explanation:
+        """The answer for one picture and where D is high. ValueError where the system has no D."""
+        self._check_D()
+        name, picture = _one(picture)
+        whole = as_pixels(name, picture)  # 3×H×W
+        row = self.predict(whole).iloc[0]
+        D = torch.from_numpy(self.regions(whole))[:, None]
+        image, (top, left, size, _, _) = self._shrunk(name, whole)
+        scale_y, scale_x = whole.shape[1] / image.shape[0], whole.shape[2] / image.shape[1]
+
+        def in_picture(x0, y0, x1, y1) -> tuple:
+            """From px of the view to those of the whole picture, outwards."""
+            low = math.floor((left + x0) * scale_x), math.floor((top + y0) * scale_y)
+            return (*low, math.ceil((left + x1) * scale_x), math.ceil((top + y1) * scale_y))
+
+        cell = size / D.shape[-1]
+        return Explanation(
+            path=name,
+            label=int(row["label"]),
+            p_positive=float(row["p_positive"]),
+            picture=Image.fromarray(whole.permute(1, 2, 0).numpy()),
+            crop=in_picture(0, 0, size, size),
+            view=self.view(whole),
+            D=F.interpolate(D, (size, size), mode="bilinear")[0, 0].numpy(),
+            boxes=[
+                (*in_picture(*(cell * side for side in sides)), score)
+                for *sides, score in regions(D[0, 0].numpy())
+            ],
+        )
+
+    def view(self, picture) -> np.ndarray:
+        """The centre crop the model sees: S×S×3 uint8."""
+        image, box = self._shrunk(*_one(picture))
+        return cut(image, box, self.spec.image_size).numpy()
+
+    def _check_D(self) -> None:
+        if not getattr(self.model, "has_regions", False):
+            raise ValueError(f"{self.spec.id}: this system makes no region map D to look at")
+
+    def batches(self, pictures, batch_size: int = 32):
+        """(images, extras) of the pictures as the model takes them, batch by batch."""
+        named = listed(pictures)
+        whole = isinstance(batch_size, numbers.Integral) and not isinstance(batch_size, bool)
+        if not whole or batch_size < 1:
+            raise ValueError(f"batch_size={batch_size!r}: a whole number above 0")
+        for start in bar(range(0, len(named), batch_size), "pictures"):
+            part = named[start:][:batch_size]
+            views, extras = zip(*(self._seen(*one) for one in part), strict=True)
+            images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
+            yield images, on(self.device, default_collate(list(extras)))
+
+    def _seen(self, name: str, picture) -> tuple[torch.Tensor, dict]:
+        """The centre crop and, for a system that looks at boxes, those in it, as in the test."""
+        size, (image, box) = self.spec.image_size, self._shrunk(name, picture)
+        extras = {}
+        if hasattr(self.model, "finder"):
+            found = proposals.find(self.model.finder, image, self.spec.detector, self.weights)
+            extras["boxes"] = proposals.in_view(found, tuple(image.shape[:2]), box, size)
+        return cut(image, box, size), extras
+
+    def _shrunk(self, name: str, picture) -> tuple[torch.Tensor, tuple]:
+        """The picture as crops are taken from it, h×w×3 uint8, and the centre crop's box in it."""
+        size = self.spec.image_size
+        image = shrink(as_pixels(name, picture), short_side(size)).permute(1, 2, 0)
+        return image, centre_box(*image.shape[:2], size)
+
+
+def speed(predictor: Predictor, paths) -> float:
+    """Pictures a second, from file to probability: decoding, boxes and network, 64 pictures at
+    most. On a CPU by the process's own time, so that it is the rate of one core and what runs
+    beside does not count."""
+    paths = list(paths)[:64]
+    predictor.predict(paths[:2])
+    clock = time.process_time if predictor.device.type == "cpu" else time.perf_counter
+    started = clock()
+    predictor.predict(paths)
+    return len(paths) / (clock() - started)
+
+
+def _one(picture) -> tuple[str, object]:
+    named = listed(picture)
+    if len(named) != 1:
+        raise ValueError(f"one picture is asked for, {len(named)} were given")
+    return named[0]
+
+
+def _frame(named: list, p: np.ndarray) -> pd.DataFrame:
+    names = [name for name, _ in named]
+    return pd.DataFrame({"path": names, "label": (p >= 0.5).astype(int), "p_positive": p})
