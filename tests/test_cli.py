@@ -147,4 +147,4 @@ def test_every_public_name_is_where_type_checkers_are_told():
     for name, module in told.items():
         home = importlib.import_module(f"emolib.{module or name}")
         assert getattr(emolib, name) is (getattr(home, name) if module else home)
-    assert emolib.tables.plots.regions and not hasattr(emolib, "nothing")
+    assert emolib.study.figures.regions and not hasattr(emolib, "nothing")

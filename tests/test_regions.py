@@ -13,9 +13,7 @@ from trees import picture
 
 import emolib
 from emolib.spec.run_spec import Readings, RunSpec
-from emolib.study import frames as summaries
-from emolib.study import gradcam, regions
-from emolib.study import region_figures as region_plots
+from emolib.study import frames, gradcam, region_figures, regions
 from emolib.tables import report, significance
 
 
@@ -184,7 +182,7 @@ def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, stu
     data = emolib.open_dataset("emotionroi", root)
     frame = regions.measured(study.runs, data, study.ours, "cpu")
     table = regions.compared(frame)
-    said = summaries.what_regions_say(table)
+    said = frames.what_regions_say(table)
     assert "one run cannot tell it from chance" in said and "Grad-CAM" in said
     more = [frame.assign(network=k, AUC=frame["AUC"] + k / 100) for k in range(3)]
     table = regions.compared(pd.concat(more))
@@ -195,11 +193,11 @@ def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, stu
     row = table[(table["map"] == "centre") & (table["measure"] == "AUC")].iloc[0]
     assert row["D_minus"] == pytest.approx(D - centre) and row["over"] == "3 seeds"
     for figure in (
-        region_plots.scores(table[table["reading"] == "normal"], "t"),
-        region_plots.readings(table, "t"),
+        region_figures.scores(table[table["reading"] == "normal"], "t"),
+        region_figures.readings(table, "t"),
     ):
         figure.canvas.draw()
-    region_plots.maps(*regions.examples(study.runs[0], data, "cpu", 2)).canvas.draw()
+    region_figures.maps(*regions.examples(study.runs[0], data, "cpu", 2)).canvas.draw()
     assert "3 networks" in report._regions(pd.concat(more))[0]
 
 
@@ -208,7 +206,7 @@ def test_a_set_without_maps_cannot_be_measured(root, study):
     with pytest.raises(ValueError, match="no stimuli maps"):
         regions.measured(study.runs, data, study.ours, "cpu")
     nothing = regions.compared(pd.DataFrame(columns=regions.COLUMNS))
-    assert nothing.empty and summaries.what_regions_say(nothing) == ""
+    assert nothing.empty and frames.what_regions_say(nothing) == ""
 
 
 def test_a_plain_run_trained_on_these_very_test_pictures_is_not_taken(root, study, tmp_path):

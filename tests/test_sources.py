@@ -10,10 +10,9 @@ from trees import make_fi, make_roi, make_twitter
 
 import emolib
 from emolib.base.files import write_csv
-from emolib.study import deletion as blurring
-from emolib.study import regions
+from emolib.study import deletion, regions, transfer
 from emolib.tables import paper as tables
-from emolib.tables import report, sources, transfer
+from emolib.tables import report, sources
 from emolib.tables.checks import source_checks
 from emolib.tables.checks import verify as provenance
 
@@ -41,7 +40,7 @@ def made(tmp_path_factory):
     )
     tables.build(results, "s")
     write_csv(results / "s/cross.csv", transfer.cross(study, done))
-    blurring.of_study(study, 4)
+    deletion.of_study(study, 4)
     regions.of_study(study)
     report.write(results)
     return results

@@ -18,7 +18,7 @@ from trees import make_twitter_agree, make_valence, picture, write
 import emolib
 from emolib.data.demo import demo
 from emolib.spec import systems
-from emolib.study import frames as summaries
+from emolib.study import figures, frames
 from emolib.tables import plots
 from emolib.training import run as runs
 
@@ -253,14 +253,14 @@ def test_a_set_of_ones_own_is_trained_tested_and_audited(tmp_path, capsys):
     )
     results = experiment.run(experiment.specs())
     assert [r.metrics["n"] for r in results] == [4, 4, 4]
-    assert summaries.per_fold(results)["published"].isna().all()
+    assert frames.per_fold(results)["published"].isna().all()
     capsys.readouterr()
     experiment.build_tables()
     assert "(not begun)" in capsys.readouterr().out  # the ablations and rivals
     table = pd.read_csv(experiment.folder / "table9.csv")
     assert table[table["dataset"] == "own"]["runs"].tolist() == [3, 3]
-    assert plots.folds(summaries.per_fold(results)).axes
-    assert plots.class_balance(summaries.table5(experiment)).axes
+    assert figures.folds(frames.per_fold(results)).axes
+    assert figures.class_balance(frames.table5(experiment)).axes
     grouped = experiment.run(experiment.specs(grouped=True))
     assert sum(r.metrics["n"] for r in grouped) == 12
     found = experiment.audit()
@@ -279,7 +279,7 @@ def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(r
     )
     papers = experiment.run(experiment.specs())
     grouped = experiment.run(experiment.specs(grouped=True))
-    beside = summaries.leakage(papers, grouped)
+    beside = frames.leakage(papers, grouped)
     assert beside["folds"].tolist() == ["the paper's", "leakage-free"]
     assert beside["test pictures"].tolist() == [20, 20]
     emolib.tables.build(tmp_path)  # from run folders alone
@@ -442,8 +442,8 @@ def test_any_of_the_sets_is_a_study_and_its_note_says_what_is_not_there(
     alone = "fi" not in names and set(chains.values()) == {"imagenet"}
     assert ("No `fi/` in `data`" in experiment.note) == alone
     assert ("init=" in experiment.note) == (alone and " " in names)
-    assert bool(summaries.about_pretraining(experiment)) == ("fi" not in names)
-    assert bool(summaries.about_fine_tuning(experiment)) == (names == "fi")
+    assert bool(frames.about_pretraining(experiment)) == ("fi" not in names)
+    assert bool(frames.about_fine_tuning(experiment)) == (names == "fi")
     pcnn = {s.stages[0] for s in experiment.rivals() if s.model == "pcnn" and s.stages}
     assert "twitter1" not in names or weak in pcnn | {None}
 
@@ -473,7 +473,7 @@ def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_pa
     assert rivals == [] and {s.model for s in without} == {"pcnn", "ar", "wu2019", "mcpnet"}
     experiment.run([*experiment.specs("without_mai"), *experiment.without_transfer()])
     capsys.readouterr()
-    summaries.everything_ahead(experiment)
+    frames.everything_ahead(experiment)
     said = capsys.readouterr().out
     assert re.search(r"together train (\d+) runs", said)[1] == "10"  # four variants, five folds
     assert "04_ablations: 10 runs" in said and "03_finetune: no run" in said
@@ -614,11 +614,11 @@ def test_calibration_counts_each_picture_of_the_study_once(root, tmp_path):
     )
     results = experiment.run([*experiment.specs(), *experiment.without_transfer()])
     assert sum(r.metrics["n"] for r in results) == 40
-    figure = plots.calibration(results, "How sure", demo=True)
+    figure = figures.calibration(results, "How sure", demo=True)
     assert [axis.get_title() for axis in figure.axes] == ["Twitter I: 20 pictures"]
     assert "DEMO DATA" in figure.get_suptitle()
-    assert plots.calibration([], "How sure") is None
-    shown = plots.where_it_looks(experiment, results, count=2)
+    assert figures.calibration([], "How sure") is None
+    shown = figures.where_it_looks(experiment, results, count=2)
     assert shown.get_suptitle() == "Twitter I, fold 0: D on test pictures"
 
 

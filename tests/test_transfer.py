@@ -10,10 +10,11 @@ from test_tables import fabricate, quick_figures, row, spec  # noqa: F401
 
 import emolib
 from emolib.base import run_folder
+from emolib.study import transfer
 from emolib.tables import readings as variations
-from emolib.tables import transfer
 from emolib.tables.checks import verify as provenance
 from emolib.tables.significance import interval
+from emolib.tables.transfer import FOLDER
 from emolib.training.run import Places, split
 
 TINY = "backbone=resnet10t,image_size=32,width=128,batch_size=8"
@@ -61,7 +62,7 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     start.write_text(json.dumps(json.loads(start.read_text()) | sealed))
     rights = {0.1: (12, 8), 1.0: (16, 15)}
     for share, (staged, plain) in rights.items():
-        folder = study if share == 1 else study / transfer.FOLDER
+        folder = study if share == 1 else study / FOLDER
         for fold in range(3):
             fabricate(folder, spec(fold=fold, share=share), staged + fold)
             fabricate(folder, spec(fold=fold, share=share, init="scratch"), plain + fold % 2)
@@ -78,7 +79,7 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     assert "| twitter1 | without_transfer | 10% |" in (study / "transfer.md").read_text("utf-8")
     found = {f.file: f for f in provenance.findings(tmp_path)}
     assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"ok"}
-    for runs in (study / "runs", study / transfer.FOLDER):
+    for runs in (study / "runs", study / FOLDER):
         shutil.rmtree(runs)
     found = {f.file: f for f in provenance.findings(tmp_path)}  # as on a fresh clone
     assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"unchecked"}
@@ -86,7 +87,7 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
 
 def test_the_curve_has_figures(tmp_path):
     for share in (0.1, 1.0):
-        folder = tmp_path / "s" / (transfer.FOLDER if share < 1 else "")
+        folder = tmp_path / "s" / (FOLDER if share < 1 else "")
         for fold in range(2):
             fabricate(folder, spec(fold=fold, share=share), 12 + fold)
     emolib.tables.build(tmp_path)

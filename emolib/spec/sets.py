@@ -77,6 +77,6 @@ SMALL = tuple(name for name in FINE_TUNED if name in PAPERS)  # Twitter I and Em
 BOTH = "+".join(SMALL)  # what a row over both is called
 
 
-def title(dataset: str) -> str:
+def in_words(dataset: str) -> str:
     """A set's name in words; "both sets" of BOTH."""
     return "both sets" if dataset == BOTH else SETS[dataset].title

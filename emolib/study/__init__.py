@@ -9,5 +9,17 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    ["settings", "study", "rivals", "regions", "gradcam", "deletion", "frames", "region_figures"],
+    [
+        "settings",
+        "study",
+        "rivals",
+        "readings",
+        "transfer",
+        "regions",
+        "gradcam",
+        "deletion",
+        "frames",
+        "figures",
+        "region_figures",
+    ],
 )

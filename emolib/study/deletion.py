@@ -14,8 +14,8 @@ from torchvision.transforms.v2.functional import gaussian_blur
 from ..base.files import write_csv
 from ..base.progress import bar
 from ..data.batches import derived_seed, normalise
+from ..spec.sets import in_words
 from ..tables import significance, sources
-from ..tables.plots import NAMES
 from ..use.load import load
 
 SHARES = (0.1, 0.25, 0.5)  # of the picture that is blurred
@@ -89,7 +89,7 @@ def at_shares(study, pictures: int) -> tuple[str, pd.DataFrame]:
     name = [*study.small, *study.datasets][0]
     (result,) = study.run(study.specs(datasets=[name])[:1])
     falls = of_runs(blurred, [result], study.open(name), study.device, 4 * int(pictures))
-    return f"{NAMES[name]}, fold {result.spec.fold}", compared(falls)
+    return f"{in_words(name)}, fold {result.spec.fold}", compared(falls)
 
 
 def mean_curves(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from ..network.build import build
 from ..spec.published import published
 from ..spec.run_spec import Readings, RunSpec
-from ..tables.plots import NAMES
+from ..spec.sets import in_words
 from ..training.plan import total_seconds
 from . import rivals
 
@@ -352,10 +352,11 @@ def what_regions_say(table: pd.DataFrame) -> str:
         by = group.set_index("map")
         D = by.loc["D"]
         if pd.isna(D["mean"]):
-            lines.append(f"{NAMES[name]}: {D['over']}, so that nothing can be measured.")
+            lines.append(f"{in_words(name)}: {D['over']}, so that nothing can be measured.")
             continue
         lines.append(
-            f"**{NAMES[name]}: the AUC of *D* is {_with_interval(D['mean'], D['low'], D['high'])} "
+            f"**{in_words(name)}: the AUC of *D* is "
+            f"{_with_interval(D['mean'], D['low'], D['high'])} "
             f"({D['over']}): {_verdict(D['low'] - 0.5, D['high'] - 0.5)} chance (0.5).**"
         )
         lines += [
@@ -376,7 +377,7 @@ def what_curves_say(table: pd.DataFrame) -> str:
     for name, group in table.groupby("set", sort=False):
         lines += [
             "",
-            f"**{NAMES[name]}** ({group['over'].iloc[0]}), areas minus that of *D*'s highest:",
+            f"**{in_words(name)}** ({group['over'].iloc[0]}), areas minus that of *D*'s highest:",
             "",
         ]
         for row in group[group["difference"].notna()].itertuples():

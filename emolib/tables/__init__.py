@@ -20,9 +20,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "sources",
         "pages",
         "plots",
-        "transfer_plots",
         "report",
         "checks",
     ],
-    {"paper": ["build", "published"]},
+    {"paper": ["build", "marked", "missing", "published", "read_runs", "title"]},
 )

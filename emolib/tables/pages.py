@@ -8,7 +8,7 @@ import pandas as pd
 from ..base.files import sha256, whole, write_text
 from ..spec.run_spec import RunSpec
 from ..spec.systems import CLIP, FITTED
-from . import plots, transfer_plots
+from . import plots
 from .differences import BOTH, DEFAULT, noise, untrained
 
 TITLES = {
@@ -74,7 +74,7 @@ def write(folder: Path, number: int | str, tables: dict, demo: bool, runs, missi
         "matched": plots.matched,
         "differences": plots.differences,
         "readings": plots.differences,
-        "transfer": transfer_plots.curve,
+        "transfer": plots.curve,
     }.get(number, partial(plots.table, compared=tables.get("differences")))
     figure, source = draw(tables[number], title(number, demo)), f"{stem(number)}.csv"
     drawn_from = {"Source": f"{source} sha256:{sha256(folder / source)}"}

@@ -8,9 +8,9 @@ import pandas as pd
 
 from ..base.files import read_json, write_text
 from ..spec.run_spec import RunSpec
+from ..spec.sets import in_words
 from . import pages, paper, transfer
 from .paper import READINGS
-from .plots import NAMES
 
 HEAD = """# What could be reproduced
 
@@ -109,7 +109,9 @@ def _how(runs: pd.DataFrame) -> list[str]:
             f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
             for k in PROTOCOL
         )
-        lines.append(f"- {NAMES[dataset]}, {len(group)} runs of the network: {'; '.join(settings)}")
+        lines.append(
+            f"- {in_words(dataset)}, {len(group)} runs of the network: {'; '.join(settings)}"
+        )
     facts = [read_json(f / "environment.json") for f in runs["folder"]]
     machines = dict.fromkeys(
         f"{e.get('device')} ({e.get('cores')} cores), torch {e.get('torch')}" for e in facts
@@ -131,7 +133,7 @@ def _against_the_paper(table: pd.DataFrame) -> list[str]:
         if pd.notna(row["published"]):
             holds = row["ci_low"] <= row["published"] <= row["ci_high"]
             lines.append(
-                f"- {NAMES[row['dataset']]}, {row['metric']}: {pages.score(row)}, the paper "
+                f"- {in_words(row['dataset'])}, {row['metric']}: {pages.score(row)}, the paper "
                 f"{row['published']:.2f}: {'inside' if holds else 'outside'} the interval"
             )
     head = "Against Table 9 (settings above; what differs from the paper's is said at the end):"
@@ -150,7 +152,7 @@ def _verdicts(what: str, table: pd.DataFrame, demo: bool) -> list[str]:
         paper = f"; the paper {paper:+.2f}" if pd.notna(paper) and not demo else ""
         verdict = row["verdict"] if pd.notna(row["verdict"]) else "the sets disagree"
         lines.append(
-            f"- {NAMES[row['dataset']]}, {row['method']}: {found} points{paper}: **{verdict}**"
+            f"- {in_words(row['dataset'])}, {row['method']}: {found} points{paper}: **{verdict}**"
         )
     return [f"{what} (accuracy, minus the default, 95% interval):", "", *lines, ""] if lines else []
 
@@ -159,7 +161,8 @@ def _cross(table: pd.DataFrame) -> list[str]:
     """Networks on sets that neither they nor what they start from were trained on."""
     rows = table[(table["trained_on"] != table["tested_on"]) & ~table["pre_trained"]]
     lines = [
-        f"- {NAMES[row.trained_on]} → {NAMES[row.tested_on]}: {row.accuracy:.1f} ({row.low:.1f}–"
+        f"- {in_words(row.trained_on)} → {in_words(row.tested_on)}: "
+        f"{row.accuracy:.1f} ({row.low:.1f}–"
         f"{row.high:.1f}) on {row.pictures} pictures; the larger class alone {row.majority:.1f}"
         for row in rows.itertuples()
     ]
@@ -183,7 +186,7 @@ def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
     """What runs on real pictures with these specs, and their tables of differences, cannot say."""
     lines = ["## What cannot be known from these runs", ""]
     absent = [
-        NAMES[d] for d in ("fi", "twitter1", "emotionroi") if d not in {s.dataset for s in specs}
+        in_words(d) for d in ("fi", "twitter1", "emotionroi") if d not in {s.dataset for s in specs}
     ]
     if absent:
         lines.append(f"- Anything on real pictures of {', '.join(absent)}: no runs.")
@@ -212,7 +215,7 @@ def _own_power(tables_: list[pd.DataFrame]) -> list[str]:
     ]
     rows = rows[rows["published"].notna() & rows["smallest_paired"].notna()]
     return [
-        f"- Whether the paper's own difference is more than noise, {NAMES[row.dataset]} "
+        f"- Whether the paper's own difference is more than noise, {in_words(row.dataset)} "
         f"{row.method} ({row.published:+.2f}): its test could show {row.smallest_paired:.1f} "
         f"points if its two networks differed on as many pictures as ours "
         f"({row.discordance:.1f}%), {row.smallest:.1f} on pictures of their own."
