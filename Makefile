@@ -60,10 +60,11 @@ reproduce: $(VENV)/.ready  ## notebooks 01-05, 07, 08 on the generated demo data
 # From the same words that the notebooks get: -r name value -r name value.
 define WHAT_LIES_AHEAD
 import sys
-from emolib import Study, summaries
+from emolib import Study
+from emolib.study import frames
 given = dict(zip(sys.argv[2::3], sys.argv[3::3]))
 rivals = {name: given.pop(name) for name in ("systems", "comparisons")}
-summaries.everything_ahead(Study.configure(**given), **rivals)
+frames.everything_ahead(Study.configure(**given), **rivals)
 endef
 export WHAT_LIES_AHEAD
 

@@ -25,7 +25,7 @@ from emolib.base import devices
 from emolib.base.files import write_csv
 from emolib.data.batches import Batches, Pictures, loader
 from emolib.data.datasets import Dataset, open_dataset
-from emolib.network.build import build
+from emolib.network.build import build_network
 from emolib.network.create import create_model
 from emolib.spec.run_spec import RunSpec
 from emolib.training import loop
@@ -232,7 +232,7 @@ def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
 
     def our_epoch():
         train, _ = data.folds()[0]
-        model = build(specs[0]).to(memory_format=torch.channels_last)
+        model = build_network(specs[0]).to(memory_format=torch.channels_last)
         batches = Batches(train, specs[0].batch_size, shuffle=True)
         batches.epoch = 0
         loop.one_epoch(

@@ -15,7 +15,7 @@ import torch
 
 from emolib.base import devices
 from emolib.base.files import write_csv
-from emolib.network.build import build
+from emolib.network.build import build_network
 from emolib.spec.run_spec import RunSpec
 from emolib.spec.systems import BACKBONES, FITTED
 from emolib.training import cost, loop
@@ -33,7 +33,7 @@ def systems(backbone: str, size: int, batch: int, device, turns: int = 5) -> pd.
     specs["plain"] = replace(spec, model=backbone)
     found, steps = [], {"training": {}, "test": {}}
     for name, one in specs.items():
-        model = build(one).to(device, memory_format=torch.channels_last)
+        model = build_network(one).to(device, memory_format=torch.channels_last)
         step = _steps(model, one, loop.make_optimizer(model, one), device)
         steps["training"][name], steps["test"][name] = step
     for kind, each in steps.items():

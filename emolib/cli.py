@@ -108,11 +108,11 @@ def _predict(chosen) -> None:
 
 
 def _explain(chosen) -> None:
-    from .base.files import whole
+    from .base.files import whole_file
     from .use.load import load
 
     found = load(chosen.model, chosen.device, chosen.weights).explain(chosen.picture)
-    with whole(Path(chosen.out)) as part:
+    with whole_file(Path(chosen.out)) as part:
         found.overlay.save(part, format="PNG")
     print(
         f"{found.path}: {'positive' if found.label else 'negative'}, p_positive "
@@ -160,7 +160,7 @@ def _verify(chosen) -> int:
 def _report(chosen) -> None:
     from .tables import report
 
-    print(report.write(chosen.results_root))
+    print(report.write_report(chosen.results_root))
 
 
 def _audit(chosen) -> None:

@@ -42,7 +42,7 @@ from .data.datasets import open_dataset
 from .data.demo.demo import make_demo_data
 from .data.on_device import OnDevice, pixels_of
 from .network import create
-from .network.build import build
+from .network.build import build_network
 from .network.rivals import SYSTEMS
 from .spec.run_spec import Readings, RunSpec
 from .spec.systems import FITTED, WITH_BOXES
@@ -57,14 +57,14 @@ FREE = 3 << 30  # bytes left on a card that is nearly full: a process takes 0.6 
 # Nothing in a step of these makes the host wait, and nothing in their answers is a choice between
 # near-equal numbers, which another device might make otherwise.
 STEADY = ("maiafa", "resnet18", "ar", "wscnet", "mcpnet", "pcnn", "clip_finetune")
-READINGS = (
+_READINGS = (
     {"attention": "shuffle"},
     {"gate": "fused"},
     {"psi": "softmax"},
     {"psi": "sigmoid"},
     {"levels": "increased"},
 )
-STEP = dict(backbone="hrnet_w48", image_size=224, batch_size=32)  # the paper's
+PAPERS_STEP = dict(backbone="hrnet_w48", image_size=224, batch_size=32)  # the paper's
 FAULT = 13  # the seed of the run that `faults` breaks
 # Python reads this file at its start, in a sweep's workers too.
 BREAKS = f"""
@@ -92,7 +92,7 @@ class Here:
     names: tuple[str, ...] = ("auto", "cuda", "cuda:0")  # what a user may call the device
     backbone: str = "hrnet_w18_small"
     image_size: int = 64
-    step: tuple = tuple(STEP.items())
+    step: tuple = tuple(PAPERS_STEP.items())
 
     def spec(self, **changes) -> RunSpec:
         """A short run on drawn pictures."""
@@ -114,7 +114,7 @@ class Here:
         return make_demo_data(self.folder / "data", sizes={"twitter1": PICTURES})
 
 
-def machine(here: Here) -> dict:
+def this_machine(here: Here) -> dict:
     """What the card, its driver and torch are."""
     card = torch.cuda.get_device_properties(here.device)
     asked = "driver_version,clocks.max.sm,clocks.max.memory,power.limit,compute_mode"
@@ -148,7 +148,7 @@ def entry_points(here: Here) -> dict:
         sweep.run_all(specs, here.data, out, study="many", device=name)
         places = Places.of(here.data, out, "job", "", name)
         with mock.patch.dict(os.environ):  # a job sets its threads
-            launch.Job(specs[0], places, 1)()
+            launch.SlurmJob(specs[0], places, 1)()
         assert run_folder.is_complete(places.folder(specs[0])), "the job left no complete run"
         write_json(out / "spec.json", specs[0].to_dict())
         with contextlib.redirect_stdout(io.StringIO()):
@@ -409,7 +409,7 @@ def checkpoint(here: Here) -> dict:
 
 
 CHECKS = {
-    "machine": machine,
+    "machine": this_machine,
     "entry_points": entry_points,
     "steps": steps,
     "input_paths": input_paths,
@@ -423,7 +423,7 @@ CHECKS = {
 }
 
 
-def run_checks(names, here: Here, file: Path) -> list[dict]:
+def run_them(names, here: Here, file: Path) -> list[dict]:
     """Does the checks of these names and writes `file`, and the table beside it, after each."""
     rows = []
     for name in names:
@@ -438,12 +438,12 @@ def run_checks(names, here: Here, file: Path) -> list[dict]:
         with contextlib.suppress(RuntimeError):  # a card that failed for good
             devices.give_back(here.device)
         write_json(file, rows)
-        write_text(file.with_suffix(".md"), table(rows))
+        write_text(file.with_suffix(".md"), as_table(rows))
         print(f"{name}: {'ok' if ok else figures['error']} ({seconds} s)", flush=True)
     return rows
 
 
-def table(rows: list[dict]) -> str:
+def as_table(rows: list[dict]) -> str:
     """The checks for people, as Markdown."""
     lines = ["| check | ok | seconds | figures |", "| --- | --- | ---: | --- |"]
     for row in rows:
@@ -473,8 +473,8 @@ def main(words=None) -> int:
     file = chosen.results / "gpu" / f"{card}-{datetime.date.today()}{tail}.json"
     with tempfile.TemporaryDirectory(prefix="emolib-gpu-") as folder:
         here = Here(device, Path(folder), chosen.results)
-        rows = run_checks(names or list(CHECKS), here, file)
-    print(f"\n{table(rows)}\nwritten to {file}")
+        rows = run_them(names or list(CHECKS), here, file)
+    print(f"\n{as_table(rows)}\nwritten to {file}")
     return int(not all(row["ok"] for row in rows))
 
 
@@ -492,7 +492,7 @@ def _networks(here: Here):
     for variant in VARIANTS.values():
         yield here.spec(**variant)
     yield here.spec(afa=False, readings=Readings(without_afa="region"))
-    for reading in READINGS:
+    for reading in _READINGS:
         if "levels" not in reading or here.backbone.startswith("hrnet"):
             yield here.spec(readings=Readings(**reading))
     for model in (*SYSTEMS, "resnet18"):
@@ -523,7 +523,7 @@ class _stepper:
 
     def __init__(self, here: Here, spec: RunSpec, count: int = 4):
         self.spec = spec
-        self.model = build(spec).to(here.device, memory_format=torch.channels_last)
+        self.model = build_network(spec).to(here.device, memory_format=torch.channels_last)
         self.optimizer = loop.make_optimizer(self.model, spec)
         self.batch = cost.random_batch(spec, count, self.model, here.device)
         loop.training_mode(self.model, spec.freeze_bn)
@@ -551,7 +551,7 @@ def _one_step(here: Here, spec: RunSpec) -> None:
 def _from_the_cpu(here: Here, spec: RunSpec) -> dict:
     """Relative differences in evaluation: of logits and gradients without TF32, of logits with."""
     cpu = torch.device("cpu")
-    model = build(spec).eval()
+    model = build_network(spec).eval()
     images, labels, extras = cost.random_batch(spec, 2, model, cpu)
     extras = {name: t for name, t in extras.items() if name == "boxes"}
     if hasattr(model, "calibrate"):
@@ -615,7 +615,7 @@ def _on(here: Here, device) -> None:
 
 
 def _at_once(specs, places: Places) -> int:
-    return max(len(slots) for _, slots in sweep.groups(specs, places))
+    return max(len(slots) for _, slots in sweep.share_devices(specs, places))
 
 
 def _pictures_of_tables_7_and_8() -> int:

@@ -32,8 +32,8 @@ def main(words=None) -> None:
         Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device)
     )
     spec = read_spec(chosen.spec)
-    run.check([spec], places)
-    result = run.train(spec, places, with_weights=True)
+    run.check_runs([spec], places)
+    result = run.train_run(spec, places, with_weights=True)
     if parallel.Ranks.here().first:
         print(result.folder, result.metrics)
     if torch.distributed.is_initialized():

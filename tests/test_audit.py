@@ -58,7 +58,7 @@ def test_twins_are_the_pairs_that_a_double_loop_finds(monkeypatch):
 
 def test_twins_of_twins_are_one_group():
     chain = [0, 0b111111, 0b111111111111, 2**62 + 2**40 - 1]
-    groups = audit.groups(frame(chain))  # 0–1 and 1–2 are six bits apart, 0–2 twelve
+    groups = audit.twin_groups(frame(chain))  # 0–1 and 1–2 are six bits apart, 0–2 twelve
     assert groups[0] == groups[1] == groups[2] != groups[3]
 
 
@@ -124,7 +124,7 @@ def test_pictures_shared_with_the_pre_training_set_are_found(tree):
 
 def test_leakage_free_folds_keep_twins_together_and_test_every_picture_once(tree):
     data = emolib.open_dataset("twitter1", tree)
-    groups = audit.groups(manifest(data))
+    groups = audit.twin_groups(manifest(data))
     tested = []
     for train, test in data.folds(seed=0, grouped=groups):
         assert not set(groups[train]) & set(groups[test])
@@ -144,7 +144,7 @@ def test_a_grouped_run_trains_on_leakage_free_folds(tree):
     spec = emolib.RunSpec("twitter1", fold=1, grouped=True, **settings)
     result = emolib.run(spec, tree, tree / "results")
     data = emolib.open_dataset("twitter1", tree)
-    _, test = data.folds(0, audit.groups(manifest(data)))[1]
+    _, test = data.folds(0, audit.twin_groups(manifest(data)))[1]
     assert result.predictions["path"].tolist() == [data.names[i] for i in test]
     assert spec.id != emolib.RunSpec("twitter1", fold=1, **settings).id
     assert (tree / "results/demo/manifests/twitter1.csv").exists()
@@ -164,5 +164,5 @@ def test_the_real_twitter1_holds_its_known_twins():
         "in no fold": 4,
     }
     assert {name: counts[name] for name in known} == known
-    train, test = zip(*data.folds(0, audit.groups(manifest(data))), strict=True)
+    train, test = zip(*data.folds(0, audit.twin_groups(manifest(data))), strict=True)
     assert sum(map(len, test)) == len(data) == 1269

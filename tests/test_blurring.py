@@ -77,7 +77,7 @@ def test_an_answer_that_hangs_on_the_left_half_falls_and_comes_back_with_it(curv
         assert areas.loc[("insertion", place), "d_high"] < 0
     said = frames.what_curves_say(areas.reset_index())
     assert said.count("it hangs more on *D*'s highest") == 6
-    region_figures.curves(means.reset_index(), areas.reset_index(), "t").canvas.draw()
+    region_figures.draw_curves(means.reset_index(), areas.reset_index(), "t").canvas.draw()
 
 
 def test_areas_are_trapezoids_with_intervals_over_pictures_folds_or_seeds(curves):
@@ -118,7 +118,7 @@ def test_the_comparison_is_wilcoxons_with_students_interval():
         for i, value in enumerate(values)
     ]
     frame = pd.DataFrame(rows, columns=["path", "share", "blurred", "fall"])
-    found = deletion.compared(frame).set_index("blurred")
+    found = deletion.compare_falls(frame).set_index("blurred")
     assert found.loc["where D is lowest", "p"] == pytest.approx(stats.wilcoxon(high - low).pvalue)
     assert np.isnan(found.loc["where D is highest", "p"])
     interval = stats.ttest_1samp(high, 0).confidence_interval()

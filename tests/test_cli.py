@@ -28,7 +28,7 @@ def model(tmp_path_factory):
         "own", backbone="test_efficientnet", width=32, image_size=32, init="scratch"
     )
     files.write_json(folder / "config.json", {"spec": spec.to_dict(), "classes": CLASSES})
-    save_file(emolib.network.build.build(spec).state_dict(), folder / "model.safetensors")
+    save_file(emolib.network.build.build_network(spec).state_dict(), folder / "model.safetensors")
     return str(folder)
 
 
@@ -147,4 +147,4 @@ def test_every_public_name_is_where_type_checkers_are_told():
     for name, module in told.items():
         home = importlib.import_module(f"emolib.{module or name}")
         assert getattr(emolib, name) is (getattr(home, name) if module else home)
-    assert emolib.study.figures.regions and not hasattr(emolib, "nothing")
+    assert emolib.study.figures.draw_regions and not hasattr(emolib, "nothing")

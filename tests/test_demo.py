@@ -39,7 +39,7 @@ def test_each_set_holds_as_many_pictures_as_asked_for_and_is_marked(root):
         assert len(pictures) == size
         lines = (root / name / "DEMO_DATA.txt").read_text().splitlines()
         assert "drawn by emolib" in lines[0]
-        assert lines[1] == f"version={demo.VERSION} seed=0 pictures={size}"
+        assert lines[1] == f"version={demo.DEMO_VERSION} seed=0 pictures={size}"
     assert sorted(path.name for path in root.iterdir()) == sorted(SIZES)  # no scratch left
 
 
@@ -48,7 +48,7 @@ def test_labels_have_the_shares_of_the_real_sets(root):
     for name, share in (("fi", 0.71), ("twitter1", 0.606), ("emotionroi", 1 / 3)):
         own = [label for path, label in labels.items() if root / name in path.parents]
         assert np.mean(own) == pytest.approx(share, abs=1.1 / SIZES[name])
-    assert {path.parent.name for path in root.glob("fi/*/*")} == set(demo.SHARES["fi"])
+    assert {path.parent.name for path in root.glob("fi/*/*")} == set(demo.MIX["fi"])
     counts = [len(list(f.iterdir())) for f in (root / "emotionroi/images").iterdir()]
     assert len(counts) == 6 and max(counts) - min(counts) <= 1
 
@@ -77,7 +77,7 @@ def test_emotionroi_split_takes_seventy_percent_of_each_emotion(root):
     images = root / "emotionroi/images"
     present = [path.relative_to(images).as_posix() for path in images.glob("*/*.jpg")]
     assert sorted(training + testing) == sorted(present)
-    for emotion in demo.SHARES["emotionroi"]:
+    for emotion in demo.MIX["emotionroi"]:
         ours = [path for path in present if path.startswith(emotion)]
         in_training = sum(path.startswith(emotion) for path in training)
         assert abs(in_training - 0.7 * len(ours)) <= 0.5

@@ -550,11 +550,11 @@ def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_pat
     places = Places.of("", tmp_path, "s", "", "cuda")
     with gpu(monkeypatch):
         monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
-        assert sweep.groups(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
+        assert sweep.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
         for where, name in ((sweep.cost, "measure"), (torch.cuda, "mem_get_info")):
             with monkeypatch.context() as patch:
                 patch.setattr(where, name, fails)
-                assert sweep.groups(FOLDS, places) == [(FOLDS, ["cuda:0"])]
+                assert sweep.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
 
 
 # Checkpoints --------------------------------------------------------------------------------

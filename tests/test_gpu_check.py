@@ -13,7 +13,7 @@ import torch
 from emolib import gpu_check
 from emolib.base import devices, run_folder
 from emolib.data.on_device import OnDevice
-from emolib.gpu_check import CHECKS, Here, main, run_checks
+from emolib.gpu_check import CHECKS, Here, main, run_them
 
 STEP = dict(backbone="resnet10t", image_size=32, batch_size=4)
 SYSTEMS = "maiafa resnet18 ar wscnet mcpnet pcnn clip_finetune yao2019 rao2020 priya2020 wu2019"
@@ -40,7 +40,7 @@ def two_networks(monkeypatch):
 
 def failed(check, here):
     """The error of a check that must fail."""
-    (row,) = run_checks([check], here, here.folder / "one.json")
+    (row,) = run_them([check], here, here.folder / "one.json")
     assert not row["ok"]
     return row["figures"]["error"]
 
@@ -56,7 +56,7 @@ def test_every_check_is_recorded_also_those_that_fail(here, monkeypatch, capsys)
         raise AssertionError(f"{here.folder}/x: 2 is\nnot 3 | 4")
 
     monkeypatch.setattr(gpu_check, "CHECKS", {"good": good, "wrong": wrong, "last": good})
-    rows = run_checks(["good", "wrong", "last"], here, file)
+    rows = run_them(["good", "wrong", "last"], here, file)
     assert [(r["check"], r["ok"]) for r in rows] == [
         ("good", True),
         ("wrong", False),
@@ -124,7 +124,7 @@ def test_no_benchmark_is_imported():
 
 def test_the_cheap_checks_pass_on_a_cpu(here, two_networks):
     names = ["steps", "input_paths", "host_syncs", "checkpoint"]
-    rows = {r["check"]: r for r in run_checks(names, here, here.folder / "all.json")}
+    rows = {r["check"]: r for r in run_them(names, here, here.folder / "all.json")}
     assert all(row["ok"] for row in rows.values()), rows
     assert rows["steps"]["figures"] | {"heads_logits": 0, "heads_gradients": 0} == {
         "networks": 2,
@@ -141,12 +141,12 @@ def test_the_cheap_checks_pass_on_a_cpu(here, two_networks):
 
 
 def test_every_entry_point_passes_on_a_cpu(here):
-    (row,) = run_checks(["entry_points"], here, here.folder / "one.json")
+    (row,) = run_them(["entry_points"], here, here.folder / "one.json")
     assert row["ok"] and list(row["figures"]) == ["seconds_cpu"], row
 
 
 def test_the_same_bits_are_asked_for_also_after_an_interruption(here, two_networks, monkeypatch):
-    (row,) = run_checks(["same_bits"], here, here.folder / "one.json")
+    (row,) = run_them(["same_bits"], here, here.folder / "one.json")
     assert row["ok"] and row["figures"]["refuse"] == "none", row
     load = run_folder.load_checkpoint
 
@@ -201,9 +201,7 @@ def test_an_error_of_torch_s_names_the_network(here, two_networks, monkeypatch):
 
 @pytest.mark.slow
 def test_all_checks_but_the_machine_s_pass_on_a_cpu(here):
-    rows = run_checks(
-        [name for name in CHECKS if name != "machine"], here, here.folder / "all.json"
-    )
+    rows = run_them([name for name in CHECKS if name != "machine"], here, here.folder / "all.json")
     assert all(row["ok"] for row in rows), rows
 
 

@@ -13,7 +13,7 @@ from scipy import stats
 import emolib
 from emolib.base import run_folder
 from emolib.base.files import write_json
-from emolib.network.build import build
+from emolib.network.build import build_network
 from emolib.use import hub
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, init="scratch")
@@ -38,8 +38,8 @@ def study(root, tmp_path_factory):
             "trained_on": 16,
         }
         write_json(run / "spec.json", spec.to_dict())
-        model = build(spec)
-        run_folder.write(
+        model = build_network(spec)
+        run_folder.write_run(
             run, data, test, 0.1 + 0.8 * p, [{"epoch": 1}], model, facts, torch.device("cpu")
         )
     return folder

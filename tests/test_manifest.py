@@ -289,7 +289,7 @@ def examined(monkeypatch):
 
 def test_the_manifest_has_one_row_a_picture_in_the_set_s_order(data):
     frame = manifest(data)
-    assert list(frame.columns) == module.COLUMNS and list(frame["path"]) == data.names
+    assert list(frame.columns) == module.MANIFEST_COLUMNS and list(frame["path"]) == data.names
     assert list(frame["label"]) == [1, 1, 1, 0, 0, 0] and set(frame["emotion"]) == {""}
     assert set(frame["width"][:4]) == {48} and set(frame["height"][:4]) == {40}
     assert list(frame["bytes"]) == [p.stat().st_size for p in data.paths]

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(scope="module")
 def predictor():
     spec = emolib.RunSpec("own", **TINY)
-    return Predictor(spec, emolib.network.build.build(spec).eval(), CPU)
+    return Predictor(spec, emolib.network.build.build_network(spec).eval(), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +162,14 @@ def test_rivals_find_their_boxes_in_any_picture_and_fitted_ones_ask_for_files(fo
     spec = emolib.RunSpec(
         "own", model="wu2019", backbone="resnet10t", image_size=32, init="scratch"
     )
-    rival = Predictor(spec, emolib.network.build.build(spec).eval(), CPU)
+    rival = Predictor(spec, emolib.network.build.build_network(spec).eval(), CPU)
     array = np.asarray(Image.open(folder / "b.png"))
     frame = rival.predict([folder / "b.png", array])
     assert frame["p_positive"][0] == pytest.approx(frame["p_positive"][1], abs=1e-6)
     with pytest.raises(ValueError, match="wu2019.*no region map D"):
         rival.explain(array)
     spec = emolib.RunSpec("own", model="rao2016", image_size=32)
-    fitted = Predictor(spec, emolib.network.build.build(spec), CPU)
+    fitted = Predictor(spec, emolib.network.build.build_network(spec), CPU)
     with pytest.raises(ValueError, match="model 'rao2016' reads picture files"):
         fitted.predict(array)
 

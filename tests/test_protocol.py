@@ -15,7 +15,7 @@ from trees import make_twitter, picture
 
 import emolib
 from emolib.base import devices
-from emolib.network.build import build
+from emolib.network.build import build_network
 from emolib.training import loop as training
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
@@ -91,7 +91,7 @@ def test_the_rate_falls_by_ten_every_third_of_the_epochs(root, tmp_path):
 
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(root, tmp_path):
     spec = tiny(freeze_bn=True, epochs=1)
-    start = build(spec).state_dict()
+    start = build_network(spec).state_dict()
     end = load_file(emolib.run(spec, root, tmp_path).folder / "model.safetensors")
     means = [k for k in end if k.endswith("running_mean")]
     assert means and all(torch.equal(start[k], end[k]) for k in means)
@@ -107,7 +107,7 @@ def test_bf16_is_the_backbones_alone_and_moves_predictions_little(root, tmp_path
     assert not a.equals(b) and np.abs(a - b).max() < 0.05
     weights = load_file(quick.folder / "model.safetensors")
     assert {t.dtype for t in weights.values()} <= {torch.float32, torch.int64}
-    net, seen = build(tiny()).eval(), {}
+    net, seen = build_network(tiny()).eval(), {}
     for name, part in (("backbone", net.backbone.conv1), ("head", net.classifier[0])):
         part.register_forward_hook(lambda m, x, out, name=name: seen.update({name: out.dtype}))
     for reference in ("folded", "reference"):
@@ -120,7 +120,7 @@ def test_bf16_is_the_backbones_alone_and_moves_predictions_little(root, tmp_path
 
 def test_head_lr_multiplies_the_rate_of_all_but_the_backbone():
     spec = tiny(head_lr=10)
-    net = build(spec)
+    net = build_network(spec)
     slow, fast = training.parameter_groups(net, spec)
     assert (slow["lr"], fast["lr"]) == (0.01, 0.1)
     assert {id(p) for p in slow["params"]} == {id(p) for p in net.backbone.parameters()}
@@ -229,10 +229,10 @@ def test_a_chain_trains_its_first_stage_and_starts_from_its_chosen_epoch(root, t
 def test_fi_keeps_the_epoch_that_its_validation_split_chose(root):
     spec = tiny("fi", epochs=4, lr=0.05)
     data = emolib.open_dataset("fi", root)
-    net, states = build(spec), []
+    net, states = build_network(spec), []
     validation = data.validation(0)
     train = np.setdiff1d(data.folds()[0][0], validation)
-    history = training.train(
+    history = training.train_network(
         net,
         spec,
         training.of_spec(spec, data),

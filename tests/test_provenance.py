@@ -349,7 +349,7 @@ def test_the_report_says_what_was_run_and_what_cannot_be_known_and_is_checked(re
     edit(results / "REPORT.md", "no runs", "fine")
     assert [f.file for f in emolib.verify(results)] == ["REPORT.md"]
     with pytest.raises(FileNotFoundError, match="no study with tables"):
-        report.write(results / "s/runs")
+        report.write_report(results / "s/runs")
 
 
 def status_of(results, *names, data_root=""):
@@ -363,7 +363,7 @@ TABLE9 = ("s/table9.csv", "s/table9.md")
 def test_tables_of_runs_whose_start_is_not_here_are_unchecked_and_so_is_the_report(results):
     shutil.rmtree(results / f"s/runs/{BEFORE}")
     tables.build(results, "s", SPECS)
-    report.write(results)
+    report.write_report(results)
     why = "2 of its runs started from one that is not known here"
     assert status_of(results, *TABLE9) == {("unchecked", why)}
     ((status, why),) = status_of(results, "REPORT.md")
@@ -439,7 +439,7 @@ def test_an_audit_is_held_against_the_pictures(results, root):
     assert emolib.verify(results, root) == []
     first, *others = sets[0].names[:3]
     false = [
-        dict.fromkeys(audit.COLUMNS, "")
+        dict.fromkeys(audit.FINDING_COLUMNS, "")
         | {"finding": "near-twin", "dataset": "twitter1", "other_dataset": "twitter1"}
         | {"path": first, "other_path": other}
         for other in others

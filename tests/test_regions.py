@@ -181,11 +181,11 @@ def test_all_maps_of_a_run_are_measured_on_its_test_pictures(root, study):
 def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, study):
     data = emolib.open_dataset("emotionroi", root)
     frame = regions.measured(study.runs, data, study.ours, "cpu")
-    table = regions.compared(frame)
+    table = regions.compare_maps(frame)
     said = frames.what_regions_say(table)
     assert "one run cannot tell it from chance" in said and "Grad-CAM" in said
     more = [frame.assign(network=k, AUC=frame["AUC"] + k / 100) for k in range(3)]
-    table = regions.compared(pd.concat(more))
+    table = regions.compare_maps(pd.concat(more))
     D, centre = (
         frame[(frame["map"] == m) & (frame["reading"] == "normal")]["AUC"].iloc[0]
         for m in ("D", "centre")
@@ -193,11 +193,11 @@ def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, stu
     row = table[(table["map"] == "centre") & (table["measure"] == "AUC")].iloc[0]
     assert row["D_minus"] == pytest.approx(D - centre) and row["over"] == "3 seeds"
     for figure in (
-        region_figures.scores(table[table["reading"] == "normal"], "t"),
-        region_figures.readings(table, "t"),
+        region_figures.draw_scores(table[table["reading"] == "normal"], "t"),
+        region_figures.draw_readings(table, "t"),
     ):
         figure.canvas.draw()
-    region_figures.maps(*regions.examples(study.runs[0], data, "cpu", 2)).canvas.draw()
+    region_figures.draw_maps(*regions.examples(study.runs[0], data, "cpu", 2)).canvas.draw()
     assert "3 networks" in report._regions(pd.concat(more))[0]
 
 
@@ -205,7 +205,7 @@ def test_a_set_without_maps_cannot_be_measured(root, study):
     data = emolib.open_dataset("twitter1", root)
     with pytest.raises(ValueError, match="no stimuli maps"):
         regions.measured(study.runs, data, study.ours, "cpu")
-    nothing = regions.compared(pd.DataFrame(columns=regions.COLUMNS))
+    nothing = regions.compare_maps(pd.DataFrame(columns=regions.REGION_COLUMNS))
     assert nothing.empty and frames.what_regions_say(nothing) == ""
 
 

@@ -243,7 +243,7 @@ def test_a_write_that_the_kernel_cuts_short_leaves_the_old_file(tmp_path):
 
 def test_an_unreadable_picture_is_not_taken_for_a_full_disk(tmp_path):
     with pytest.raises(ValueError, match="a.jpg: not a readable picture"):
-        with files.whole(tmp_path / "pack"):
+        with files.whole_file(tmp_path / "pack"):
             try:
                 raise PermissionError(13, "Permission denied", "a.jpg")
             except PermissionError as error:
@@ -440,9 +440,9 @@ def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
     spec, data, device = tiny(), emolib.open_dataset("twitter1", root), torch.device("cpu")
     identity = {"data": {"fingerprint": "x"}, "split": "y", "weights": "scratch"}
     keep = functools.partial(run_folder.save_checkpoint, tmp_path, spec, identity, device)
-    net, pictures = emolib.network.build.build(spec), training.of_spec(spec, data)
+    net, pictures = emolib.network.build.build_network(spec), training.of_spec(spec, data)
     train, _ = data.folds()[0]
-    training.train(net, spec, pictures, train, None, device, after_epoch=keep)
+    training.train_network(net, spec, pictures, train, None, device, after_epoch=keep)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert kept["spec"] == json.loads(json.dumps(spec.to_dict())) and kept["identity"] == identity
     assert kept["machine"]["threads"] == 1 and kept["machine"]["device"] == "cpu"

@@ -96,7 +96,7 @@ def test_weights_that_were_not_kept_are_trained_again_to_the_same_bits(root, res
     assert run(FOLD0, root, results).reused and not weights.exists()
     run(FOLD1, root, results)
     assert weights.exists() and run(FOLD0, root, results).reused
-    tables.of_study(results / "s")
+    tables.tables_of_study(results / "s")
     assert emolib.verify(results) == []
 
 
@@ -110,7 +110,7 @@ def test_a_run_of_another_start_is_named(moved_on, tmp_path, kept):
     with pytest.raises(ValueError, match=f"{FOLD0.id} {said}.*remove that folder"):
         run(FOLD0, data, results)
     with pytest.raises(ValueError, match=f"{FOLD0.id} started from other weights of {FI.id}"):
-        tables.of_study(results / "s")
+        tables.tables_of_study(results / "s")
     wrong = {f.file: f.why for f in emolib.verify(results)}
     assert wrong == {f"s/runs/{FOLD0.id}/environment.json": said}
 
@@ -126,7 +126,7 @@ def test_two_runs_of_a_row_started_from_one_network_also_where_it_is_not_there(m
     results = shutil.copytree(moved_on[1], tmp_path / "results")
     shutil.rmtree(results / f"s/runs/{FI.id}")
     with pytest.raises(ValueError, match=f"{FOLD1.id} started from other weights of {FI.id}"):
-        tables.of_study(results / "s")
+        tables.tables_of_study(results / "s")
 
 
 def test_what_an_older_run_does_not_say_is_unchecked_and_not_wrong(root, results):
@@ -230,7 +230,7 @@ def test_other_bits_do_not_replace_what_other_runs_started_from(
     assert f"({FI.id}, {FOLD0.id}); take another study name" in str(error.value)
     assert kept(results, FI) == before and run(FOLD0, root, results).reused
     assert ids(results) == {FI.id, FOLD0.id} and emolib.verify(results) == []
-    assert tables.of_study(results / "s")
+    assert tables.tables_of_study(results / "s")
 
 
 def test_other_bits_take_the_place_of_what_nothing_started_from(root, results, other_machine):
@@ -297,7 +297,7 @@ def test_a_kill_between_any_two_steps_of_the_exchange_leaves_a_whole_result(
     before = kept(results, FI)
     with monkeypatch.context() as patch:
         patch.setattr(run_folder, "take_again", lambda folder: None)
-        runs.train(FI, runs.Places.of(root, results, "s", "", "cpu"), with_weights=True)
+        runs.train_run(FI, runs.Places.of(root, results, "s", "", "cpu"), with_weights=True)
     assert kept(results, FI) == before
     monkeypatch.setattr(runs, "_train", None)  # what is whole is not thrown away
 
@@ -328,7 +328,7 @@ def test_a_kill_between_any_two_steps_of_the_exchange_leaves_a_whole_result(
             files = kept(study.parent, FI)
             whole = (folder / run_folder.AGAIN / "metrics.json").exists()
             assert whole or files.keys() == before.keys()
-            runs.train(FI, places, with_weights=True)
+            runs.train_run(FI, places, with_weights=True)
         else:
             break
         assert (folder / "model.safetensors").read_bytes() == same
@@ -347,7 +347,7 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     with pytest.raises(ValueError, match="has other weights than .* has now; remove it"):
         run_folder.lend([FOLD1], results / "s", apart)
     with pytest.raises(ValueError, match="have one name but other weights"):
-        tables.of_study(results / "s")
+        tables.tables_of_study(results / "s")
     assert {f.file: f.why for f in emolib.verify(results)} == {
         lent.relative_to(results).as_posix()
         + "/environment.json": "has other weights than the run of that name in the study"
@@ -355,7 +355,7 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     shutil.rmtree(lent)
     run_folder.lend([FOLD1], results / "s", apart)
     run_folder.lend([FOLD1], results / "s", apart)  # once more changes nothing
-    assert tables.of_study(results / "s") and emolib.verify(results) == []
+    assert tables.tables_of_study(results / "s") and emolib.verify(results) == []
     # a run on a share that started from FI as it was, which is not kept beside it
     old, shares = replace(FOLD1, share=0.5), results / "s/shares/runs"
     shutil.copytree(results / f"s/runs/{FOLD1.id}", shares / old.id)
@@ -366,7 +366,7 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
         started_from={"run": FI.id, "weights": "0" * 64},
     )
     with pytest.raises(ValueError, match=f"{old.id} started from other weights of {FI.id}"):
-        tables.of_study(results / "s")
+        tables.tables_of_study(results / "s")
     wrong = {f.file: f.why for f in emolib.verify(results)}
     name = f"s/shares/runs/{old.id}/environment.json"
     assert wrong[name] == f"started from other weights than {FI.id} has now"
@@ -389,7 +389,7 @@ def test_changed_emotions_concern_the_systems_that_learn_them(tmp_path):
         json.loads((r.folder / "environment.json").read_text()) for r in (first, second)
     )
     assert said["data"] == silent["data"] and "emotions" not in silent
-    tables.of_study(tmp_path / "r/s")  # with and without are one study
+    tables.tables_of_study(tmp_path / "r/s")  # with and without are one study
     assert emolib.verify(tmp_path / "r", tmp_path) == []
     label(other=1)
     assert run(plain, tmp_path, tmp_path / "r").reused
@@ -463,10 +463,10 @@ def test_all_folds_of_a_leakage_free_study_share_one_pre_training(leaky, tmp_pat
     facts = json.loads((results[0].folder / "environment.json").read_text())
     before = tmp_path / "r/s/runs" / facts["started_from"]["run"]
     assert before.name == folds[0].predecessor().id != FI.id
-    assert run_folder.read(before).metrics["n"] == len(
+    assert run_folder.read_run(before).metrics["n"] == len(
         pd.read_csv(ordinary[0].folder.parent / FI.id / "predictions.csv")
     )
-    table = tables.of_study(tmp_path / "r/s")[0][9]
+    table = tables.tables_of_study(tmp_path / "r/s")[0][9]
     fi = table[(table["dataset"] == "fi") & (table["runs"] > 0)]
     assert set(fi["run_ids"]) == {FI.id}  # the other one is no row of a table
     assert emolib.verify(tmp_path / "r", leaky) == []
@@ -494,7 +494,7 @@ def test_what_is_linked_to_another_set_is_what_shares_a_group_with_it():
         flips = (1 << rng.integers(0, 63, (40, 4))).sum(1)
         both = manifest_of(centres[rng.integers(0, 12, 40)] ^ flips)
         ours, others = both.iloc[:30].reset_index(drop=True), both.iloc[30:].reset_index(drop=True)
-        groups = audit.groups(both)
+        groups = audit.twin_groups(both)
         expected = np.flatnonzero(np.isin(groups[:30], groups[30:]))
         np.testing.assert_array_equal(audit.linked(ours, others), expected)
         assert 0 < len(expected) < 30
@@ -545,14 +545,14 @@ def test_two_downloads_of_timms_weights_are_told_apart(root, tmp_path, monkeypat
     )
     new_classifiers = [run(replace(plain, seed=seed), root, tmp_path) for seed in range(2)]
     assert len({hashed(result) for result in new_classifiers}) == 1
-    tables.of_study(tmp_path / "s")
+    tables.tables_of_study(tmp_path / "s")
     assert emolib.verify(tmp_path) == []
     serve(content=2)
     second = run(fold1, root, tmp_path)
     assert hashed(second) != hashed(first)
     with pytest.raises(ValueError, match="are one row of the tables but differ in weights_sha256"):
-        tables.of_study(tmp_path / "s")
+        tables.tables_of_study(tmp_path / "s")
     assert "started from another download of timm's weights" in str(emolib.verify(tmp_path))
     edit(second.folder / "environment.json", drop=("weights_sha256",))  # as older runs
-    tables.of_study(tmp_path / "s")
+    tables.tables_of_study(tmp_path / "s")
     assert emolib.verify(tmp_path) == []

@@ -16,7 +16,7 @@ import emolib
 from emolib.base import devices
 from emolib.data import batches as pipeline
 from emolib.network import create as models
-from emolib.network.build import build
+from emolib.network.build import build_network
 from emolib.network.rivals import SYSTEMS, pcnn
 from emolib.spec import systems
 from emolib.training import loop as training
@@ -93,8 +93,8 @@ def test_pcnns_filter_acts_once_and_a_resumed_run_keeps_it(root, monkeypatch):
     monkeypatch.setattr(pcnn, "kept", lambda p, rng: calls.append(len(p)) or np.arange(len(p)) < 9)
 
     def trained(state=None, after_epoch=lambda state: None):
-        net = build(one)
-        history = training.train(
+        net = build_network(one)
+        history = training.train_network(
             net,
             one,
             training.of_spec(one, data),

@@ -39,10 +39,10 @@ def made(tmp_path_factory):
         other_networks=lambda name, count: [],
     )
     tables.build(results, "s")
-    write_csv(results / "s/cross.csv", transfer.cross(study, done))
-    deletion.of_study(study, 4)
-    regions.of_study(study)
-    report.write(results)
+    write_csv(results / "s/cross.csv", transfer.cross_tested(study, done))
+    deletion.curves_of_study(study, 4)
+    regions.regions_of_study(study)
+    report.write_report(results)
     return results
 
 
@@ -57,21 +57,21 @@ def found(results, file):
 
 
 def edit(file, row, column, value):
-    frame = pd.read_csv(file, dtype=dict.fromkeys(sources.COLUMNS, str))
+    frame = pd.read_csv(file, dtype=dict.fromkeys(sources.SOURCE_COLUMNS, str))
     frame.loc[row, column] = value
     write_csv(file, frame)
 
 
 def test_measurements_name_their_runs_and_the_weights_of_these(results):
     study = results / "s"
-    for stem in source_checks.STEMS:
-        frame = pd.read_csv(study / f"{stem}.csv", dtype=dict.fromkeys(sources.COLUMNS, str))
-        for ids, hashes in frame[sources.COLUMNS].drop_duplicates().itertuples(index=False):
+    for stem in source_checks.SOURCE_STEMS:
+        frame = pd.read_csv(study / f"{stem}.csv", dtype=dict.fromkeys(sources.SOURCE_COLUMNS, str))
+        for ids, hashes in frame[sources.SOURCE_COLUMNS].drop_duplicates().itertuples(index=False):
             for run, weights in zip(ids.split(";"), hashes.split(";"), strict=True):
                 assert tables.read_runs(study)["id"].eq(run).any()
                 file = study / "runs" / run / "model.safetensors"
                 assert emolib.base.files.sha256(file).startswith(weights) and len(weights) == 16
-        assert found(results, f"s/{stem}.csv") == ("unchecked", source_checks.MEASURED)
+        assert found(results, f"s/{stem}.csv") == ("unchecked", source_checks._MEASURED)
     both = pd.read_csv(study / "cross.csv").set_index(["trained_on", "tested_on"])["run_ids"]
     assert both["twitter1", "emotionroi"] == ";".join(spec.id for spec in FOLDS)
 
@@ -81,7 +81,7 @@ def test_a_report_on_numbers_that_nobody_can_check_is_unchecked(results):
     cross = results / "s/cross.csv"
     row = pd.read_csv(cross).query("trained_on == 'twitter1' and tested_on == 'emotionroi'").index
     edit(cross, row, "accuracy", 77.7)
-    report.write(results)
+    report.write_report(results)
     assert "Twitter I → EmotionROI: 77.7" in (results / "REPORT.md").read_text("utf-8")
     assert emolib.verify(results) == []
     assert found(results, "s/cross.csv")[0] == "unchecked"
@@ -91,7 +91,7 @@ def test_a_report_on_numbers_that_nobody_can_check_is_unchecked(results):
     )
     for stem in ("cross", "regions"):
         (results / f"s/{stem}.csv").unlink()
-    report.write(results)
+    report.write_report(results)
     assert found(results, "REPORT.md") == ("ok", "")  # of tables alone, whose runs are here
 
 
@@ -120,7 +120,7 @@ def test_a_run_that_was_trained_again_since_is_noticed_and_one_that_is_gone_is_n
         folder = results / "s/runs" / run
         if changed:
             (folder / "model.safetensors").unlink()  # not kept; the seal alone is left
-            assert found(results, "s/cross.csv") == ("unchecked", source_checks.MEASURED)
+            assert found(results, "s/cross.csv") == ("unchecked", source_checks._MEASURED)
             text = (folder / "environment.json").read_text()
             start = text.index('"model.safetensors": "') + len('"model.safetensors": "')
             (folder / "environment.json").write_text(text[:start] + "0" * 64 + text[start + 64 :])
@@ -132,21 +132,21 @@ def test_a_run_that_was_trained_again_since_is_noticed_and_one_that_is_gone_is_n
 
 def test_files_from_before_runs_were_named_are_unchecked_and_still_read(results):
     before = (results / "REPORT.md").read_text("utf-8")
-    for stem in source_checks.STEMS:
+    for stem in source_checks.SOURCE_STEMS:
         file = results / f"s/{stem}.csv"
-        pd.read_csv(file).drop(columns=sources.COLUMNS).to_csv(file, index=False)
+        pd.read_csv(file).drop(columns=sources.SOURCE_COLUMNS).to_csv(file, index=False)
         assert found(results, f"s/{stem}.csv") == (
             "unchecked",
             "does not say which runs it comes from",
         )
-    assert report.to_markdown(results) == before and emolib.verify(results) == []
+    assert report.report_text(results) == before and emolib.verify(results) == []
     (results / "s/cross.csv").write_text("")
     assert found(results, "s/cross.csv")[0] == "wrong"
 
 
 def test_networks_on_their_own_set_alone_are_checked_whole(results):
     cross = results / "s/cross.csv"
-    frame = pd.read_csv(cross, dtype=dict.fromkeys(sources.COLUMNS, str))
+    frame = pd.read_csv(cross, dtype=dict.fromkeys(sources.SOURCE_COLUMNS, str))
     own = frame[frame["trained_on"] == frame["tested_on"]]
     write_csv(cross, own)
     assert found(results, "s/cross.csv") == ("ok", "")

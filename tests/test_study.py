@@ -574,7 +574,7 @@ def compared(verdict):
 
 
 def test_the_figure_of_a_table_has_no_empty_panel_and_no_certainty_without_an_interval():
-    figure = plots.table(table9(), "t")
+    figure = plots.draw_table(table9(), "t")
     (axis,) = figure.axes
     assert axis.get_title() == "Twitter I: accuracy"
     diamonds = [line for line in axis.lines if line.get_marker() == "D"]
@@ -597,7 +597,7 @@ def test_the_figure_of_a_table_has_no_empty_panel_and_no_certainty_without_an_in
     ],
 )
 def test_a_point_is_hollow_where_its_row_is_not_told_apart_and_only_there(verdict, hollow):
-    figure = plots.table(table9(), "t", compared(verdict))
+    figure = plots.draw_table(table9(), "t", compared(verdict))
     white = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in white] == ([[80.0]] if hollow else [])
 
@@ -627,4 +627,4 @@ def test_differences_name_what_they_are_minus():
     row["smallest_paired"] = float("nan")
     for number, name in ((9, "maiafa"), (7, "normal"), ("readings", "normal")):
         frame = compared("better").assign(**row, table=number)
-        assert plots.differences(frame, "t").axes[0].get_xlabel().endswith(f"minus {name}")
+        assert plots.draw_differences(frame, "t").axes[0].get_xlabel().endswith(f"minus {name}")

@@ -21,7 +21,7 @@ import emolib
 from emolib import worker
 from emolib.base import devices, parallel
 from emolib.data import batches as pipeline
-from emolib.network.build import build
+from emolib.network.build import build_network
 from emolib.training import compiling, cost, launch, plan, sweep
 from emolib.training import loop as training
 from emolib.training.run import Places
@@ -43,7 +43,9 @@ def test_runs_side_by_side_give_the_very_files_of_runs_one_by_one(root, tmp_path
     specs = [tiny(fold=f, init="fi:scratch") for f in (0, 1)] + [tiny("emotionroi", cache="off")]
     places = Places.of(root, tmp_path, "many", "", "cpu")
     monkeypatch.setenv("EMOLIB_THREADS", "1")
-    at_once = [slots for s in sweep.stages(specs, places) for _, slots in sweep.groups(s, places)]
+    at_once = [
+        slots for s in sweep.stages(specs, places) for _, slots in sweep.share_devices(s, places)
+    ]
     assert at_once == [["cpu", "cpu"], ["cpu", "cpu"]]
     many = emolib.run_all(specs, root, tmp_path, study="many", device="cpu")
     for one, spec in zip(many, specs, strict=True):
@@ -74,7 +76,7 @@ def test_no_more_runs_at_once_than_memory_holds(tmp_path, monkeypatch):
     need = cost.measure(stage[0], "cpu").memory
     for free, most in [(100 * need, 4), (2.5 * need, 2), (0.5 * need, 1)]:
         monkeypatch.setattr(sweep, "_free_memory", lambda device, free=free: free)
-        assert [slots for _, slots in sweep.groups(stage, places)] == [["cpu"] * most]
+        assert [slots for _, slots in sweep.share_devices(stage, places)] == [["cpu"] * most]
 
 
 def test_runs_are_spread_over_all_gpus(tmp_path, monkeypatch):
@@ -83,8 +85,8 @@ def test_runs_are_spread_over_all_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "_free_memory", lambda device: 70)
     places = Places.of("", tmp_path, "s", "", "auto")
     stage = [tiny(fold=f) for f in range(5)]
-    assert sweep.groups(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
-    assert sweep.groups(stage[:1], places) == [(stage[:1], ["cuda:0"])]
+    assert sweep.share_devices(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
+    assert sweep.share_devices(stage[:1], places) == [(stage[:1], ["cuda:0"])]
 
 
 @pytest.fixture
@@ -115,7 +117,7 @@ def failing_gpus(tmp_path, monkeypatch):
         monkeypatch.setattr(sweep, "train", train)
         places = Places.of("", tmp_path, "s", "", "auto")
         specs = [tiny(fold=fold) for fold in range(count)]
-        ((group, slots),) = sweep.groups(specs, places)
+        ((group, slots),) = sweep.share_devices(specs, places)
         return sweep._local(group, places, slots), sorted(trained)
 
     return sweep_it
@@ -215,7 +217,7 @@ def test_a_gpu_that_does_not_tell_its_memory_gets_no_run_while_another_does(tmp_
     monkeypatch.setattr(sweep.cost, "measure", measure)
     monkeypatch.setattr(sweep, "_free_memory", free)
     stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "auto")
-    assert sweep.groups(stage, places) == [(stage, ["cuda:1"] * 2)]
+    assert sweep.share_devices(stage, places) == [(stage, ["cuda:1"] * 2)]
 
 
 def test_a_lone_run_is_planned_as_one_at_a_time_however_many_gpus_there_are(monkeypatch):
@@ -414,7 +416,7 @@ def test_the_whole_time_is_the_stages_rounds_added_up():
 
 
 def test_memory_on_a_cpu_is_what_a_whole_batch_keeps_and_four_times_the_weights():
-    net = build(tiny()).to(memory_format=torch.channels_last).train()
+    net = build_network(tiny()).to(memory_format=torch.channels_last).train()
     images = torch.randn(8, 3, 32, 32).contiguous(memory_format=torch.channels_last)
     kept = cost.kept_for_backward(net, images, torch.arange(8) % 2)
     parameters = sum(p.nbytes for p in net.parameters())

@@ -352,7 +352,7 @@ def test_other_readings_stand_in_a_folder_and_a_table_of_their_own(tmp_path):
 
 def test_every_reading_is_varied_alone_and_names_itself(root, tmp_path):
     study = emolib.Study.configure(data_root=str(root), results_root=str(tmp_path))
-    named = readings.specs(study, "twitter1")
+    named = readings.reading_specs(study, "twitter1")
     default = named["normal"][0]
     values = {
         f"{f.name}={v}"

@@ -9,7 +9,7 @@ from timm.optim import param_groups_layer_decay
 
 import emolib
 from emolib.network.maiafa import MaiAfa
-from emolib.network.timm_names import BACKBONES
+from emolib.network.timm_names import REGISTERED
 
 HEADS = ("folded", "reference")
 
@@ -37,7 +37,7 @@ def test_timm_makes_what_emolib_makes():
 def test_pretrained_is_of_the_backbone_and_timm_is_told_so(tmp_path):
     from safetensors.torch import save_file
 
-    assert {f"maiafa_{b}" for b in BACKBONES} == set(timm.list_models("maiafa_*"))
+    assert {f"maiafa_{b}" for b in REGISTERED} == set(timm.list_models("maiafa_*"))
     assert not timm.list_models("maiafa_*", pretrained=True)
     donor = timm.create_model("resnet18")
     save_file(donor.state_dict(), tmp_path / "r.safetensors")
@@ -64,7 +64,7 @@ def test_timm_is_told_what_the_network_does_not_take(options, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", REGISTERED)
 def test_each_registered_network_runs_and_has_a_place_for_every_parameter(backbone):
     net = timm.create_model(f"maiafa_{backbone}", num_classes=2).eval()
     with torch.no_grad():

@@ -14,7 +14,7 @@ from emolib.study import transfer
 from emolib.tables import readings as variations
 from emolib.tables.checks import verify as provenance
 from emolib.tables.significance import interval
-from emolib.tables.transfer import FOLDER
+from emolib.tables.transfer import SHARES_FOLDER
 from emolib.training.run import Places, split
 
 TINY = "backbone=resnet10t,image_size=32,width=128,batch_size=8"
@@ -62,7 +62,7 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     start.write_text(json.dumps(json.loads(start.read_text()) | sealed))
     rights = {0.1: (12, 8), 1.0: (16, 15)}
     for share, (staged, plain) in rights.items():
-        folder = study if share == 1 else study / FOLDER
+        folder = study if share == 1 else study / SHARES_FOLDER
         for fold in range(3):
             fabricate(folder, spec(fold=fold, share=share), staged + fold)
             fabricate(folder, spec(fold=fold, share=share, init="scratch"), plain + fold % 2)
@@ -79,7 +79,7 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
     assert "| twitter1 | without_transfer | 10% |" in (study / "transfer.md").read_text("utf-8")
     found = {f.file: f for f in provenance.findings(tmp_path)}
     assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"ok"}
-    for runs in (study / "runs", study / FOLDER):
+    for runs in (study / "runs", study / SHARES_FOLDER):
         shutil.rmtree(runs)
     found = {f.file: f for f in provenance.findings(tmp_path)}  # as on a fresh clone
     assert {found[f"s/transfer.{end}"].status for end in ("csv", "md")} == {"unchecked"}
@@ -87,7 +87,7 @@ def test_the_curve_is_each_share_with_and_without_the_stage(tmp_path):
 
 def test_the_curve_has_figures(tmp_path):
     for share in (0.1, 1.0):
-        folder = tmp_path / "s" / (FOLDER if share < 1 else "")
+        folder = tmp_path / "s" / (SHARES_FOLDER if share < 1 else "")
         for fold in range(2):
             fabricate(folder, spec(fold=fold, share=share), 12 + fold)
     emolib.tables.build(tmp_path)
@@ -155,7 +155,7 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     )
     whole = study.spec("twitter1")
     results = study.run([whole, study.spec("fi")])
-    table = transfer.cross(study, results).set_index(["trained_on", "tested_on"])
+    table = transfer.cross_tested(study, results).set_index(["trained_on", "tested_on"])
     assert len(table) == 4 and table["pre_trained"].sum() == 1
     fi, twitter = emolib.open_dataset("fi", root), emolib.open_dataset("twitter1", root)
     seen = len(fi.folds()[0][1])
@@ -165,7 +165,7 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     answers = emolib.load(results[1].folder, "cpu").predict(twitter.paths)
     right = (answers["label"] == twitter.labels).mean()
     assert table.loc[("fi", "twitter1"), "accuracy"] == pytest.approx(100 * right)
-    less = [s for s in transfer.specs(study) if s.share < 1 and s.fold == 0]
+    less = [s for s in transfer.transfer_specs(study) if s.share < 1 and s.fold == 0]
     run_folder.lend(less, study.folder, study.folder / "shares")
     lent = study.folder / "shares/runs" / whole.predecessor().id / "model.safetensors"
     assert lent.samefile(study.folder / "runs" / whole.predecessor().id / "model.safetensors")
@@ -188,4 +188,4 @@ def test_the_curve_refuses_a_study_of_fi_alone_and_one_of_a_share(root, tmp_path
     ):
         study = emolib.Study.configure(data_root=str(root), results_root=str(tmp_path), **options)
         with pytest.raises(ValueError, match=message):
-            transfer.specs(study)
+            transfer.transfer_specs(study)

@@ -108,7 +108,7 @@ def test_runs_that_answer_with_one_class_are_not_trained_rather_than_worse(tmp_p
     assert found["verdict"] == "not trained" and found["untrained"] == 3 and found["high"] < 0
     assert row(built["differences"], "twitter1", "ar")["untrained"] == 2
     runs = emolib.tables.read_runs(tmp_path / "s")
-    page = pages.to_markdown(9, built, False, runs)
+    page = pages.page_text(9, built, False, runs)
     assert "| 5, 3 of them not trained |" in page and "| 5, 2 of them not trained |" in page
 
 

@@ -17,7 +17,7 @@ import torch
 
 # As torch's deterministic mode asks for on GPUs; it looks at a process's first multiplication.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-AT_ONCE = 4  # runs side by side on a CPU or a GPU, at most
+RUNS_AT_ONCE = 4  # runs side by side on a CPU or a GPU, at most
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 NEEDED = {"12": 525, "13": 580}  # the oldest driver for a torch of this CUDA, NVIDIA's numbers
 DRIVER = Path("/proc/driver/nvidia/version")
@@ -153,7 +153,7 @@ def cpu_threads(dataset: str) -> int:
             raise ValueError(f"EMOLIB_THREADS={chosen!r}: must be a whole number above 0")
         return int(chosen)
     cores = joblib.cpu_count()
-    return cores if dataset == "fi" else max(1, cores // min(AT_ONCE, cores))
+    return cores if dataset == "fi" else max(1, cores // min(RUNS_AT_ONCE, cores))
 
 
 @contextlib.contextmanager

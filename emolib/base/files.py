@@ -27,7 +27,7 @@ _REFUSED = {
 
 
 @contextlib.contextmanager
-def whole(path: Path):
+def whole_file(path: Path):
     """A temporary path beside `path`, on the disk and renamed to it when the block ends without an
     error. A kill, or a crash of the machine, leaves the old file or the new one.
 
@@ -93,7 +93,7 @@ def sweep_up(folder: Path, names: str = ".*", older_than: float = -math.inf) -> 
 
 
 def write_text(path: Path, text: str) -> None:
-    with whole(path) as part:
+    with whole_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
@@ -103,7 +103,7 @@ def write_json(path: Path, value) -> None:
 
 def write_csv(path: Path, frame) -> None:
     """A DataFrame as CSV, floats to six digits, the same bytes on every system."""
-    with whole(path) as part:
+    with whole_file(path) as part:
         frame.to_csv(
             part, index=False, float_format="%.6g", lineterminator="\n", errors="surrogateescape"
         )

@@ -25,7 +25,16 @@ from safetensors.torch import save_file
 
 from ..spec.run_spec import RunSpec
 from . import devices
-from .files import content, read_csv, read_json, sha256, whole, write_csv, write_json, write_text
+from .files import (
+    content,
+    read_csv,
+    read_json,
+    sha256,
+    whole_file,
+    write_csv,
+    write_json,
+    write_text,
+)
 from .metrics import scores
 from .parallel import Ranks
 
@@ -57,7 +66,7 @@ class RunResult:
         return read_csv(self.folder / "predictions.csv")
 
 
-def read(folder: Path, reused: bool = False) -> RunResult:
+def read_run(folder: Path, reused: bool = False) -> RunResult:
     """A complete run from its folder."""
     return RunResult(
         read_spec(folder / "spec.json"), folder, read_json(folder / "metrics.json"), reused
@@ -78,11 +87,11 @@ def is_complete(folder: Path) -> bool:
     return (folder / "metrics.json").exists()
 
 
-def write(folder, data, test, p_positive, history, model, facts: dict, device) -> None:
+def write_run(folder, data, test, p_positive, history, model, facts: dict, device) -> None:
     """The run folder's files, metrics.json last. facts: what else environment.json is to say; it
     also gets each other file's SHA-256, which `verify` holds against them."""
     tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
-    with whole(folder / "model.safetensors") as part:
+    with whole_file(folder / "model.safetensors") as part:
         save_file(tensors, part, metadata={"format": "pt"})
     write_csv(folder / "history.csv", pd.DataFrame(history))
     predictions = pd.DataFrame(
@@ -243,7 +252,7 @@ def save_checkpoint(
 ) -> None:
     """Keeps `state`, a training after some epoch. identity: what it depends on besides its spec."""
     about = {"identity": identity, "spec": spec.to_dict(), "machine": _machine(device)}
-    with whole(folder / "checkpoint.pt") as part, open(part, "wb") as out:
+    with whole_file(folder / "checkpoint.pt") as part, open(part, "wb") as out:
         torch.save(state | about, out)
 
 

@@ -16,7 +16,7 @@ from .layouts.common import NEUTRAL, ROI_POSITIVE
 FILE = "audit.csv"  # of a study, what `audit` found in its sets
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
-COLUMNS = [
+FINDING_COLUMNS = [
     "finding",
     "dataset",
     "path",
@@ -56,7 +56,7 @@ def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NE
     return pairs.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
 
 
-def groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
+def twin_groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
     """A group number for each picture of a manifest: twins, and twins of twins, share one."""
     pairs = twins(frame, near=near)
     links = coo_array((np.ones(len(pairs)), (pairs["a"], pairs["b"])), shape=(len(frame),) * 2)
@@ -89,7 +89,7 @@ def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224
     # what the pre-training set shows of a fine-tuning set's pictures
     for data, other in itertools.combinations(datasets, 2):
         found += _pairs(data, other, frames)
-    return pd.DataFrame(found, columns=COLUMNS)
+    return pd.DataFrame(found, columns=FINDING_COLUMNS)
 
 
 def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +146,7 @@ def _hashes(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _row(finding: str, data, i: int, **more) -> dict:
-    row = dict.fromkeys(COLUMNS, "") | {"finding": finding, "dataset": data.name}
+    row = dict.fromkeys(FINDING_COLUMNS, "") | {"finding": finding, "dataset": data.name}
     return row | {"path": data.names[i], "label": int(data.labels[i])} | more
 
 

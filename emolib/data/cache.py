@@ -25,12 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..base.files import whole
+from ..base.files import whole_file
 from .pictures import decode, shrink
 
-VERSION = 1  # of what decode() and shrink() make of a file
+PACK_VERSION = 1  # of what decode() and shrink() make of a file
 HEADER = 512  # bytes, room for the largest numbers
-AT_ONCE = 64  # pictures decoded and not yet written, at most
+DECODED_AT_ONCE = 64  # pictures decoded and not yet written, at most
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def budget() -> float:
 
 
 def _key(data, side: int) -> str:
-    made_by = [VERSION, side, version("pillow"), version("torchvision")]
+    made_by = [PACK_VERSION, side, version("pillow"), version("torchvision")]
     digest = hashlib.sha256(repr(made_by).encode()).hexdigest()[:8]
     return f"{data.name}-{data.fingerprint()}-{side}px-{digest}"
 
@@ -137,10 +137,10 @@ def _write(file: Path, data, side: int) -> None:
     """Streams the pictures into the file; at most AT_ONCE of them are in memory."""
     paths = [path for _, path in sorted(zip(data.names, data.paths, strict=True))]
     shapes = []
-    with whole(file) as part, open(part, "wb") as out, ThreadPoolExecutor() as pool:
+    with whole_file(file) as part, open(part, "wb") as out, ThreadPoolExecutor() as pool:
         out.write(bytes(HEADER + 16 * len(paths)))
-        for start in range(0, len(paths), AT_ONCE):
-            for image in pool.map(lambda path: shrunk(path, side), paths[start:][:AT_ONCE]):
+        for start in range(0, len(paths), DECODED_AT_ONCE):
+            for image in pool.map(lambda path: shrunk(path, side), paths[start:][:DECODED_AT_ONCE]):
                 shapes.append(image.shape[:2])
                 out.write(np.ascontiguousarray(image))
         size = out.tell() - HEADER

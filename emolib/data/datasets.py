@@ -152,7 +152,7 @@ class Dataset:
 
     @functools.cached_property
     def _twins(self) -> np.ndarray:
-        return audit.groups(manifest(self))
+        return audit.twin_groups(manifest(self))
 
     def _groups(self, grouped) -> np.ndarray | None:
         """A group's number for each picture, or None for False."""
@@ -192,7 +192,7 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
             f"{name}: there is no folder {folder}; data_root must hold {name}/ "
             "(README, “The three sets”, says where to ask for it and how it is laid out)"
         )
-    data = Dataset(name, folder, **vars(layouts.read(name, folder, agree)))
+    data = Dataset(name, folder, **vars(layouts.read_layout(name, folder, agree)))
     if agree != 3 and "agree" not in data.options:
         raise ValueError(
             f"{name}: agree={agree} needs to know how many voters agreed on each picture, and "

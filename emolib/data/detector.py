@@ -35,7 +35,7 @@ def identity(name: str, weights: str | Path) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def load(name: str, weights: str) -> torch.nn.Module:
+def load_detector(name: str, weights: str) -> torch.nn.Module:
     """The detector. Raises RuntimeError where its weights can be had nowhere, ValueError where the
     file holds others."""
     file = file_of(name, weights)

@@ -15,10 +15,20 @@ from ..base import files, progress
 from .pictures import examine
 
 NUMBERS = ["label", "bytes", "width", "height", "frames", "mtime_ns"]
-COLUMNS = ["path", "label", "emotion", "bytes", "width", "height", "format", "mode", "frames"]
-COLUMNS += ["sha256", "phash", "status", "notes", "mtime_ns"]
+MANIFEST_COLUMNS = [
+    "path",
+    "label",
+    "emotion",
+    "bytes",
+    "width",
+    "height",
+    "format",
+    "mode",
+    "frames",
+]
+MANIFEST_COLUMNS += ["sha256", "phash", "status", "notes", "mtime_ns"]
 # Part of each row's seal: facts from another version of any of these are found anew.
-VERSION = f"2 pillow {PIL.__version__} imagehash {imagehash.__version__}"
+MANIFEST_VERSION = f"2 pillow {PIL.__version__} imagehash {imagehash.__version__}"
 EXCLUDED = "excluded.csv"  # in the set's folder; open_dataset leaves out what it lists
 
 
@@ -39,12 +49,12 @@ def manifest(data, cache=None, workers: int | None = None) -> pd.DataFrame:
     emotions = [""] * len(data) if data.emotions is None else [str(e) for e in data.emotions]
     for row, label, emotion in zip(rows, data.labels, emotions, strict=True):
         row |= {"label": int(label), "emotion": emotion}
-    frame = _typed(pd.DataFrame(rows, columns=COLUMNS))
+    frame = _typed(pd.DataFrame(rows, columns=MANIFEST_COLUMNS))
     if cache and any(known.get(row["path"]) != row for row in rows):
         # what the set's other choices (more agreement, …) read before stays
         mine = set(data.names)
         others = [row for name, row in known.items() if name not in mine]
-        _write_cache(Path(cache), _typed(pd.DataFrame([*rows, *others], columns=COLUMNS)))
+        _write_cache(Path(cache), _typed(pd.DataFrame([*rows, *others], columns=MANIFEST_COLUMNS)))
     return frame
 
 
@@ -93,7 +103,7 @@ def _read_cache(path: Path) -> dict[str, dict]:
         return {}
     try:
         frame = _read(path)
-        if list(frame.columns) != [*COLUMNS, "seal"]:
+        if list(frame.columns) != [*MANIFEST_COLUMNS, "seal"]:
             raise ValueError("other columns")
         seals = frame.pop("seal")
         if not (seals == _seals(frame)).all():
@@ -113,9 +123,11 @@ def _write_cache(path: Path, frame: pd.DataFrame) -> None:
 
 def _seals(frame: pd.DataFrame) -> list[str]:
     """A digest of each row of strings and of VERSION: half a file and stray edits do not pass."""
-    rows = frame[COLUMNS].itertuples(index=False, name=None)
+    rows = frame[MANIFEST_COLUMNS].itertuples(index=False, name=None)
     return [
-        hashlib.sha256(repr((VERSION, *row)).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        hashlib.sha256(repr((MANIFEST_VERSION, *row)).encode("utf-8", "surrogatepass")).hexdigest()[
+            :16
+        ]
         for row in rows
     ]
 

@@ -19,7 +19,7 @@ from torchvision.transforms import v2
 
 # Pillow opens more than these, among them EPS, which it would hand to Ghostscript.
 FORMATS = {"JPEG", "MPO", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"}
-NAMED = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF"}  # else the suffix is the format
+SUFFIX_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF"}  # else the suffix is the format
 MAX_BYTES = 1 << 30  # of a file: more than the largest picture takes, uncompressed
 # libjpeg-turbo's own advice to those who decode strangers' files: a scan of three bytes costs a
 # pass over all pixels. Real files have up to about a dozen.
@@ -217,7 +217,7 @@ def _frames(image: Image.Image) -> int:
 
 
 def _notes(image: Image.Image, suffix: str, deep: bool, rotated: bool) -> list[str]:
-    named = NAMED.get(suffix.lower(), suffix.lstrip(".").upper())
+    named = SUFFIX_FORMATS.get(suffix.lower(), suffix.lstrip(".").upper())
     content = "JPEG" if image.format == "MPO" else image.format  # MPO: JPEG with more behind it
     said = {
         "exif rotated": rotated,

@@ -20,19 +20,19 @@ from safetensors.torch import load_file, save_file
 from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
-from ..base.files import whole
+from ..base.files import whole_file
 from . import cache, detector
 from .pictures import shrink
 
-VERSION = 3  # of what the finders below give
+BOXES_VERSION = 3  # of what the finders below give
 COUNT = 20  # boxes a picture, at most: the m of affective regions' code
 SIDE = 96  # px; short side at which boxes are looked for
-MOST = 100  # boxes before the choice
-SMALLEST = 0.125  # of the short side; the code asks for 28 px, whatever the picture's size
+MOST_BOXES = 100  # boxes before the choice
+SMALLEST_SIDE = 0.125  # of the short side; the code asks for 28 px, whatever the picture's size
 SLIMMEST = 6.0  # ratio of the sides, the code's
 
 
-def objects(image: np.ndarray) -> np.ndarray:
+def object_boxes(image: np.ndarray) -> np.ndarray:
     """COUNT×5 boxes that objects may fill: EdgeBoxes (Zitnick & Dollár 2014, OpenCV), then one of
     each of COUNT clusters of boxes that overlap (normalised cut, as in affective regions' code).
 
@@ -49,12 +49,12 @@ def objects(image: np.ndarray) -> np.ndarray:
         initial=1
     )
     direction = np.arctan2(dy, dx).astype(np.float32) % np.pi
-    finder = cv2.ximgproc.createEdgeBoxes(maxBoxes=MOST)
+    finder = cv2.ximgproc.createEdgeBoxes(maxBoxes=MOST_BOXES)
     found, scores = finder.getBoundingBoxes(edges.astype(np.float32), direction)
     if not len(found):
         return np.zeros((COUNT, 5), np.float32)
     left, top, width, height = np.asarray(found, float).T
-    keep = np.minimum(width, height) >= SMALLEST * min(h, w)
+    keep = np.minimum(width, height) >= SMALLEST_SIDE * min(h, w)
     keep &= np.maximum(width, height) <= SLIMMEST * np.minimum(width, height)
     boxes = np.stack([left / w, top / h, (left + width) / w, (top + height) / h], 1)
     return _rows(*one_a_cluster(boxes[keep].clip(0, 1), np.ravel(scores)[keep]))
@@ -109,16 +109,16 @@ def _rows(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return rows
 
 
-FINDERS = {"objects": objects, "salient": salient}
+FINDERS = {"objects": object_boxes, "salient": salient}
 OPENCV = "opencv"
 
 
-def find(finder: str, image: Tensor, by: str = OPENCV, weights: str = "") -> Tensor:
+def find_boxes(finder: str, image: Tensor, by: str = OPENCV, weights: str = "") -> Tensor:
     """A finder's boxes of an image h×w×3 uint8 (a tensor), by OpenCV, which looks for them at SIDE
     px, or by a detector of torchvision's (`detector`), whose weights are in the folder `weights`.
     """
     if by != OPENCV:
-        model = detector.load(by, str(weights))
+        model = detector.load_detector(by, str(weights))
         return torch.from_numpy(_rows(*detector.detect(model, image, finder == "salient")))
     small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
     with one_thread():
@@ -138,7 +138,7 @@ def one_thread():
 
 def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor:
     """n×COUNT×5: the boxes of all of `pictures` (a `pipeline.Pictures`), found once."""
-    made_by = [finder, VERSION, pictures.image_size, cv2.__version__, version("scikit-learn")]
+    made_by = [finder, BOXES_VERSION, pictures.image_size, cv2.__version__, version("scikit-learn")]
     made_by += [version("torchvision"), version("pillow")]
     if by != OPENCV:
         made_by.append(detector.identity(by, weights))
@@ -149,7 +149,7 @@ def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor
         file.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{file}.lock"):
             if not file.exists():
-                with whole(file) as part:
+                with whole_file(file) as part:
                     save_file({"boxes": _all(finder, pictures, by, weights)}, part)
             return load_file(file)["boxes"]
     return _all(finder, pictures, by, weights)  # no folder to keep them in
@@ -158,10 +158,10 @@ def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor
 def _all(finder: str, pictures, by: str, weights: str) -> Tensor:
     if by != OPENCV:  # torch's own threads
         return torch.stack(
-            [find(finder, pictures.image(i), by, weights) for i in range(len(pictures))]
+            [find_boxes(finder, pictures.image(i), by, weights) for i in range(len(pictures))]
         )
     with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        found = pool.map(lambda i: find(finder, pictures.image(i)), range(len(pictures)))
+        found = pool.map(lambda i: find_boxes(finder, pictures.image(i)), range(len(pictures)))
         return torch.stack(list(found))
 
 

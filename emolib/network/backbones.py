@@ -37,7 +37,7 @@ def with_levels(
         raise ValueError(f"backbone {name!r} has no feature maps in timm: {error}") from error
 
 
-def whole(name: str, pretrained: bool = False, weights: str | Path = "") -> nn.Module:
+def without_classifier(name: str, pretrained: bool = False, weights: str | Path = "") -> nn.Module:
     """A timm model without its classifier; an HRNet without its ImageNet head, which is as large
     as the rest of a small one: its four branches. Raises ValueError for an unknown name."""
     _check_name(name)
@@ -70,7 +70,7 @@ def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tens
     if not torch.compiler.is_compiling():  # what is asked of a size there is asked of every size
         _check(backbone, images)
     features = backbone(images)
-    return [plain(backbone, features[i]) for i in indices]
+    return [channels_first(backbone, features[i]) for i in indices]
 
 
 def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     if found.dim() != 4:
         name = backbone.pretrained_cfg.get("architecture", "?")
         raise ValueError(f"backbone {name!r} has no last feature map; take a convolutional one")
-    return plain(backbone, found)
+    return channels_first(backbone, found)
 
 
 def channels(backbone: nn.Module) -> int:
@@ -195,7 +195,7 @@ def _check(backbone: nn.Module, images: Tensor) -> None:
         )
 
 
-def plain(backbone: nn.Module, B: Tensor) -> Tensor:
+def channels_first(backbone: nn.Module, B: Tensor) -> Tensor:
     """N×c×h×w, no less than float32: Swin and its kin put the channels last, autocast leaves 16
     bits."""
     if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:

@@ -27,7 +27,7 @@ class _Block(nn.Module):
 
     def __init__(self, channels: Sequence[int], width: int, readings: Readings):
         super().__init__()
-        maiafa.check(width, readings)
+        maiafa.check_settings(width, readings)
         given = list(channels) if isinstance(channels, Iterable) else [channels]
         whole = all(isinstance(c, numbers.Integral) and c > 0 for c in given)
         if len(given) < 2 or not whole:

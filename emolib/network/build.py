@@ -17,7 +17,7 @@ from . import create
 from .rivals import SYSTEMS
 
 
-def build(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
+def build_network(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
     """The spec's network at its start: random, ImageNet or the weights of the run `before`.
 
     The fully connected layers of a fine-tuning start from its predecessor's too.

@@ -11,7 +11,7 @@ from ..data.proposals import COUNT
 from ..spec.run_spec import Readings
 from ..spec.systems import BACKBONES
 from . import backbones
-from .maiafa import MaiAfa, check
+from .maiafa import MaiAfa, check_settings
 from .rivals import SYSTEMS
 
 
@@ -89,7 +89,7 @@ def _maiafa(
     readings: Readings = Readings(),
     **kwargs,
 ) -> MaiAfa:
-    check(kwargs.get("width", 1), readings)
+    check_settings(kwargs.get("width", 1), readings)
     increased = readings.levels == "increased"
     if increased and timm.is_model(backbone) and not backbone.startswith("hrnet"):
         raise ValueError(
@@ -108,7 +108,7 @@ def _rival(name, backbone, num_classes, pretrained, weights, **kwargs) -> nn.Mod
                 f"model {name!r} has no backbone; backbone={backbone!r} does not apply"
             )
         return _made(name, system, num_classes, **kwargs)
-    make = backbones.with_levels if system.takes == "levels" else backbones.whole
+    make = backbones.with_levels if system.takes == "levels" else backbones.without_classifier
     copies = range(getattr(system, "backbones", 1))
     made = [make(backbone or own, pretrained, weights) for _ in copies]
     return _made(name, system, *made, num_classes, **kwargs)

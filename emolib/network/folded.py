@@ -116,7 +116,7 @@ def eca_gate(eca: nn.Module, pooled: Tensor) -> Tensor:
     return eca.gate(eca.conv(pooled[:, None]))[:, 0]
 
 
-def regions(
+def region_map(
     U: Tensor,
     B4: Tensor,
     reduction: nn.Conv2d,

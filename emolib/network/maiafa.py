@@ -104,7 +104,7 @@ class AFA(nn.Module):
         return concatenate([c * psi[:, i, None, None, None] for i, c in enumerate(C)])  # Eq. 7
 
 
-def check(width, readings) -> None:
+def check_settings(width, readings) -> None:
     """ValueError where they are not what the modules are made of."""
     if not isinstance(readings, Readings):
         raise ValueError(
@@ -348,7 +348,7 @@ class MaiAfa(nn.Module):
 
     def _folded_D(self, B: list[Tensor]) -> Tensor:
         U, Q = self._gated_map(B)
-        return folded.regions(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv, Q)
+        return folded.region_map(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv, Q)
 
 
 def _last_layer(width: int, num_classes: int) -> nn.Module:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import timm
 from timm.models import generate_default_cfgs, register_model
 
-BACKBONES = (
+REGISTERED = (
     "hrnet_w18_small",
     "hrnet_w18",
     "hrnet_w32",
@@ -72,6 +72,6 @@ def _cfg(backbone: str):
 
 
 # where register_model looks for them
-default_cfgs = generate_default_cfgs({PREFIX + b: _cfg(b) for b in BACKBONES})
-for _backbone in BACKBONES:
+default_cfgs = generate_default_cfgs({PREFIX + b: _cfg(b) for b in REGISTERED})
+for _backbone in REGISTERED:
     register_model(_entrypoint(_backbone))

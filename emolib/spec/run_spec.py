@@ -27,7 +27,7 @@ TRAINING = (
     "precision",
     "deterministic",
 )
-MOST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
+LARGEST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
 
@@ -167,7 +167,7 @@ class RunSpec:
             if name not in DATASETS or name == self.dataset:
                 others = ", ".join(d for d in DATASETS if d != self.dataset)
                 raise ValueError(f"apart={self.apart!r}: {name!r} is none of {others}")
-        for name, most in MOST.items():
+        for name, most in LARGEST.items():
             if getattr(self, name) > most:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at most {most}")
         for key, _ in self.pretrain:

@@ -121,7 +121,7 @@ UNPUBLISHED = tuple(name for name in COMPARED if not SYSTEMS[name].published)
 COMPARISONS = ("published", "matched")
 
 
-def of(name: str) -> System:
+def system_of(name: str) -> System:
     """The system's record; of a name that has none, a timm model used whole, which is its own
     backbone."""
     return SYSTEMS.get(name) or System(backbone=name, takes="its own")

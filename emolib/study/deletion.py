@@ -18,14 +18,14 @@ from ..spec.sets import in_words
 from ..tables import significance, sources
 from ..use.load import load
 
-SHARES = (0.1, 0.25, 0.5)  # of the picture that is blurred
+BLURRED_SHARES = (0.1, 0.25, 0.5)  # of the picture that is blurred
 PLACES = ("where D is highest", "the same shape elsewhere", "where D is lowest", "the centre")
 STEPS = tuple(i / 10 for i in range(11))  # of a curve
 WAYS = ("deletion", "insertion")
 BATCH = 32
 
 
-def blurred(predictor, paths, shares=SHARES) -> pd.DataFrame:
+def blurred(predictor, paths, shares=BLURRED_SHARES) -> pd.DataFrame:
     """One row a picture, share and place: how far the probability of the class that was predicted
     falls (points) when that share of the centre crop is blurred there.
 
@@ -63,7 +63,7 @@ def of_runs(test, results, data, device: str = "auto", most: int = 100) -> pd.Da
     return pd.concat(frames, ignore_index=True)
 
 
-def of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def curves_of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of a `Study`'s small sets (FI where it
     is alone), on so many test pictures of each; also written to its curves.csv and areas.csv, with
     the runs they come from (`sources`). Runs are trained where they are missing."""
@@ -73,12 +73,12 @@ def of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name in [d for d in study.datasets if d != "fi"] or study.datasets:
         results = study.run(study.specs(datasets=[name]))
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
-        named[name] = sources.of([result.folder for result in results])
+        named[name] = sources.source_columns([result.folder for result in results])
     frame = pd.concat(frames, ignore_index=True)
     found = mean_curves(frame), areas(frame)
     for stem, table in zip(("curves", "areas"), found, strict=True):
-        columns = [table["set"].map(lambda d, c=c: named[d][c]) for c in sources.COLUMNS]
-        whose = dict(zip(sources.COLUMNS, columns, strict=True))
+        columns = [table["set"].map(lambda d, c=c: named[d][c]) for c in sources.SOURCE_COLUMNS]
+        whose = dict(zip(sources.SOURCE_COLUMNS, columns, strict=True))
         write_csv(study.folder / f"{stem}.csv", table.assign(**whose))
     return found
 
@@ -89,7 +89,7 @@ def at_shares(study, pictures: int) -> tuple[str, pd.DataFrame]:
     name = [*study.small, *study.datasets][0]
     (result,) = study.run(study.specs(datasets=[name])[:1])
     falls = of_runs(blurred, [result], study.open(name), study.device, 4 * int(pictures))
-    return f"{in_words(name)}, fold {result.spec.fold}", compared(falls)
+    return f"{in_words(name)}, fold {result.spec.fold}", compare_falls(falls)
 
 
 def mean_curves(frame: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +118,7 @@ def areas(frame: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def compared(frame: pd.DataFrame) -> pd.DataFrame:
+def compare_falls(frame: pd.DataFrame) -> pd.DataFrame:
     """A line for each share and place of `blurred`: the mean fall, its 95% interval over pictures,
     and p of Wilcoxon's signed-rank test against the blur where D is highest (1 where none differ).
     """

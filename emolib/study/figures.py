@@ -9,10 +9,10 @@ from sklearn.calibration import calibration_curve
 from ..data.pictures import decode
 from ..spec.sets import DATASETS, in_words
 from ..tables.plots import (
+    GREY,
     NEGATIVE,
     OURS,
     POSITIVE,
-    PUBLISHED,
     _grid,
     drawn,
     legend_below,
@@ -43,7 +43,7 @@ def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
     figure, axes = _grid(1, 1, 6, 3.2)
     axis = axes[0, 0]
     places = np.arange(len(table5))
-    for offset, source, colour in ((-0.2, "found", OURS), (0.2, "published", PUBLISHED)):
+    for offset, source, colour in ((-0.2, "found", OURS), (0.2, "published", GREY)):
         share = 100 * table5[f"positive ({source})"] / table5[f"pictures ({source})"]
         share = share.astype("Float64").fillna(0).to_numpy(float)  # no bar where nothing is known
         bars = axis.bar(places + offset, share, 0.38, color=colour, label=source)
@@ -55,7 +55,7 @@ def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
     return figure
 
 
-def pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Figure | None:
+def draw_pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Figure | None:
     """Pairs of pictures from an audit, one above the other; None where there are none.
 
     Labels are written in their colours; "fold 2" means that the pair connects that fold's test
@@ -139,7 +139,7 @@ def confusion(predictions: dict[str, pd.DataFrame], demo: bool = False) -> Figur
     return figure
 
 
-def regions(predictor, paths, titles=None, maps=None) -> Figure:
+def draw_regions(predictor, paths, titles=None, maps=None) -> Figure:
     """Pictures as the model sees them, D of Eq. 5 laid over them, and known maps where given.
 
     D is stretched to its own range in each picture, which is written underneath.
@@ -175,7 +175,7 @@ def where_it_looks(study, results, count: int = 8, seed: int = 0) -> Figure | No
         return None
     data = study.open(chosen.spec.dataset)
     shown = chosen.predictions.sample(frac=1, random_state=seed).head(count)["path"]
-    figure = regions(load(chosen.folder, study.device), [data.root / name for name in shown])
+    figure = draw_regions(load(chosen.folder, study.device), [data.root / name for name in shown])
     title = f"{in_words(data.name)}, fold {chosen.spec.fold}: D on test pictures"
     figure.suptitle(drawn(title, data.demo), fontsize=10)
     return figure
@@ -194,7 +194,7 @@ def folds(per_fold: pd.DataFrame, demo: bool = False) -> Figure | None:
         axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
         axis.axhline(rows["majority"].mean(), color="black", ls=":", label="majority class")
         if rows["published"].notna().all():
-            axis.axhline(rows["published"].iloc[0], color=PUBLISHED, lw=2, label="paper")
+            axis.axhline(rows["published"].iloc[0], color=GREY, lw=2, label="paper")
         axis.set(title=in_words(name), xlabel="fold", ylim=(0, 100), xticks=rows["fold"])
     axes[0, 0].set_ylabel("accuracy (%)")
     legend_below(figure, axes, 4)
@@ -239,7 +239,7 @@ def calibration(results, title: str, demo: bool = False) -> Figure | None:
     return figure
 
 
-def cross(frame: pd.DataFrame, title: str) -> Figure:
+def draw_cross(frame: pd.DataFrame, title: str) -> Figure:
     """`transfer.cross`: accuracy in percent, coloured by how far it is above the larger class."""
     names = [n for n in DATASETS if n in set(frame["tested_on"])]
     sources = [n for n in names if n in set(frame["trained_on"])]

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 import pandas as pd
 
-from ..network.build import build
+from ..network.build import build_network
 from ..spec.published import published
 from ..spec.run_spec import Readings, RunSpec
 from ..spec.sets import in_words
@@ -121,7 +121,7 @@ def show_folds(per_fold: pd.DataFrame):
     return per_fold.style.hide(axis="index").format(precision=2)
 
 
-def over_folds(per_fold: pd.DataFrame):
+def show_means(per_fold: pd.DataFrame):
     """`per_fold` for reading: mean and standard deviation over the folds of each set."""
     columns = ["accuracy", "recall", "majority", "published"]
     if per_fold.empty:
@@ -151,7 +151,7 @@ def leakage(results, grouped) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values("dataset", kind="stable", ignore_index=True)
 
 
-def readings() -> pd.DataFrame:
+def open_readings() -> pd.DataFrame:
     """The open readings: field, values (the first is the default) and why it is open."""
     return pd.DataFrame(
         [
@@ -170,7 +170,7 @@ def parameter_counts(specs: list[RunSpec]) -> pd.DataFrame:
     rows = {}
     for spec in specs:
         if spec.method not in rows:
-            parts = build(replace(spec, init="scratch", pretrain=())).named_children()
+            parts = build_network(replace(spec, init="scratch", pretrain=())).named_children()
             counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts}
             rows[spec.method] = {"method": spec.method, **counts, "all": sum(counts.values())}
     return pd.DataFrame(rows.values()).fillna(0).convert_dtypes()
@@ -221,7 +221,7 @@ def _runs(ahead: pd.DataFrame) -> str:
     return f"{count}, about {time}"
 
 
-def plan(ahead: pd.DataFrame):
+def show_plan(ahead: pd.DataFrame):
     """The runs ahead (`Study.plan`) for reading, a row for each set and method; None where there
     are none. Prints how long they take."""
     if ahead.empty:
@@ -252,7 +252,7 @@ def costs(table: pd.DataFrame):
     return frame.style.hide(axis="index").format(precision=1, na_rep="", thousands=",")
 
 
-def matched(table: pd.DataFrame):
+def show_matched(table: pd.DataFrame):
     """The matched table for reading, the best accuracy of each set first."""
     rows = table[table["metric"] == "accuracy"]
     rows = rows.sort_values(["dataset", "mean"], ascending=[True, False], kind="stable")
@@ -272,7 +272,7 @@ def matched(table: pd.DataFrame):
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
 
-def differences(table: pd.DataFrame):
+def show_differences(table: pd.DataFrame):
     """Comparisons for reading: the difference, its interval and tests, what may be said."""
     rows = table[table["difference"].notna() & (table["table"] != 9)]  # 9: hollow in its figure
     if "runs" in rows:
@@ -294,7 +294,7 @@ def differences(table: pd.DataFrame):
     return rows[columns].style.hide(axis="index").format(digits, precision=2, na_rep="")
 
 
-def transfer(table: pd.DataFrame):
+def show_transfer(table: pd.DataFrame):
     """Shares of the training pictures, for reading: accuracy with and without the stage."""
     rows = table[table["metric"] == "accuracy"]
     columns = [
@@ -321,18 +321,18 @@ def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def blurring(table: pd.DataFrame):
+def show_falls(table: pd.DataFrame):
     """`blurring.compared` for reading."""
     return table.style.hide(axis="index").format({"p": _p}, precision=3, na_rep="")
 
 
-def more_scores(table: pd.DataFrame):
+def show_more_scores(table: pd.DataFrame):
     """What the paper leaves out, for reading, a line a set and method: percent."""
     wide = table.pivot_table("mean", ["dataset", "method"], "metric", sort=False).reset_index()
     return wide.style.hide(axis="index").format(precision=1, na_rep="")
 
 
-def regions(table: pd.DataFrame):
+def show_regions(table: pd.DataFrame):
     """`regions.compared` for reading: a line a map, the mean of each measure and its interval."""
     keys = ["set", "reading", "map"]
     cells = table.assign(

@@ -4,7 +4,7 @@ feature map. D's rival: it costs nothing and needs no head of its own."""
 import torch
 from torch import Tensor, nn
 
-from ..network.backbones import plain
+from ..network.backbones import channels_first
 
 
 def grad_cam(model: nn.Module, images: Tensor) -> Tensor:
@@ -27,5 +27,8 @@ def grad_cam(model: nn.Module, images: Tensor) -> Tensor:
         found.requires_grad_()
         best = model.forward_head(found).amax(1).sum()
         (gradient,) = torch.autograd.grad(best, found)
-    maps, weights = plain(model, found.detach()), plain(model, gradient).mean((2, 3), keepdim=True)
+    maps, weights = (
+        channels_first(model, found.detach()),
+        channels_first(model, gradient).mean((2, 3), keepdim=True),
+    )
     return (weights * maps).sum(1).relu()

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 from ..base import run_folder
 from ..spec.run_spec import Readings, RunSpec
-from ..tables.readings import RANDOM_FOLDS, READINGS
+from ..tables.readings import RANDOM_FOLDS, READINGS_FOLDER
 
 
 def changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[str, dict]:
@@ -39,7 +39,7 @@ def changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[st
     }
 
 
-def specs(study, dataset: str, seed: int = 0, stop_after=()) -> dict[str, list[RunSpec]]:
+def reading_specs(study, dataset: str, seed: int = 0, stop_after=()) -> dict[str, list[RunSpec]]:
     """{name: a run for each fold}, "normal" first, of a `Study`."""
     data = study.open(dataset)
     named = {"normal": {}}
@@ -51,7 +51,7 @@ def specs(study, dataset: str, seed: int = 0, stop_after=()) -> dict[str, list[R
     }
 
 
-def run(study, seeds: int = 1, stop_after: str = "") -> list[RunSpec]:
+def run_readings(study, seeds: int = 1, stop_after: str = "") -> list[RunSpec]:
     """Trains every reading on the small sets of a `Study`, its default in the study itself, the
     others in <study>/readings; all specs, for `Study.build_tables`. seeds: how many, from 0 on.
     stop_after: epochs, as "1,2,3": what choosing the epoch on the test pictures would add. Raises
@@ -60,11 +60,11 @@ def run(study, seeds: int = 1, stop_after: str = "") -> list[RunSpec]:
     parts = [part.strip() for part in str(stop_after).split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"stop_after={stop_after!r}: epochs, with commas, as in 1,2,3")
-    apart = replace(study, name=f"{study.name}/{READINGS}")
+    apart = replace(study, name=f"{study.name}/{READINGS_FOLDER}")
     done = []
     for dataset in (d for d in study.datasets if d != "fi"):
         for seed in range(seeds):
-            named = specs(study, dataset, seed, [int(part) for part in parts])
+            named = reading_specs(study, dataset, seed, [int(part) for part in parts])
             default = named.pop("normal")
             others = [spec for group in named.values() for spec in group]
             study.run(default)

@@ -11,7 +11,7 @@ from .regions import CHANCE
 LOWER_IS_BETTER = ("MAE",)
 
 
-def maps(views, found: dict, known=None, titles=None, demo: bool = False) -> Figure:
+def draw_maps(views, found: dict, known=None, titles=None, demo: bool = False) -> Figure:
     """Pictures (n×S×S×3), the known regions of each (n×h×w) and its maps ({name: n×h×w}), each map
     stretched to its own range in each picture. demo: whether the pictures are drawn ones."""
     rows = {"picture": views} | ({} if known is None else {"known": known}) | found
@@ -30,7 +30,9 @@ def maps(views, found: dict, known=None, titles=None, demo: bool = False) -> Fig
     return figure
 
 
-def scores(table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "MAE")) -> Figure:
+def draw_scores(
+    table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "MAE")
+) -> Figure:
     """`regions.compared` of one set and reading: a panel a measure, a line a map, with intervals;
     dashed: what a map scores that knows nothing, where that is one number."""
     names = list(dict.fromkeys(table["map"]))
@@ -56,7 +58,7 @@ def scores(table: pd.DataFrame, title: str, measures=("AUC", "NSS", "CC", "F", "
     return figure
 
 
-def readings(table: pd.DataFrame, title: str, measure: str = "AUC") -> Figure:
+def draw_readings(table: pd.DataFrame, title: str, measure: str = "AUC") -> Figure:
     """`regions.compared`: D's score in each reading, with intervals."""
     rows = table[(table["measure"] == measure) & (table["map"] == "D")]
     figure = Figure(figsize=(6.5, 1.7 + 0.32 * len(rows)), layout="constrained")
@@ -73,7 +75,7 @@ def readings(table: pd.DataFrame, title: str, measure: str = "AUC") -> Figure:
     return figure
 
 
-def blurring(frame: pd.DataFrame, title: str) -> Figure:
+def draw_falls(frame: pd.DataFrame, title: str) -> Figure:
     """`blurring.compared`: how far the answer falls against the share of the picture blurred."""
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axis = figure.subplots()
@@ -99,7 +101,7 @@ def blurring(frame: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
+def draw_curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
     """`blurring.mean_curves` and `blurring.areas` of one set: p against the share that is blurred
     (deletion) or kept (insertion), and each area's difference to the one where D is highest."""
     figure = Figure(figsize=(11, 3.9), layout="constrained")

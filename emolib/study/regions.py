@@ -17,16 +17,26 @@ from ..data.batches import centre, centre_box, cut, short_side
 from ..data.cache import shrunk
 from ..spec.run_spec import RunSpec
 from ..tables import significance, sources
-from ..tables.readings import READINGS, name_of
+from ..tables.readings import READINGS_FOLDER, name_of
 from ..use.load import load
 from .gradcam import grad_cam
 
 MEASURES = ("AUC", "NSS", "CC", "precision", "recall", "F", "MAE")
 CHANCE = {"AUC": 0.5, "NSS": 0.0, "CC": 0.0}  # what a map scores that knows nothing
 MAPS = ("D", "D before", "A1", "A2", "A3", "Grad-CAM", "centre", "uniform")
-COLUMNS = ["set", "reading", "network", "fold", "map", *MEASURES, "pictures", "left out", "run"]
-COLUMNS += ["run_ids", "weights"]
-COMPARED = [
+REGION_COLUMNS = [
+    "set",
+    "reading",
+    "network",
+    "fold",
+    "map",
+    *MEASURES,
+    "pictures",
+    "left out",
+    "run",
+]
+REGION_COLUMNS += ["run_ids", "weights"]
+COMPARED_COLUMNS = [
     "set",
     "reading",
     "map",
@@ -151,7 +161,7 @@ def plain_run(result):
     same = [s for s in found if all(getattr(s, k) == getattr(spec, k) for k in split)]
     earlier = [s for stage in spec.stages for s in found if s.dataset == stage]
     chosen = (same + earlier)[:1]
-    return run_folder.read(result.folder.parent / chosen[0].id) if chosen else None
+    return run_folder.read_run(result.folder.parent / chosen[0].id) if chosen else None
 
 
 def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFrame:
@@ -190,20 +200,20 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
                     "pictures": int(said.sum()),
                     "left out": int((~said).sum()),
                     "run": folder.name if folder else "",
-                    **sources.of([result.folder, folder or result.folder]),
+                    **sources.source_columns([result.folder, folder or result.folder]),
                 }
             )
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=REGION_COLUMNS)
 
 
-def of_study(study, networks: int | str = "") -> pd.DataFrame:
+def regions_of_study(study, networks: int | str = "") -> pd.DataFrame:
     """`measured` for every set of a `Study` that has maps, also written to its regions.csv: the
     default in every fold and from other seeds (`Study.other_networks`), trained where they are
     missing, and what there is of <study>/readings with D. Empty where no set has maps."""
-    frames = [pd.DataFrame(columns=COLUMNS)]
+    frames = [pd.DataFrame(columns=REGION_COLUMNS)]
     for name in (name for name in study.datasets if study.open(name).maps):
         results = study.run(study.specs(datasets=[name])) + study.other_networks(name, networks)
-        others = _runs(study.folder / READINGS / "runs")
+        others = _runs(study.folder / READINGS_FOLDER / "runs")
         known = {r.spec for r in results}
         others = [r for r in others if r.spec.dataset == name and r.spec not in known]
         results += [r for r in others if has_regions(r.spec)]
@@ -226,7 +236,7 @@ def examples(result, data, device: str = "auto", count: int = 8) -> tuple:
     return views, found, known, data.emotions[chosen]
 
 
-def compared(frame: pd.DataFrame) -> pd.DataFrame:
+def compare_maps(frame: pd.DataFrame) -> pd.DataFrame:
     """A line a set, reading, map and measure of `measured`: the mean over networks with its 95%
     interval, `over` saying over what (`significance.over_runs`), and D's minus it (D_minus), over
     the runs that have both."""
@@ -246,7 +256,7 @@ def compared(frame: pd.DataFrame) -> pd.DataFrame:
                     row |= {"D_minus": found["mean"]}
                     row |= {f"D_minus_{end}": found[end] for end in ("low", "high")}
                 rows.append(row)
-    return pd.DataFrame(rows, columns=COMPARED)
+    return pd.DataFrame(rows, columns=COMPARED_COLUMNS)
 
 
 def has_regions(spec: RunSpec) -> bool:
@@ -277,7 +287,7 @@ def _runs(folder: Path) -> list:
     """The complete runs in `folder` whose weights are there."""
     there = sorted(folder.iterdir()) if folder.is_dir() else []
     return [
-        run_folder.read(f)
+        run_folder.read_run(f)
         for f in there
         if run_folder.is_complete(f) and (f / "model.safetensors").exists()
     ]

@@ -41,7 +41,7 @@ RECIPES = {
 }
 
 
-def rivals(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
+def rival_specs(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
     """The runs of Table 9's other systems and of the matched table in a `study.Study`.
 
     systems: comma-separated names of `create_model`, trained on every set of the study; "": the
@@ -71,7 +71,7 @@ def cannot_be_fetched(study, specs) -> dict[RunSpec, str]:
             continue
         if spec.backbone not in tried:
             try:
-                build.build(replace(first, fold=0, seed=0))
+                build.build_network(replace(first, fold=0, seed=0))
                 tried[spec.backbone] = ""
             except RuntimeError:
                 tried[spec.backbone] = f"the weights of {spec.backbone} could not be downloaded"

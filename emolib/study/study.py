@@ -30,7 +30,7 @@ from .settings import (
 )
 
 SMALL = ("twitter1", "emotionroi")
-STARTS = {"imagenet": "ImageNet weights", "scratch": "random weights"}
+START_WORDS = {"imagenet": "ImageNet weights", "scratch": "random weights"}
 DEMO_NOTE = (
     "> **Demo data.** The pictures are drawn by `emolib.make_demo_data` and stand in for FI, "
     "Twitter I and EmotionROI; the network is small and its training short. Numbers show that "
@@ -173,7 +173,7 @@ class Study:
         """Markdown: what follows from `absent`; "" where nothing is absent."""
         if not self.absent:
             return ""
-        start = STARTS[self._init(self.small[0]).rpartition(":")[2]]
+        start = START_WORDS[self._init(self.small[0]).rpartition(":")[2]]
         text = (
             f"**No {' or '.join(f'`{d}/`' for d in self.absent)} in `{self.data_root.name}`.** "
             f"{', '.join(self.small)}: these runs start from {start} alone, without the paper's "
@@ -270,7 +270,7 @@ class Study:
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
         """The runs of Table 9's other systems and of the matched table (`compared.rivals`)."""
-        return beside.rivals(self, systems, comparisons)
+        return beside.rival_specs(self, systems, comparisons)
 
     def left_out(self, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
         """The runs that `rivals` leaves out here, and why; and of those that it does not, the ones
@@ -306,7 +306,7 @@ class Study:
         groups, results = self._by_weights(specs), {}
         for group, weights in groups:
             places = run.Places(self.data_root, self.folder, weights, self.device)
-            run.check(group, places)
+            run.check_runs(group, places)
         failures = []
         for group, weights in groups:
             try:

@@ -9,11 +9,11 @@ import pandas as pd
 from ..base import run_folder
 from ..spec.run_spec import RunSpec
 from ..tables import sources
-from ..tables.transfer import FOLDER, _line, _scored
+from ..tables.transfer import SHARES_FOLDER, _line, _scored
 from ..training.run import Places, split
 from ..use.load import load
 
-SHARES = (0.1, 0.3, 1.0)
+TRAINING_SHARES = (0.1, 0.3, 1.0)
 CROSS = [
     "trained_on",
     "tested_on",
@@ -32,7 +32,7 @@ CROSS = [
 ]
 
 
-def specs(study) -> list[RunSpec]:
+def transfer_specs(study) -> list[RunSpec]:
     """The small sets' runs of a `Study`, with and without their set-to-set stage, on each share of
     the training pictures. Raises ValueError where the study has no small set or chooses a share."""
     small = [d for d in study.datasets if d != "fi"]
@@ -40,10 +40,10 @@ def specs(study) -> list[RunSpec]:
         why = "its overrides set share" if small else "it has FI alone"
         raise ValueError(f"study {study.name!r}: {why}; the curve is of shares of a small set")
     whole = dict.fromkeys([*study.specs(datasets=small), *study.without_transfer()])
-    return [replace(spec, share=share) for share in SHARES for spec in whole]
+    return [replace(spec, share=share) for share in TRAINING_SHARES for spec in whole]
 
 
-def run(study) -> list[RunSpec]:
+def run_transfer(study) -> list[RunSpec]:
     """Trains what `specs` says, whole sets in the study itself, less in <study>/shares; all specs,
     for `Study.build_tables`."""
     apart, whole, less = _parts(study)
@@ -53,7 +53,7 @@ def run(study) -> list[RunSpec]:
     return [*whole, *less]
 
 
-def plan(study) -> pd.DataFrame:
+def plan_transfer(study) -> pd.DataFrame:
     """`Study.plan` of what `run` is still to train."""
     apart, whole, less = _parts(study)
     run_folder.lend(less, study.folder, apart.folder)  # what is lent is not ahead
@@ -62,12 +62,12 @@ def plan(study) -> pd.DataFrame:
 
 def _parts(study) -> tuple:
     """(the study of the shares, the specs on all pictures, those on fewer)"""
-    found = specs(study)
+    found = transfer_specs(study)
     whole, less = [s for s in found if s.share == 1], [s for s in found if s.share < 1]
-    return replace(study, name=f"{study.name}/{FOLDER}"), whole, less
+    return replace(study, name=f"{study.name}/{SHARES_FOLDER}"), whole, less
 
 
-def cross(study, results) -> pd.DataFrame:
+def cross_tested(study, results) -> pd.DataFrame:
     """Each set's networks (`results`, complete runs) on every set (CROSS). Those whose weights were
     not kept are left out and named.
 
@@ -90,7 +90,9 @@ def cross(study, results) -> pd.DataFrame:
     frame, lines = pd.DataFrame(rows, columns=None if rows else CROSS), []
     for (source, target), group in frame.groupby(["trained_on", "tested_on"], sort=False):
         line = {"trained_on": source, "tested_on": target}
-        lines.append(line | _line(group, source == target) | sources.of(group["folder"]))
+        lines.append(
+            line | _line(group, source == target) | sources.source_columns(group["folder"])
+        )
     return pd.DataFrame(lines, columns=CROSS)
 
 

@@ -12,9 +12,9 @@ from ..base.files import read_csv
 from ..data import audit
 from ..spec.run_spec import DATASETS
 from . import significance
-from .significance import ALPHA, MOST, SEEDS, Mean
+from .significance import ALPHA, NEVER, SEEDS, Mean
 
-COLUMNS = [
+PAIR_COLUMNS = [
     "difference",
     "low",
     "high",
@@ -41,7 +41,7 @@ TABLE = [
     "dataset",
     "method",
     "metric",
-    *(NADEAU_BENGIO.get(c, c) for c in COLUMNS),
+    *(NADEAU_BENGIO.get(c, c) for c in PAIR_COLUMNS),
     *VERDICT,
     "published",
     "smallest",
@@ -62,7 +62,7 @@ SMALL = ("twitter1", "emotionroi")  # five folds each: what may be pooled
 BOTH = "+".join(SMALL)
 EQUAL = 1.0  # points: two systems that are closer than this are as good as equal
 COUNTS = ("pairs", "seeds", "tested", "untrained", "default_untrained")
-NOTHING = dict.fromkeys(COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0) | {"flat": False}
+NOTHING = dict.fromkeys(PAIR_COLUMNS, math.nan) | dict.fromkeys(COUNTS, 0) | {"flat": False}
 
 
 def near_twins(folder: Path) -> dict[tuple[str, str], str]:
@@ -134,7 +134,7 @@ def mean_of(frame: pd.DataFrame) -> Mean:
     )
 
 
-def over_folds(runs: pd.DataFrame, values) -> np.ndarray:
+def one_a_fold(runs: pd.DataFrame, values) -> np.ndarray:
     """One number a fold, its mean over seeds: what `significance.over_folds` takes. Seeds share
     their folds' pictures, so that more of them are no more folds."""
     folds = [spec.fold for spec in runs["spec"]]
@@ -176,7 +176,7 @@ def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     seeds = [c for c in both if c not in KEYS]
     frames = [f[f["seed"].isin(seeds)] for f in frames]
     values = frames[0][metric].to_numpy(float) - frames[1][metric].to_numpy(float)
-    folds = over_folds(frames[0], values) if same_folds else []
+    folds = one_a_fold(frames[0], values) if same_folds else []
     once, flat = both[seeds[0]], [untrained(f).to_numpy() for f in frames]
     return _described(mean_of(both), significance.over_folds(folds, frames[1]["ratio"].mean())) | {
         "p_mcnemar": significance.mcnemar_test(once >= 0, once <= 0),
@@ -229,7 +229,7 @@ def _aligned(theirs, own, frames) -> tuple[pd.DataFrame | None, bool]:
     return found, same
 
 
-def pooled(rows: list[dict]) -> list[dict]:
+def with_both_sets(rows: list[dict]) -> list[dict]:
     """`rows` and, for each method and metric that is tested on both small sets, a row over BOTH:
     the sets' differences weighted by their pictures. The sets' pictures are independent; their
     seeds are not, because networks of one seed may start from the same one, so that the sets are
@@ -333,7 +333,7 @@ def _what(needed: tuple, row: dict) -> str:
     seeds, pictures = needed
     if seeds is None:
         enough = row["means"][0].seeds > 0
-        return "more seeds and pictures" if enough else f"more than {MOST[1]:,} pictures"
+        return "more seeds and pictures" if enough else f"more than {NEVER[1]:,} pictures"
     if seeds > row["seeds"]:
         return f"about {seeds} seeds"
     step = 10 ** max(0, len(str(pictures)) - 2)
@@ -389,7 +389,7 @@ def of_tables(runs: pd.DataFrame, methods, metrics: dict, published) -> pd.DataF
                     rows.append(row | {"run_ids": ";".join([*found["id"], *own["id"]])})
     if not rows:
         return pd.DataFrame(columns=TABLE)
-    return with_verdicts(pooled(rows)).rename(columns=NADEAU_BENGIO)[TABLE]
+    return with_verdicts(with_both_sets(rows)).rename(columns=NADEAU_BENGIO)[TABLE]
 
 
 def papers_own(paper: pd.Series, dataset: str, methods: tuple, metric: str, row: dict) -> dict:

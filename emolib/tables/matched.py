@@ -21,7 +21,7 @@ RENAMED = {
     "t_low": "minus_nb_low",
     "t_high": "minus_nb_high",
 }
-COLUMNS = [
+MATCHED_COLUMNS = [
     "table",
     "dataset",
     "method",
@@ -75,7 +75,7 @@ def same_protocol(spec: RunSpec, ours: RunSpec) -> bool:
     return all(theirs[k] == own[k] for k in own if k not in free)
 
 
-def table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
+def matched_table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
     """The matched table, empty where no trained system shares maiafa's protocol.
 
     runs: the study's (`tables.read_runs`); ours: {set: maiafa's runs on it}; rows_of: a method's
@@ -109,5 +109,5 @@ def table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
                 row |= {k: group[k].median() for k in ("parameters", "macs", "pictures_per_second")}
                 rows.append(row)
     if not rows:
-        return pd.DataFrame(columns=COLUMNS)
-    return differences.with_verdicts(rows).rename(columns=RENAMED)[COLUMNS]
+        return pd.DataFrame(columns=MATCHED_COLUMNS)
+    return differences.with_verdicts(rows).rename(columns=RENAMED)[MATCHED_COLUMNS]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..base.files import sha256, whole, write_text
+from ..base.files import sha256, whole_file, write_text
 from ..spec.run_spec import RunSpec
 from ..spec.systems import CLIP, FITTED
 from . import plots
@@ -61,31 +61,33 @@ def stem(number: int | str) -> str:
     )
 
 
-def write(folder: Path, number: int | str, tables: dict, demo: bool, runs, missing: dict) -> None:
+def write_page(
+    folder: Path, number: int | str, tables: dict, demo: bool, runs, missing: dict
+) -> None:
     """`table7.md`, `table7.png` and so on, `matched.md`, `matched.png`, into the study's folder.
 
     The CSV is there: the figure's own text says, by its SHA-256, which one it was drawn from.
     """
-    text = to_markdown(number, tables, demo, runs)
+    text = page_text(number, tables, demo, runs)
     if missing:
         text += f"\n{missing_line(missing)}\n"
     write_text(folder / f"{stem(number)}.md", text)
     draw = {
-        "matched": plots.matched,
-        "differences": plots.differences,
-        "readings": plots.differences,
-        "transfer": plots.curve,
-    }.get(number, partial(plots.table, compared=tables.get("differences")))
+        "matched": plots.draw_matched,
+        "differences": plots.draw_differences,
+        "readings": plots.draw_differences,
+        "transfer": plots.draw_transfer,
+    }.get(number, partial(plots.draw_table, compared=tables.get("differences")))
     figure, source = draw(tables[number], title(number, demo)), f"{stem(number)}.csv"
     drawn_from = {"Source": f"{source} sha256:{sha256(folder / source)}"}
-    with whole(folder / f"{stem(number)}.png") as part:
+    with whole_file(folder / f"{stem(number)}.png") as part:
         figure.savefig(part, format="png", dpi=120, bbox_inches="tight", metadata=drawn_from)
 
 
 MISSING = "Without runs that are not complete:"  # how a page's line of them begins
 
 
-NAMED = 8  # of the runs missing for one reason
+_NAMED = 8  # of the runs missing for one reason
 
 
 def missing_line(missing: dict[str, str]) -> str:
@@ -94,15 +96,15 @@ def missing_line(missing: dict[str, str]) -> str:
     for run, why in missing.items():
         by_reason.setdefault(why, []).append(f"`{run}`")
     parts = [
-        ", ".join(runs[:NAMED])
-        + f" and {len(runs) - NAMED} more" * (len(runs) > NAMED)
+        ", ".join(runs[:_NAMED])
+        + f" and {len(runs) - _NAMED} more" * (len(runs) > _NAMED)
         + f" ({why})"
         for why, runs in by_reason.items()
     ]
     return f"{MISSING} {'; '.join(parts)}"
 
 
-def to_markdown(number: int | str, tables: dict, demo: bool, runs) -> str:
+def page_text(number: int | str, tables: dict, demo: bool, runs) -> str:
     """One line a set and method, ours beside the paper's. tables: the study's (`tables.of_study`),
     of which `number` is written."""
     table, flat = tables[number], set(runs["id"][untrained(runs)])

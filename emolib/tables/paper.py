@@ -21,11 +21,11 @@ from ..spec.run_spec import DATASETS, RunSpec
 from ..spec.systems import BACKBONES, UNPUBLISHED
 from . import differences, matched, pages, readings, significance, transfer
 from .pages import marked, title
-from .readings import READINGS
+from .readings import READINGS_FOLDER
 
-APART = (READINGS, transfer.FOLDER)  # folders of a study with runs of other questions
+APART = (READINGS_FOLDER, transfer.SHARES_FOLDER)  # folders of a study with runs of other questions
 
-COLUMNS = [
+TABLE_COLUMNS = [
     "table",
     "dataset",
     "method",
@@ -43,9 +43,13 @@ COLUMNS = [
 ]
 PLAIN = ("costs", "scores")  # tables without a page and a figure of their own
 METRICS = {7: ["accuracy"], 8: ["accuracy", "recall"], 9: ["accuracy", "recall"]}
-__all__ = ["build", "marked", "of_study", "published", "title"]
+__all__ = ["build", "marked", "published", "tables_of_study", "title"]
 SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
-STARTS = ["weights_sha256", "emotions", "started_from"]  # of what timm downloaded; of the labels
+START_FACTS = [
+    "weights_sha256",
+    "emotions",
+    "started_from",
+]  # of what timm downloaded; of the labels
 COST = ["parameters", "macs", "pictures_per_second"]  # of a row of Table 9
 
 
@@ -72,7 +76,7 @@ def build(
     folders = [root / study] if study else _studies(root)
     built = {}
     for folder in folders:
-        tables, runs, demo = of_study(folder, wanted)
+        tables, runs, demo = tables_of_study(folder, wanted)
         absent = missing(folder, wanted)
         absent |= {run: why for run, why in (reasons or {}).items() if run in absent}
         if absent:
@@ -80,14 +84,14 @@ def build(
         for number, table in tables.items():
             write_csv(folder / f"{pages.stem(number)}.csv", table)
             if number not in PLAIN:
-                pages.write(folder, number, tables, demo, runs, absent)
+                pages.write_page(folder, number, tables, demo, runs, absent)
         built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
     for number in (1, 5, 6, 7, 8, 9):
         write_csv(root / "published" / f"table{number}.csv", published(number))
     return built
 
 
-def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
+def tables_of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     """({7: table, 8: …, 9: …, "costs": …, perhaps "matched": …}, the runs they come from, whether
     the data are drawn). ids: of these runs only. Raises what `build` does."""
     twins = differences.near_twins(folder)
@@ -101,7 +105,7 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     tables = {number: _table(number, runs, folder) for number in (7, 8, 9)}
     ours = {d: _methods(9, g).get("maiafa") for d, g in runs.groupby("dataset", sort=False)}
     ours = {d: ours[d] for d in DATASETS if ours.get(d) is not None}
-    comparison = matched.table(runs, ours, partial(_one_row, folder), statistics)
+    comparison = matched.matched_table(runs, ours, partial(_one_row, folder), statistics)
     if len(comparison):
         tables["matched"] = comparison
     tables["costs"] = _costs(tables[9], runs)
@@ -111,11 +115,11 @@ def of_study(folder: Path, ids=None) -> tuple[dict, pd.DataFrame, bool]:
     if len(others):
         runs = pd.concat([runs, others]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
-        found = readings.table(runs, ours, statistics, published(7))
+        found = readings.readings_table(runs, ours, statistics, published(7))
         tables |= {"readings": found} if len(found) else {}
     if len(less):
         less = less[~less["id"].isin(own["id"])]
-        curve = transfer.table(less, own, statistics, partial(_check_one_setting, folder))
+        curve = transfer.transfer_table(less, own, statistics, partial(_check_one_setting, folder))
         tables |= {"transfer": curve} if len(curve) else {}
         runs = pd.concat([runs, less]).drop_duplicates("id", ignore_index=True)
         _check_one_source(folder, runs)
@@ -127,7 +131,7 @@ def _on_whole_sets(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[[not s.apart for s in runs["spec"]]] if len(runs) else runs
 
 
-def run_folder(folder: Path, run: str) -> Path:
+def place_of_run(folder: Path, run: str) -> Path:
     """Where a study keeps a run: in runs/, or in those of another question (APART)."""
     there = [folder / "runs" / run, *(folder / apart / "runs" / run for apart in APART)]
     there = [place for place in there if place.is_dir()]
@@ -142,8 +146,8 @@ def missing(folder: Path, wanted=None) -> dict[str, str]:
     begun = {file.parent.name for place in places for file in place.glob("*/spec.json")}
     whys = {}
     for run in sorted(begun if wanted is None else wanted):
-        if not is_complete(run_folder(folder, run)):
-            failed = run_folder(folder, run) / "failed.txt"
+        if not is_complete(place_of_run(folder, run)):
+            failed = place_of_run(folder, run) / "failed.txt"
             whys[run] = "unfinished" if run in begun else "not begun"
             if failed.exists():
                 text = failed.read_text(encoding="utf-8", errors="replace")
@@ -202,7 +206,7 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
                 "data": environment["data"],
                 "weights": environment["weights"],
                 # None where nothing is to be said, and of runs from before they were kept
-                **{name: environment.get(name) for name in STARTS},
+                **{name: environment.get(name) for name in START_FACTS},
                 # runs from before they were kept have none
                 **{name: environment.get(name) or float("nan") for name in [*COST, "seconds"]},
             }
@@ -255,7 +259,7 @@ def _check_one_start(folder: Path, runs: pd.DataFrame) -> None:
         if not isinstance(run.started_from, dict):
             continue
         name, weights = run.started_from["run"], run.started_from["weights"]
-        its = weights_of(run_folder(folder, name))
+        its = weights_of(place_of_run(folder, name))
         who, others = known.setdefault(name, (name, its) if its else (run.id, weights))
         if weights != others:
             raise ValueError(
@@ -293,7 +297,7 @@ def _table(number: int, runs: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 )
     table = pd.DataFrame(rows)
     table["difference"] = table["mean"] - table["published"]
-    return table[COLUMNS]
+    return table[TABLE_COLUMNS]
 
 
 def _that_ran(table9: pd.DataFrame) -> pd.DataFrame:
@@ -309,7 +313,9 @@ def _scores(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
         for metric in SCORES:
             line = {"table": "scores", "dataset": row.dataset, "method": row.method}
             found.append(line | {"metric": metric} | statistics(group, metric))
-    return pd.DataFrame(found, columns=[c for c in COLUMNS if c not in ("published", "difference")])
+    return pd.DataFrame(
+        found, columns=[c for c in TABLE_COLUMNS if c not in ("published", "difference")]
+    )
 
 
 def _costs(table9: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -384,7 +390,7 @@ def statistics(group: pd.DataFrame, metric: str) -> dict:
         names = ("mean", "std", "ci_low", "ci_high", "nb_low", "nb_high")
         return dict.fromkeys(names, float("nan")) | {"runs": 0, "run_ids": ""}
     there = group.loc[values.index]
-    folds = significance.over_folds(differences.over_folds(there, values), there["ratio"].mean())
+    folds = significance.over_folds(differences.one_a_fold(there, values), there["ratio"].mean())
     shift, frame = values.mean() - folds.value, differences.answers(there, metric)
     nb_low, nb_high = (bound + shift for bound in folds.interval())
     if len(values) == 1:

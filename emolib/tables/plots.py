@@ -10,7 +10,7 @@ from ..spec.sets import in_words
 from .differences import DEFAULT, TABLE, noise
 
 OURS, POSITIVE, NEGATIVE = (sns.color_palette("colorblind")[i] for i in (0, 2, 3))
-PUBLISHED = "0.6"
+GREY = "0.6"
 
 
 NO_WIDTH = "no interval: one run, or runs that are all alike"
@@ -79,7 +79,7 @@ def _grid(rows: int, columns: int, width: float, height: float, **options):
     return figure, axes
 
 
-def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:
+def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:
     """Ours with 95% intervals beside the published numbers, a panel a metric and each data set that
     has runs of ours. compared: the table of differences; what it does not tell from the default is
     hollow."""
@@ -106,7 +106,7 @@ def table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None)
             there = (compared["table"] == number) & (compared["dataset"] == name)
             verdicts = compared[there & (compared["metric"] == metric)].set_index("method")
             places = np.arange(len(rows))[::-1]
-            axis.scatter(rows["published"], places, color=PUBLISHED, s=60, label="published")
+            axis.scatter(rows["published"], places, color=GREY, s=60, label="published")
             same = np.array([(name, m, metric) in alike for m in rows["method"]], bool)
             intervals(
                 axis,
@@ -141,7 +141,7 @@ def _wrapped(title: str) -> str:
     return title.replace(" — ", "\n")
 
 
-def differences(frame: pd.DataFrame, title: str) -> Figure:
+def draw_differences(frame: pd.DataFrame, title: str) -> Figure:
     """What each part changes, ours with 95% intervals beside the paper's, in grey what the paper's
     test pictures could not have shown. Other systems only where there is nothing else."""
     rows = frame[(frame["metric"] == "accuracy") & frame["difference"].notna()]
@@ -164,7 +164,7 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
                 color="0.92",
                 label="less than the paper's test could show",
             )
-        axis.scatter(part["published"], places, color=PUBLISHED, s=60, label="published")
+        axis.scatter(part["published"], places, color=GREY, s=60, label="published")
         intervals(axis, part["difference"], part["low"], part["high"], places)
         axis.axvline(0, color="black", lw=1)
         named = _labels(part, part.set_index("method")["verdict"])
@@ -180,7 +180,7 @@ def differences(frame: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def matched(frame: pd.DataFrame, title: str) -> Figure:
+def draw_matched(frame: pd.DataFrame, title: str) -> Figure:
     """Accuracy of each system, the best on top, and its difference to maiafa, with intervals."""
     rows = frame[frame["metric"] == "accuracy"]
     sets = list(dict.fromkeys(rows["dataset"]))
@@ -214,10 +214,10 @@ def matched(frame: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-STARTS = {"normal": "with the set-to-set stage", "without_transfer": "without it"}
+START_LABELS = {"normal": "with the set-to-set stage", "without_transfer": "without it"}
 
 
-def curve(frame: pd.DataFrame, title: str) -> Figure:
+def draw_transfer(frame: pd.DataFrame, title: str) -> Figure:
     """Accuracy against the number of training pictures, with and without the set-to-set stage, 95%
     intervals; a panel a set. Both axes share their scale over the panels."""
     rows = frame[frame["metric"] == "accuracy"]
@@ -225,7 +225,7 @@ def curve(frame: pd.DataFrame, title: str) -> Figure:
     figure = Figure(figsize=(1 + 4 * len(sets), 3.6), layout="constrained")
     axes = figure.subplots(1, len(sets), squeeze=False, sharey=True)[0]
     for axis, name in zip(axes, sets, strict=True):
-        for number, (method, label) in enumerate(STARTS.items()):
+        for number, (method, label) in enumerate(START_LABELS.items()):
             part = rows[(rows["dataset"] == name) & (rows["method"] == method)]
             if part.empty:
                 continue

@@ -10,7 +10,7 @@ import pandas as pd
 from ..spec.run_spec import RunSpec
 from . import differences
 
-COLUMNS = [
+READINGS_COLUMNS = [
     "table",
     "dataset",
     "method",
@@ -20,7 +20,7 @@ COLUMNS = [
     "ci_low",
     "ci_high",
     "runs",
-    *differences.COLUMNS,
+    *differences.PAIR_COLUMNS,
     *differences.VERDICT,
     "published",
     "smallest",
@@ -32,7 +32,7 @@ COLUMNS = [
     "nb_high",
     "smallest_paired",
 ]
-READINGS = "readings"  # the folder in a study
+READINGS_FOLDER = "readings"  # the folder in a study
 RANDOM_FOLDS, CHOSEN = "random folds", "epoch chosen on the test pictures"
 NOT_A_READING = ("fold", "seed", "pretrain")  # what runs of one row may differ in, or follows
 
@@ -55,7 +55,7 @@ def _order(name: str) -> tuple:
     return name != "normal", not name.startswith("without_"), name.count(","), name
 
 
-def table(
+def readings_table(
     runs: pd.DataFrame, normal: dict[str, pd.DataFrame], statistics, published
 ) -> pd.DataFrame:
     """A row for each reading, set and metric; empty where there is nothing but the default.
@@ -94,8 +94,8 @@ def table(
                 row |= {k: group[k].median() for k in ("parameters", "macs", "seconds")}
                 rows.append(row | {"published": row["published"] if name != "normal" else math.nan})
     if not rows:
-        return pd.DataFrame(columns=COLUMNS)
-    frame = differences.with_verdicts(differences.pooled(rows))[COLUMNS]
+        return pd.DataFrame(columns=READINGS_COLUMNS)
+    frame = differences.with_verdicts(differences.with_both_sets(rows))[READINGS_COLUMNS]
     frame.loc[frame["method"] == CHOSEN, "verdict"] = "what such a choice adds"
     return frame
 

@@ -10,7 +10,7 @@ from ..base.files import read_json, write_text
 from ..spec.run_spec import RunSpec
 from ..spec.sets import in_words
 from . import pages, paper, transfer
-from .paper import READINGS
+from .paper import READINGS_FOLDER
 
 HEAD = """# What could be reproduced
 
@@ -21,23 +21,23 @@ Intervals are over test pictures; verdicts and the second, cautious interval: se
 `differences.md`.
 """
 # what a reader asks for
-PROTOCOL = ("backbone", "image_size", "epochs", "batch_size", "lr", "init")
+_PROTOCOL = ("backbone", "image_size", "epochs", "batch_size", "lr", "init")
 
 
-def write(results_root) -> str:
+def write_report(results_root) -> str:
     """Writes `results_root`/REPORT.md, of every study with tables, and returns its text.
 
     Raises FileNotFoundError where no study has tables.
     """
     root = Path(results_root)
-    text = to_markdown(root)
+    text = report_text(root)
     write_text(root / "REPORT.md", text)
     return text
 
 
 def quoted(root: Path) -> list[Path]:
     """The files that the page is made of, runs apart."""
-    stems = ("table9", "differences", READINGS, "matched", "transfer", "cross", "regions")
+    stems = ("table9", "differences", READINGS_FOLDER, "matched", "transfer", "cross", "regions")
     files = [folder / f"{stem}.csv" for folder in _folders(root) for stem in stems]
     return [file for file in files if file.exists()]
 
@@ -46,21 +46,21 @@ def _folders(root: Path) -> list[Path]:
     return sorted(f.parent for f in root.rglob("table9.csv") if f.parent.name != "published")
 
 
-def to_markdown(root: Path) -> str:
+def report_text(root: Path) -> str:
     folders = _folders(root)
     if not folders:
         raise FileNotFoundError(f"{root}: no study with tables to report on")
     drawn = {f: "DEMO DATA" in (f / "table9.md").read_text("utf-8").split("\n")[0] for f in folders}
     lines, real = [HEAD], []
     for folder, demo in sorted(drawn.items(), key=lambda pair: pair[1]):  # real pictures first
-        runs = pd.DataFrame() if demo else paper.of_study(folder)[1]
+        runs = pd.DataFrame() if demo else paper.tables_of_study(folder)[1]
         real += [] if demo else list(_ours(runs)["spec"])
         lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
     compared = [
         f / f"{stem}.csv"
         for f, demo in drawn.items()
         if not demo
-        for stem in ("differences", READINGS)
+        for stem in ("differences", READINGS_FOLDER)
     ]
     compared = [pd.read_csv(file) for file in compared if file.exists()]
     return "\n".join([*lines, *_unknown(real, compared)]) + "\n"
@@ -73,7 +73,7 @@ def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]
         lines += [*_how(runs), ""] + _against_the_paper(pd.read_csv(folder / "table9.csv"))
     for stem, what in (
         ("differences", "What the parts change"),
-        (READINGS, "Other readings"),
+        (READINGS_FOLDER, "Other readings"),
         ("matched", "Other systems, same backbone and training"),
     ):
         if (folder / f"{stem}.csv").exists():
@@ -107,7 +107,7 @@ def _how(runs: pd.DataFrame) -> list[str]:
         specs = group["spec"]
         settings = (
             f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
-            for k in PROTOCOL
+            for k in _PROTOCOL
         )
         lines.append(
             f"- {in_words(dataset)}, {len(group)} runs of the network: {'; '.join(settings)}"
@@ -211,7 +211,7 @@ def _own_power(tables_: list[pd.DataFrame]) -> list[str]:
     could show, from tables of differences on real pictures."""
     rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=paper.differences.TABLE)
     rows = rows[
-        (rows["metric"] == "accuracy") & rows["table"].astype(str).isin(["7", "8", READINGS])
+        (rows["metric"] == "accuracy") & rows["table"].astype(str).isin(["7", "8", READINGS_FOLDER])
     ]
     rows = rows[rows["published"].notna() & rows["smallest_paired"].notna()]
     return [

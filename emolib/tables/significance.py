@@ -27,7 +27,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.power import NormalIndPower
 
 ALPHA, POWER = 0.05, 0.8
-MOST = 100, 100_000  # seeds that nobody will train, pictures that nobody will label
+NEVER = 100, 100_000  # seeds that nobody will train, pictures that nobody will label
 UNSTABLE = 100 / 3  # percent of pictures on which two systems differ
 SEEDS = 3  # from so many on a verdict may speak of a method rather than of its trained networks
 
@@ -188,10 +188,10 @@ def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | 
     def first(least: int, most: int, does) -> int:
         return least + bisect.bisect_left(range(least, most), True, key=does)
 
-    if found.seeds and enough(MOST[0], pictures):
-        return first(seeds + 1, MOST[0], lambda s: enough(s, pictures)), pictures
-    if enough(seeds, MOST[1]):
-        return seeds, first(pictures + 1, MOST[1], lambda n: enough(seeds, n))
+    if found.seeds and enough(NEVER[0], pictures):
+        return first(seeds + 1, NEVER[0], lambda s: enough(s, pictures)), pictures
+    if enough(seeds, NEVER[1]):
+        return seeds, first(pictures + 1, NEVER[1], lambda n: enough(seeds, n))
     return None, None
 
 

@@ -7,11 +7,13 @@ SHA-256 of their weights (`weights`, empty where that is not known), separated b
 
 from ..base import run_folder
 
-COLUMNS = ["run_ids", "weights"]
+SOURCE_COLUMNS = ["run_ids", "weights"]
 
 
-def of(folders) -> dict:
+def source_columns(folders) -> dict:
     """The two columns' cells for what was measured with the runs in these folders."""
     folders = list(dict.fromkeys(folders))
     hashes = [(run_folder.weights_of(folder) or "")[:16] for folder in folders]
-    return dict(zip(COLUMNS, (";".join(f.name for f in folders), ";".join(hashes)), strict=True))
+    return dict(
+        zip(SOURCE_COLUMNS, (";".join(f.name for f in folders), ";".join(hashes)), strict=True)
+    )

@@ -12,8 +12,8 @@ from ..base.metrics import scores
 from ..spec.sets import in_words
 from . import differences, pages
 
-FOLDER = "shares"  # in a study
-COLUMNS = [
+SHARES_FOLDER = "shares"  # in a study
+TRANSFER_COLUMNS = [
     "table",
     "dataset",
     "method",
@@ -25,7 +25,7 @@ COLUMNS = [
     "ci_low",
     "ci_high",
     "runs",
-    *differences.COLUMNS,
+    *differences.PAIR_COLUMNS,
     *differences.VERDICT,
     "run_ids",
     "nb_low",
@@ -33,7 +33,7 @@ COLUMNS = [
 ]
 
 
-def table(runs: pd.DataFrame, own: pd.DataFrame, statistics, check) -> pd.DataFrame:
+def transfer_table(runs: pd.DataFrame, own: pd.DataFrame, statistics, check) -> pd.DataFrame:
     """A row for each set, share, start and metric; empty where there are no runs on a share.
 
     runs: those of <study>/shares; own: the study's, of which those of Table 8 count; statistics:
@@ -58,8 +58,8 @@ def table(runs: pd.DataFrame, own: pd.DataFrame, statistics, check) -> pd.DataFr
                         row |= differences.paired(part, group[staged], metric)
                     rows.append(row)
     if not rows:
-        return pd.DataFrame(columns=COLUMNS)
-    return differences.with_verdicts(rows)[COLUMNS]
+        return pd.DataFrame(columns=TRANSFER_COLUMNS)
+    return differences.with_verdicts(rows)[TRANSFER_COLUMNS]
 
 
 def conclusion(table: pd.DataFrame) -> str:

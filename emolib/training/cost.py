@@ -13,7 +13,7 @@ from PIL import Image
 from ..base import devices
 from ..data.batches import normalise, short_side
 from ..data.proposals import COUNT
-from ..network.build import build
+from ..network.build import build_network
 from ..spec.run_spec import RunSpec
 from ..spec.systems import FITTED
 from . import loop
@@ -41,7 +41,7 @@ def measure(spec: RunSpec, device: str = "auto") -> Cost:
 def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
     devices.keep_freed_memory()
     before = _allocated(device)
-    model = build(spec).to(device, memory_format=torch.channels_last)
+    model = build_network(spec).to(device, memory_format=torch.channels_last)
     if spec.model in FITTED:
         cost, model = _fitted(spec, model), None
         devices.give_back(device)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from ..base.devices import pick_device
 from ..data.batches import decode_all
 from ..data.datasets import Dataset
-from ..network.build import build
+from ..network.build import build_network
 from ..spec.run_spec import RunSpec
 from ..use.predict import Predictor
 from .run import computing, learn
@@ -80,7 +80,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         data = Dataset("own", Path(root), paths, labels, layout="paths and labels")
         decode_all(data)
         with computing(spec, device):
-            network = build(spec, str(self.weights))
+            network = build_network(spec, str(self.weights))
             network = network.to(device, memory_format=torch.channels_last)
             everything = np.arange(len(data))
             history, _ = learn(network, spec, data, everything, [], device, str(self.weights))

@@ -15,7 +15,7 @@ from ..base import devices, lifeline, progress
 from ..base.files import write_json
 from ..base.run_folder import is_complete
 from ..spec.run_spec import RunSpec
-from .run import Places, train
+from .run import Places, train_run
 
 SLURM_MINUTES = 240  # a job's limit where SBATCH_TIMELIMIT says nothing; it goes on in the next
 
@@ -113,7 +113,7 @@ class Job:
         # SLURM's signal reaches the processes that read pictures too; it is not meant for them
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGUSR2, signal.SIG_IGN))
         os.environ["EMOLIB_THREADS"] = str(self.threads)
-        train(self.spec, self.places, with_weights=True)
+        train_run(self.spec, self.places, with_weights=True)
 
     def checkpoint(self):
         """What submitit calls on pre-emption: the same again; the run goes on by itself."""

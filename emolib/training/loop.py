@@ -24,7 +24,7 @@ from . import compiling
 TESTED_AT_ONCE = 64
 
 
-def train(
+def train_network(
     model: nn.Module,
     spec: RunSpec,
     pictures: Pictures,
@@ -85,7 +85,7 @@ def train(
             if best is None or row["val_accuracy"] > best["accuracy"]:
                 best = {"accuracy": row["val_accuracy"], "model": snapshot(model)}
         if spec.model == "pcnn" and not spec.stages and epoch + 1 == spec.epochs // 2:
-            p_positive = predict(model, pictures, train_indices, device, spec.precision)
+            p_positive = probabilities(model, pictures, train_indices, device, spec.precision)
             rng = np.random.default_rng(derived_seed(spec.seed, epoch, 2))
             kept = train_indices[pcnn.kept(p_positive, rng)].tolist()
             batches.indices = np.array(kept)
@@ -236,7 +236,7 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 
 
 @torch.inference_mode()
-def predict(
+def probabilities(
     model,
     pictures: Pictures,
     indices,
@@ -261,7 +261,7 @@ def predict(
 
 
 def validate(model, pictures, indices, device, precision: str = "float32") -> dict:
-    p = predict(model, pictures, indices, device, precision)
+    p = probabilities(model, pictures, indices, device, precision)
     labels = pictures.data.labels[indices]
     likelihood = np.where(labels == 1, p, 1 - p)
     result = scores(labels, p)

@@ -33,7 +33,7 @@ def estimate(
     on_gpu = devices.pick_device(device).type != "cpu"
     rows = []
     for number, stage in enumerate(sweep.stages(specs, places, results_root != ""), start=1):
-        slots = {s: slots for group, slots in sweep.groups(stage, places) for s in group}
+        slots = {s: slots for group, slots in sweep.share_devices(stage, places) for s in group}
         for spec in stage:
             cost = measure(spec, device)
             train, validation, test = _pictures(spec, places if data_root else None)

@@ -25,7 +25,7 @@ from ..data.batches import decode_all
 from ..data.datasets import Dataset, open_dataset
 from ..data.manifest import manifest
 from ..network import backbones, create
-from ..network.build import build, weights_hash
+from ..network.build import build_network, weights_hash
 from ..network.rivals import SYSTEMS
 from ..spec.run_spec import RunSpec
 from ..spec.systems import FITTED
@@ -64,11 +64,11 @@ def run(
     difference, and whatever `open_dataset` and `create_model` raise, before any training starts.
     """
     places = Places.of(data_root, results_root, study, weights, device)
-    check([spec], places)
-    return train(spec, places)
+    check_runs([spec], places)
+    return train_run(spec, places)
 
 
-def check(specs, places: Places) -> None:
+def check_runs(specs, places: Places) -> None:
     """Raises what is wrong with any of the runs (data, fold, network, weights), training none."""
     pick_device(places.device)
     specs, seen, now = list(specs), set(), {}
@@ -141,7 +141,7 @@ def _present(spec: RunSpec, places: Places) -> dict | None:
 
 def _groups(spec: RunSpec, data: Dataset, places: Places) -> np.ndarray | None:
     """Which pictures are twins and must stay together, where the spec asks for that."""
-    return audit.groups(_manifest(data, places)) if spec.grouped else None
+    return audit.twin_groups(_manifest(data, places)) if spec.grouped else None
 
 
 def _manifest(data: Dataset, places: Places):
@@ -199,10 +199,10 @@ def _hash(value) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _try_network(spec: RunSpec, weights: str) -> None:
-    build(spec, weights)
+    build_network(spec, weights)
 
 
-def train(
+def train_run(
     spec: RunSpec, places: Places, with_weights: bool = False, wait: bool = True
 ) -> RunResult:
     """`run` without the check. with_weights: also where only a complete run's weights are gone.
@@ -214,14 +214,14 @@ def train(
     done = functools.partial(_done, spec, places, identity, with_weights)
     before = None
     if not ranks.agree(done()) and spec.stages:
-        before = train(spec.predecessor(), places, True, wait).folder / "model.safetensors"
+        before = train_run(spec.predecessor(), places, True, wait).folder / "model.safetensors"
     with contextlib.ExitStack() as held:
         if ranks.first and not done():
             # who trains a complete run again is waited for: it does not look unfinished to others
             held.enter_context(_alone(folder, wait or is_complete(folder)))
             run_folder.take_again(folder)  # what a killed process had whole
         if ranks.agree(done()):  # as after waiting for another process
-            return run_folder.read(folder, reused=True)
+            return run_folder.read_run(folder, reused=True)
         # what is complete stays until the new one is whole
         into = folder / run_folder.AGAIN if ranks.agree(is_complete(folder)) else folder
         try:
@@ -230,7 +230,7 @@ def train(
             if ranks.first:
                 run_folder.record_failure(folder)
             raise
-    return run_folder.read(folder)
+    return run_folder.read_run(folder)
 
 
 def _done(spec: RunSpec, places: Places, identity: dict, with_weights: bool) -> bool:
@@ -292,7 +292,9 @@ def _train(
                 run_folder.save_checkpoint(folder, spec, identity | start, device, state)
                 kept_at = time.monotonic()
 
-        model = build(spec, places.weights, before).to(device, memory_format=torch.channels_last)
+        model = build_network(spec, places.weights, before).to(
+            device, memory_format=torch.channels_last
+        )
         hashed = backbones.downloaded(model)
         start |= {"weights_sha256": hashed} if hashed else {}
         started = time.perf_counter()
@@ -329,7 +331,7 @@ def _train(
                     "seconds": seconds,
                 }
             )
-            run_folder.write(folder, data, test, p_positive, history, model, facts, device)
+            run_folder.write_run(folder, data, test, p_positive, history, model, facts, device)
             run_folder.take_again(places.folder(spec))
     ranks.wait()
 
@@ -369,7 +371,7 @@ def learn(
     if spec.model in FITTED:
         return _fit(model, data, train), None
     pictures = loop.of_spec(spec, data, weights)
-    history = loop.train(
+    history = loop.train_network(
         model,
         spec,
         pictures,

@@ -31,7 +31,7 @@ from ..base import devices, lifeline, progress
 from ..base.run_folder import Busy, RunResult, is_complete
 from ..spec.run_spec import RunSpec
 from . import cost, launch
-from .run import Places, check, train
+from .run import Places, check_runs, train_run
 
 EXECUTORS = ("local", "torchrun", "slurm")
 # Why a run is left that will be tried again.
@@ -84,7 +84,7 @@ def run_all(
     name, processes = parse_executor(executor)
     specs = list(specs)
     places = Places.of(data_root, results_root, study, weights, device)
-    check(specs, places)
+    check_runs(specs, places)
     started, trained, failed = time.perf_counter(), 0, {}
     for stage in stages(specs, places):
         trained += len(stage)
@@ -104,11 +104,11 @@ def run_all(
                 if why := launch.torchrun(spec, places, processes):
                     failed[spec] = why
         else:
-            for group, slots in groups(stage, places):
+            for group, slots in share_devices(stage, places):
                 failed |= _local(group, places, slots)
     if failed:
         raise RunsFailed(failed, trained, places.study / "runs")
-    results = {spec: train(spec, places) for spec in dict.fromkeys(specs)}
+    results = {spec: train_run(spec, places) for spec in dict.fromkeys(specs)}
     print(
         f"{len(results)} in all: {trained} trained (with those they start from), "
         f"{time.perf_counter() - started:.0f} s"
@@ -135,7 +135,7 @@ def stages(specs, places: Places, look: bool = True) -> list[list[RunSpec]]:
     return [[s for s in depth if depth[s] == d] for d in sorted(set(depth.values()))]
 
 
-def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], list[str]]]:
+def share_devices(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], list[str]]]:
     """A stage's runs that may go side by side, and the device of each of them that does.
 
     On CPUs runs with the same number of threads, as many as there are cores for; on a GPU as many
@@ -149,7 +149,7 @@ def groups(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSpec], li
         by_threads.setdefault(devices.cpu_threads(spec.dataset) if on_cpu else 1, []).append(spec)
     found = []
     for threads, group in by_threads.items():
-        most = 1 if names[0].startswith("mps") else min(devices.AT_ONCE, len(group))
+        most = 1 if names[0].startswith("mps") else min(devices.RUNS_AT_ONCE, len(group))
         if on_cpu:
             most = min(most, joblib.cpu_count() // threads)
         answer = names
@@ -338,7 +338,7 @@ def _train_here(spec: RunSpec, places: Places) -> str:
         return f"{LEFT}{places.device}: {why}"
     try:
         with out_of_memory() as too_large:
-            train(spec, places, with_weights=True, wait=False)
+            train_run(spec, places, with_weights=True, wait=False)
     except Busy:
         return BUSY
     except Exception as error:

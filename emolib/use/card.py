@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from ..base.files import read_json
 from ..base.metrics import wilson
-from ..base.run_folder import is_complete, read, read_spec
+from ..base.run_folder import is_complete, read_run, read_spec
 from ..data.batches import short_side
 from ..spec.run_spec import RunSpec
 from ..tables import paper
@@ -41,7 +41,7 @@ TASK = ("image-classification", "Image classification")
 def text(folder: Path) -> str:
     """The card of the complete run in `folder`, Markdown with Hugging Face's header. Where the run
     lies in its study, it has the mean of the runs that differ in fold and seed alone."""
-    result, environment = read(folder), read_json(folder / "environment.json")
+    result, environment = read_run(folder), read_json(folder / "environment.json")
     spec, drawn = result.spec, environment["data"]["demo"]
     data = (
         f"emolib's demo, drawn stand-ins for {spec.dataset}"

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-MOST = 5  # boxes
+MOST_REGIONS = 5  # boxes
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Explanation:
         return out.getvalue()
 
 
-def regions(D: np.ndarray) -> list[tuple]:
+def highest_regions(D: np.ndarray) -> list[tuple]:
     """Where D is nearer to its highest value than to its lowest: the box (x0, y0, x1, y1, highest
     D in it), in cells of D, of each connected part, the highest MOST. None where D is flat."""
     low, high = D.min(), D.max()
@@ -79,4 +79,4 @@ def regions(D: np.ndarray) -> list[tuple]:
         (x.start, y.start, x.stop, y.stop, float(score))
         for (y, x), score in zip(ndimage.find_objects(parts), scores, strict=True)
     ]
-    return sorted(boxes, key=lambda box: -box[4])[:MOST]
+    return sorted(boxes, key=lambda box: -box[4])[:MOST_REGIONS]

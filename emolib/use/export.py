@@ -18,10 +18,10 @@ from timm.models.hrnet import HighResolutionNet
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from ..base.files import whole
+from ..base.files import whole_file
 
 PACKAGES = ("onnx", "onnxscript")
-STEP = 32  # px
+SIDE_STEP = 32  # px
 
 
 class _Outputs(nn.Module):
@@ -34,7 +34,7 @@ class _Outputs(nn.Module):
 
     def forward(self, images: Tensor):
         if self.in_steps:  # a reshape that fails, also in ONNX, for any other size
-            images = images.unflatten(3, (-1, STEP)).unflatten(2, (-1, STEP))
+            images = images.unflatten(3, (-1, SIDE_STEP)).unflatten(2, (-1, SIDE_STEP))
             images = images.flatten(4, 5).flatten(2, 3)
         return self.net.with_regions(images) if len(self.names) == 2 else self.net(images)
 
@@ -69,7 +69,7 @@ def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
             dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
             verbose=False,
         )
-    with whole(Path(file)) as part:
+    with whole_file(Path(file)) as part:
         onnx.save(part, external_data=False)
     return Path(file)
 

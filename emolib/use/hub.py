@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..base import run_folder
-from ..base.files import read_json, sha256, whole, write_json, write_text
+from ..base.files import read_json, sha256, whole_file, write_json, write_text
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
@@ -48,7 +48,7 @@ def save(run, folder) -> Path:
             raise ValueError(f"{run / name} is not the file that the run wrote; run its spec again")
     text = card.text(run)  # before anything is written: it reads the most
     write_json(folder / CONFIG, _config(run_folder.read_spec(run / "spec.json")))
-    with whole(folder / WEIGHTS) as part:
+    with whole_file(folder / WEIGHTS) as part:
         shutil.copyfile(run / WEIGHTS, part)
     write_text(folder / CARD, text)
     return folder
@@ -114,7 +114,7 @@ class Network(
     def __init__(self, spec: RunSpec | dict):
         super().__init__()
         self.spec = spec if isinstance(spec, RunSpec) else RunSpec.from_dict(spec)
-        self.net = build.build(replace(self.spec, init="scratch", pretrain=()))
+        self.net = build.build_network(replace(self.spec, init="scratch", pretrain=()))
         self.card = (
             "---\nlibrary_name: emolib\npipeline_tag: image-classification\n---\n\n"
             f"# {self.spec.id}\n\nA network of emolib's. How its weights were trained is not known "
@@ -146,7 +146,7 @@ class Network(
     def _save_pretrained(self, save_directory: Path) -> None:
         write_json(save_directory / CONFIG, _config(self.spec))
         tensors = {k: v.cpu().contiguous() for k, v in self.net.state_dict().items()}
-        with whole(save_directory / WEIGHTS) as part:
+        with whole_file(save_directory / WEIGHTS) as part:
             save_file(tensors, part, metadata={"format": "pt"})
 
     def generate_model_card(self, *args, **kwargs) -> ModelCard:

@@ -9,7 +9,7 @@ import torch
 
 from ..base.devices import pick_device
 from ..base.run_folder import read_spec
-from ..network.build import build, fitting_weights
+from ..network.build import build_network, fitting_weights
 from ..spec.run_spec import RunSpec
 from .predict import Predictor
 
@@ -58,7 +58,7 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     # its weights come from the file below, so the start they were trained from is not needed
     file = folder / "model.safetensors"
     with fitting_weights(file, f"this folder's {about.name}"):
-        model = build(spec, before=file)
+        model = build_network(spec, before=file)
     return _ready(spec, model, device, str(weights))
 
 
@@ -67,7 +67,7 @@ def _untrained(name: str, device: torch.device, weights: str) -> Predictor:
     warnings.warn(f"{name}: its classifier is untrained, its answers are chance", stacklevel=3)
     start = "imagenet" if weights else "scratch"
     spec = RunSpec("own", backbone=name.removeprefix("maiafa_"), init=start)
-    return _ready(spec, build(spec, weights), device, "")
+    return _ready(spec, build_network(spec, weights), device, "")
 
 
 def _ready(spec: RunSpec, model, device: torch.device, weights: str) -> Predictor:

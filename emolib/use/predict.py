@@ -19,7 +19,7 @@ from ..data import proposals
 from ..data.batches import centre_box, cut, normalise, short_side
 from ..data.pictures import shrink
 from ..spec.run_spec import RunSpec
-from .explain import Explanation, regions
+from .explain import Explanation, highest_regions
 from .inputs import as_pixels, listed
 
 
@@ -91,7 +91,7 @@ class Predictor:
             D=F.interpolate(D, (size, size), mode="bilinear")[0, 0].numpy(),
             boxes=[
                 (*in_picture(*(cell * side for side in sides)), score)
-                for *sides, score in regions(D[0, 0].numpy())
+                for *sides, score in highest_regions(D[0, 0].numpy())
             ],
         )
 
@@ -121,7 +121,7 @@ class Predictor:
         size, (image, box) = self.spec.image_size, self._shrunk(name, picture)
         extras = {}
         if hasattr(self.model, "finder"):
-            found = proposals.find(self.model.finder, image, self.spec.detector, self.weights)
+            found = proposals.find_boxes(self.model.finder, image, self.spec.detector, self.weights)
             extras["boxes"] = proposals.in_view(found, tuple(image.shape[:2]), box, size)
         return cut(image, box, size), extras
 

@@ -15,17 +15,17 @@ from .objects import NEGATIVE, POSITIVE
 from .scenes import draw_picture
 from .styles import STYLES
 
-VERSION = 2  # raise it when the same seed gives other pictures: old demo data is then refused
+DEMO_VERSION = 2  # raise it when the same seed gives other pictures: old demo data is then refused
 DEFAULT_SIZES = {"fi": 800, "twitter1": 200, "emotionroi": 300}
 SET_NUMBERS = {"fi": 0, "twitter1": 1, "emotionroi": 2}
-SMALLEST = 24  # below it a fold or an emotion could be empty
+FEWEST = 24  # below it a fold or an emotion could be empty
 CHUNK = 25  # pictures handed to a process at a time
 AMBIGUOUS = 0.04  # share of pictures with two objects of opposite valence
 TWO_OBJECTS = 0.4  # share of the others with two objects of the same valence
 
 # The shares are those of the real sets: FI's emotions (You et al. 2016) scaled to the paper's
 # 70.94% positive, Twitter I's three-agree labels, EmotionROI's equal sixths.
-SHARES = {
+MIX = {
     "fi": {
         "amusement": 0.213,
         "awe": 0.136,
@@ -51,12 +51,12 @@ OBJECTS_OF = {
     "fear": ["spider", "snake", "skull"],
     "sadness": ["crying face", "wilted flower", "storm cloud"],
 }
-OBJECTS_OF["positive"] = sorted({k for e in SHARES["fi"] for k in OBJECTS_OF[e] if k in POSITIVE})
-OBJECTS_OF["negative"] = sorted({k for e in SHARES["fi"] for k in OBJECTS_OF[e] if k in NEGATIVE})
+OBJECTS_OF["positive"] = sorted({k for e in MIX["fi"] for k in OBJECTS_OF[e] if k in POSITIVE})
+OBJECTS_OF["negative"] = sorted({k for e in MIX["fi"] for k in OBJECTS_OF[e] if k in NEGATIVE})
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
+class Drawing:
     """One picture to draw: its number within the set (from 1), emotion and paths in the set."""
 
     number: int
@@ -82,8 +82,8 @@ def make_demo_data(root, seed=0, sizes=None):
     for name, size in sizes.items():
         if name not in DEFAULT_SIZES:
             raise ValueError(f"no demo set {name!r}; there are {', '.join(DEFAULT_SIZES)}")
-        if size < SMALLEST:
-            raise ValueError(f"{name}: {size} pictures; demo data needs at least {SMALLEST}")
+        if size < FEWEST:
+            raise ValueError(f"{name}: {size} pictures; demo data needs at least {FEWEST}")
     missing = [name for name in sizes if not _is_there(root / name, seed, sizes[name])]
     root.mkdir(parents=True, exist_ok=True)
     for name in missing:
@@ -103,7 +103,7 @@ def make_demo_data(root, seed=0, sizes=None):
 def _marker(name, seed, size):
     return (
         f"The pictures of this {name} were drawn by emolib as a stand-in; they are not the set.\n"
-        f"version={VERSION} seed={seed} pictures={size}\n"
+        f"version={DEMO_VERSION} seed={seed} pictures={size}\n"
     )
 
 
@@ -143,20 +143,20 @@ def write_set(folder, name, seed, size, processes):
 
 def _plan(name, size, rng):
     """The set's jobs, in random order of emotions, with counts as near to the shares as can be."""
-    exact = size * np.array(list(SHARES[name].values())) / sum(SHARES[name].values())
+    exact = size * np.array(list(MIX[name].values())) / sum(MIX[name].values())
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: size - counts.sum()]] += 1
-    emotions = rng.permutation(np.repeat(list(SHARES[name]), counts)).tolist()
-    jobs, seen = [], dict.fromkeys(SHARES[name], 0)
+    emotions = rng.permutation(np.repeat(list(MIX[name]), counts)).tolist()
+    jobs, seen = [], dict.fromkeys(MIX[name], 0)
     for number, emotion in enumerate(emotions, start=1):
         seen[emotion] += 1
         if name == "fi":
-            jobs.append(Job(number, emotion, f"{emotion}/{emotion}_{seen[emotion]:04d}.jpg"))
+            jobs.append(Drawing(number, emotion, f"{emotion}/{emotion}_{seen[emotion]:04d}.jpg"))
         elif name == "twitter1":
-            jobs.append(Job(number, emotion, f"Agg_AMT_Candidates/demo_{number:04d}.jpg"))
+            jobs.append(Drawing(number, emotion, f"Agg_AMT_Candidates/demo_{number:04d}.jpg"))
         else:
             tail = f"{emotion}/{seen[emotion]}.jpg"
-            jobs.append(Job(number, emotion, f"images/{tail}", f"ground_truth/{tail}"))
+            jobs.append(Drawing(number, emotion, f"images/{tail}", f"ground_truth/{tail}"))
     return jobs
 
 
@@ -189,8 +189,8 @@ def _choose_objects(name, emotion, rng):
 
     def of(positive):
         """An object as the set's pictures of this valence show it, so that colours tell nothing."""
-        emotions = [e for e in SHARES[name] if is_positive(e) == positive]
-        shares = np.array([SHARES[name][e] for e in emotions])
+        emotions = [e for e in MIX[name] if is_positive(e) == positive]
+        shares = np.array([MIX[name][e] for e in emotions])
         return str(rng.choice(OBJECTS_OF[rng.choice(emotions, p=shares / shares.sum())]))
 
     positive = is_positive(emotion)
@@ -225,7 +225,7 @@ def _write_twitter1_lists(folder, jobs, rng):
 def _write_emotionroi_split(folder, jobs, rng):
     """70% of each emotion for training, as in the usual split."""
     training = set()
-    for emotion in SHARES["emotionroi"]:
+    for emotion in MIX["emotionroi"]:
         paths = [job.path for job in jobs if job.emotion == emotion]
         training.update(rng.permutation(paths)[: round(0.7 * len(paths))].tolist())
     for name, chosen in (("training", True), ("testing", False)):

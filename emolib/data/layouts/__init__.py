@@ -7,19 +7,19 @@ raise FileNotFoundError or ValueError that names the file and the row; none gues
 from pathlib import Path
 
 from . import emotionroi, fi, own, twitter1
-from .common import FI, ROI_NEGATIVE, ROI_POSITIVE, Pictures, cut, has
+from .common import FI, ROI_NEGATIVE, ROI_POSITIVE, Listing, has, shortened
 
 # What is looked for, how it is recognised, who reads it.
 LAYOUTS = {
     "fi": [
         (
             "eight emotion folders (amusement/, …)",
-            lambda f: has(FI, f) and fi.plain(f),
-            fi.folders,
+            lambda f: has(FI, f) and fi.without_lists(f),
+            fi.fi_folders,
         ),
         (
             "train/, val/ or test/ with the emotion folders in each",
-            lambda f: any(has(FI, p) for _, p in fi.parts(f)) and fi.plain(f),
+            lambda f: any(has(FI, p) for _, p in fi.fi_parts(f)) and fi.without_lists(f),
             fi.in_parts,
         ),
         ("lists (*.json of [path, class], *.txt of '<path> <label>')", fi.list_files, fi.lists),
@@ -47,20 +47,20 @@ LAYOUTS = {
         (
             "six emotion folders (anger/, …)",
             lambda f: has(ROI_POSITIVE + ROI_NEGATIVE, f),
-            emotionroi.folders,
+            emotionroi.in_folders,
         ),
     ],
     "own": [
         (
             "labels.csv with the columns path,label[,fold][,emotion]",
             lambda f: (f / "labels.csv").is_file(),
-            own.own,
+            own.own_labels,
         )
     ],
 }
 
 
-def read(name: str, folder: Path, agree: int = 3) -> Pictures:
+def read_layout(name: str, folder: Path, agree: int = 3) -> Listing:
     """What `folder` holds of the set `name`, in the one layout of `LAYOUTS` that it has.
 
     Raises FileNotFoundError where it has none, ValueError where it has several, and what the
@@ -70,7 +70,7 @@ def read(name: str, folder: Path, agree: int = 3) -> Pictures:
     if len(there) == 1:
         return there[0][1](folder, agree)
     entries = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    held = cut(", ".join(entries[:12]) + (", …" if len(entries) > 12 else "")) or "nothing"
+    held = shortened(", ".join(entries[:12]) + (", …" if len(entries) > 12 else "")) or "nothing"
     if there:
         raise ValueError(
             f"{name}: {folder} has several layouts at once, {' and '.join(w for w, _ in there)}; "

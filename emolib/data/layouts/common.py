@@ -33,12 +33,12 @@ PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "t
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
 NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
-MAX_BYTES = 1 << 26  # of a label file; the longest real one has 2 MB
+MAX_LIST_BYTES = 1 << 26  # of a label file; the longest real one has 2 MB
 MEASURED = ("valence", "arousal", *ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
 
 
 @dataclass
-class Pictures:
+class Listing:
     """What a layout holds; the fields are those of `Dataset`, aligned with `paths`."""
 
     paths: list[Path]
@@ -51,7 +51,7 @@ class Pictures:
     options: dict = field(default_factory=dict)
 
 
-def emotion_folders(name: str, images: Path, positive, negative) -> Pictures:
+def emotion_folders(name: str, images: Path, positive, negative) -> Listing:
     """Pictures that lie in one folder an emotion (any case)."""
     found, rows = subfolders(images), []
     for emotion in sorted(positive + negative):
@@ -70,10 +70,10 @@ def emotion_folders(name: str, images: Path, positive, negative) -> Pictures:
     return by_emotion(rows, positive, layout=f"{ {6: 'six', 8: 'eight'}[count] } emotion folders")
 
 
-def by_emotion(rows: list, positive, **fields) -> Pictures:
+def by_emotion(rows: list, positive, **fields) -> Listing:
     """`Pictures` of (path, emotion), labelled by the emotion's polarity."""
     emotions = np.array([emotion for _, emotion in rows])
-    return Pictures(
+    return Listing(
         [p for p, _ in rows], np.isin(emotions, positive).astype(int), emotions, **fields
     )
 
@@ -115,13 +115,13 @@ def below(folder: Path) -> dict[str, list[Path]]:
         parts = path.relative_to(folder).parts
         hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
         if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            index["/".join(map(folded, parts))].append(path)
+            index["/".join(map(case_folded, parts))].append(path)
     return dict(index)
 
 
-def find(index: dict, name: str, folder: Path) -> Path | None:
+def find_file(index: dict, name: str, folder: Path) -> Path | None:
     """The file of that name, else the one whose name differs in case, or None."""
-    files = index.get(folded(name), [])
+    files = index.get(case_folded(name), [])
     exact = [p for p in files if nfc(p.relative_to(folder).as_posix()) == nfc(name)]
     if len(exact or files) > 1:
         raise ValueError(f"{shown(name)} may be {files[0]} or {files[1]}: they differ only in case")
@@ -129,7 +129,7 @@ def find(index: dict, name: str, folder: Path) -> Path | None:
 
 
 def count(index: dict, base: str = "") -> int:
-    return sum(len(files) for key, files in index.items() if key.startswith(folded(base)))
+    return sum(len(files) for key, files in index.items() if key.startswith(case_folded(base)))
 
 
 def warn_unlisted(name: str, folder: Path, count: int, source: str) -> None:
@@ -144,7 +144,7 @@ def nfc(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def folded(name: str) -> str:
+def case_folded(name: str) -> str:
     return nfc(name).casefold()
 
 
@@ -158,7 +158,7 @@ def shown(value) -> str:
     return _short.repr(value)
 
 
-def cut(text: str, length: int = 200) -> str:
+def shortened(text: str, length: int = 200) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
 
 
@@ -167,8 +167,8 @@ def lines(file: Path) -> list[str]:
 
     Raises ValueError that names the file where it is something else, or larger than MAX_BYTES.
     """
-    if file.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{file}: {file.stat().st_size} bytes, no label file has {MAX_BYTES}")
+    if file.stat().st_size > MAX_LIST_BYTES:
+        raise ValueError(f"{file}: {file.stat().st_size} bytes, no label file has {MAX_LIST_BYTES}")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -201,7 +201,7 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
             wrong = set(columns) - set(needed + optional)
             if wrong or not set(needed) <= set(columns) or len(set(columns)) < len(columns):
                 raise ValueError(
-                    f"{name}: {file} has the columns {cut(','.join(columns))}; expected "
+                    f"{name}: {file} has the columns {shortened(','.join(columns))}; expected "
                     f"{','.join(needed)}" + "".join(f"[,{column}]" for column in optional)
                 )
         elif len(cells) != len(columns):

@@ -11,33 +11,33 @@ from .common import (
     ROI_NEGATIVE,
     ROI_POSITIVE,
     SUFFIXES,
-    Pictures,
-    cut,
+    Listing,
+    case_folded,
     emotion_folders,
-    folded,
     lines,
     nfc,
+    shortened,
     shown,
     subfolders,
 )
 
 
-def in_images(folder: Path, agree: int) -> Pictures:
+def in_images(folder: Path, agree: int) -> Listing:
     return _emotionroi(folder, folder / "images")
 
 
-def folders(folder: Path, agree: int) -> Pictures:
+def in_folders(folder: Path, agree: int) -> Listing:
     return _emotionroi(folder, folder)
 
 
-def _emotionroi(folder: Path, images: Path) -> Pictures:
+def _emotionroi(folder: Path, images: Path) -> Listing:
     pictures = emotion_folders("emotionroi", images, ROI_POSITIVE, ROI_NEGATIVE)
     names = [nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
-    index = {folded(name): i for i, name in enumerate(names)}
+    index = {case_folded(name): i for i, name in enumerate(names)}
     for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
         file = folder / "training_testing_split" / f"{split}.txt"
         for row, line in enumerate(lines(file) if os.path.lexists(file) else (), start=1):
-            if line.strip() and folded(line.strip()) not in index:
+            if line.strip() and case_folded(line.strip()) not in index:
                 raise ValueError(
                     f"emotionroi: {file} line {row} names "
                     f"{shown(line.strip())}, which is not in {images}; copy the set again"
@@ -84,16 +84,16 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
             continue
         if not line.strip():
             continue
-        if folded(name) not in index or folded(name) in rows:
+        if case_folded(name) not in index or case_folded(name) in rows:
             raise ValueError(
                 f"emotionroi: {file} line {row} names {shown(name)}, "
-                + ("as an earlier line does" if folded(name) in rows else f"not in {images}")
+                + ("as an earlier line does" if case_folded(name) in rows else f"not in {images}")
             )
         try:
             values = dict(zip(columns, map(float, cells), strict=True))
         except ValueError as error:
             raise ValueError(
-                f"emotionroi: {file} line {row} is {shown(line)} ({cut(str(error))})"
+                f"emotionroi: {file} line {row} is {shown(line)} ({shortened(str(error))})"
             ) from error
         if not all(map(math.isfinite, values.values())):
             raise ValueError(f"emotionroi: {file} line {row} is {shown(line)}, not all numbers")
@@ -102,11 +102,11 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
                 f"emotionroi: {file} line {row}: valence {values['valence']:g} is not on "
                 "Emotion6's scale from 1 to 9"
             )
-        rows[folded(name)] = values
-    missing = [name for name in names if folded(name) not in rows]
+        rows[case_folded(name)] = values
+    missing = [name for name in names if case_folded(name) not in rows]
     if missing:
         raise ValueError(
             f"emotionroi: {file} has no line for {len(missing)} of {len(names)} pictures, the "
             f"first is {missing[0]!r}"
         )
-    return pd.DataFrame([rows[folded(name)] for name in names])[list(MEASURED)]
+    return pd.DataFrame([rows[case_folded(name)] for name in names])[list(MEASURED)]

@@ -14,44 +14,44 @@ from .common import (
     FI_NEGATIVE,
     FI_POSITIVE,
     PARTS,
-    Pictures,
+    Listing,
     below,
     by_emotion,
+    case_folded,
     count,
     csv_cells,
-    cut,
     emotion_folders,
-    find,
-    folded,
+    find_file,
     is_list,
     lines,
     need_all,
+    shortened,
     shown,
     subfolders,
     warn_unlisted,
 )
 
 
-def folders(folder: Path, agree: int) -> Pictures:
+def fi_folders(folder: Path, agree: int) -> Listing:
     return emotion_folders("fi", folder, FI_POSITIVE, FI_NEGATIVE)
 
 
-def in_parts(folder: Path, agree: int) -> Pictures:
+def in_parts(folder: Path, agree: int) -> Listing:
     """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
     found = [
         (part, emotion_folders("fi", path, FI_POSITIVE, FI_NEGATIVE))
-        for part, path in parts(folder)
+        for part, path in fi_parts(folder)
     ]
-    return Pictures(
+    return Listing(
         [path for _, pictures in found for path in pictures.paths],
         np.concatenate([pictures.labels for _, pictures in found]),
         np.concatenate([pictures.emotions for _, pictures in found]),
-        layout=f"eight emotion folders in each of {', '.join(p.name for _, p in parts(folder))}",
+        layout=f"eight emotion folders in each of {', '.join(p.name for _, p in fi_parts(folder))}",
         extra=pd.DataFrame({"part": [part for part, found_in in found for _ in found_in.paths]}),
     )
 
 
-def lists(folder: Path, agree: int) -> Pictures:
+def lists(folder: Path, agree: int) -> Listing:
     """Lists beside the pictures, which lie in `folder` or in one of its subfolders."""
     files, index = list_files(folder), below(folder)
     for part in sorted(folder.iterdir()):  # half of the lists would be another set
@@ -60,7 +60,7 @@ def lists(folder: Path, agree: int) -> Pictures:
                 raise ValueError(f"fi: {part} is beside lists and is none; mend or remove it")
     listed = [(file, *entry) for file in files for entry in fi_list(file)]
     base = _base(folder, index, [path for _, _, path, _ in listed])
-    found = [find(index, base + path, folder) for _, _, path, _ in listed]
+    found = [find_file(index, base + path, folder) for _, _, path, _ in listed]
     missing = [entry for entry, path in zip(listed, found, strict=True) if path is None]
     if missing:
         file, entry, path, _ = missing[0]
@@ -113,10 +113,11 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
             if same != emotion:
                 wrong = f"earlier entries give it to {same}"
             elif number != label:
-                wrong = f"earlier entries give {emotion} the label {cut(number)}"
+                wrong = f"earlier entries give {emotion} the label {shortened(number)}"
         if wrong:
             raise ValueError(
-                f"fi: {file} entry {entry} gives {shown(path)} the label {cut(label)}; {wrong}"
+                f"fi: {file} entry {entry} gives {shown(path)} the label {shortened(label)}; "
+                f"{wrong}"
             )
         entries.append((entry, path, emotion))
     if not entries:
@@ -149,7 +150,7 @@ def _text_pairs(file: Path):
             yield entry, path.strip(), label.lower()
 
 
-def votes(folder: Path, agree: int) -> Pictures:
+def votes(folder: Path, agree: int) -> Listing:
     """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested.
 
     A picture needs `agree` agreeing votes. Photos vanish from the web: URLs without a picture are
@@ -162,7 +163,7 @@ def votes(folder: Path, agree: int) -> Pictures:
     for emotion, file in files:
         for name, yes, no in fi_votes(file):
             places = (f"{emotion}/{name}", f"images/{emotion}/{name}", f"images/{name}")
-            path = next(filter(None, (find(index, place, folder) for place in places)), None)
+            path = next(filter(None, (find_file(index, place, folder) for place in places)), None)
             urls += 1
             gone += path is None
             few += path is not None and yes < agree
@@ -217,10 +218,10 @@ def fi_votes(file: Path) -> list[tuple[str, int, int]]:
                 f"fi: {file} line {line} is {shown(cells)}; expected a URL and two votes"
             )
         row = (name, int(picked[1]), int(picked[2]))
-        first = seen.setdefault(folded(name), (line, row))
+        first = seen.setdefault(case_folded(name), (line, row))
         if first[1] != row:
             raise ValueError(
-                f"fi: {file} line {line} gives {cut(name)} other votes than line {first[0]}"
+                f"fi: {file} line {line} gives {shortened(name)} other votes than line {first[0]}"
             )
         if first[0] == line:
             rows.append(row)
@@ -234,7 +235,7 @@ def _file_name(url: str) -> str:
         return ""
 
 
-def parts(folder: Path) -> list[tuple[str, Path]]:
+def fi_parts(folder: Path) -> list[tuple[str, Path]]:
     found = subfolders(folder)
     return [(part, found[name]) for name, part in PARTS.items() if name in found]
 
@@ -267,7 +268,7 @@ def _base(folder: Path, index: dict, listed: list[str]) -> str:
     Raises ValueError where two would do.
     """
     bases = ["", *(f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir())]
-    held = {base: sum(folded(base + path) in index for path in listed) for base in bases}
+    held = {base: sum(case_folded(base + path) in index for path in listed) for base in bases}
     best = [base for base in bases if held[base] == max(held.values())]
     if len(best) > 1 and held[best[0]]:
         raise ValueError(
@@ -277,6 +278,6 @@ def _base(folder: Path, index: dict, listed: list[str]) -> str:
     return best[0]
 
 
-def plain(folder: Path) -> bool:
+def without_lists(folder: Path) -> bool:
     """FI's lists and CSV files say more than the folders beside them: these count without them."""
     return not list_files(folder) and not vote_files(folder)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import POLARITY, Pictures, below, count, csv_rows, find, shown, warn_unlisted
+from .common import POLARITY, Listing, below, count, csv_rows, find_file, shown, warn_unlisted
 
 
-def own(folder: Path, agree: int) -> Pictures:
+def own_labels(folder: Path, agree: int) -> Listing:
     """labels.csv beside or above the pictures: path,label[,fold][,emotion]."""
     file, index, rows = folder / "labels.csv", below(folder), {}
     for line, row in csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
-        path = find(index, row["path"], folder)
+        path = find_file(index, row["path"], folder)
         wrong = _own_wrong(row, path, folder)
         if path in rows:
             wrong = f"names {shown(row['path'])} again, after line {rows[path][0]}"
@@ -24,7 +24,7 @@ def own(folder: Path, agree: int) -> Pictures:
     paths = sorted(rows)
     _, label, fold, emotion = zip(*(rows[path] for path in paths), strict=True)
     folds = None if fold[0] is None else _own_folds(file, np.array([int(k) for k in fold]))
-    return Pictures(
+    return Listing(
         paths,
         np.array(label),
         None if emotion[0] is None else np.array(emotion),

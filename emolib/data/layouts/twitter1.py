@@ -8,7 +8,7 @@ import numpy as np
 
 from .common import (
     AGREE,
-    Pictures,
+    Listing,
     is_list,
     lines,
     nfc,
@@ -19,12 +19,12 @@ from .common import (
 )
 
 
-def source(folder: Path, agree: int) -> Pictures:
+def source(folder: Path, agree: int) -> Listing:
     truth = folder / "ground_truth" / f"twitter_{AGREE[agree]}_agrees.txt"
     return _twitter_list(folder / "Agg_AMT_Candidates", truth, agree)
 
 
-def beside_images(folder: Path, agree: int) -> Pictures:
+def beside_images(folder: Path, agree: int) -> Listing:
     """images/ and the usual lists, or one list of another name (`agree` then has no say)."""
     places = [p for p in (folder, folder / "ground_truth") if p.is_dir()]
     usual = [p / f"twitter_{AGREE[agree]}_agrees.txt" for p in places]
@@ -40,7 +40,7 @@ def beside_images(folder: Path, agree: int) -> Pictures:
     return _twitter_list(folder / "images", lists[0], None)
 
 
-def _twitter_list(images: Path, file: Path, agree: int | None) -> Pictures:
+def _twitter_list(images: Path, file: Path, agree: int | None) -> Listing:
     files = {nfc(p.name): p for p in picture_files(images)}
     labels = _label_file(file, files, images)
     names = sorted(labels)
@@ -49,7 +49,7 @@ def _twitter_list(images: Path, file: Path, agree: int | None) -> Pictures:
         warn_unlisted("twitter1", images, unlabelled, file.name)
     folds = _twitter_folds(file.parent / f"{AGREE[agree or 3]}_agrees", names, labels, images, file)
     place = "" if file.parent == images.parent else f"{file.parent.name}/"
-    return Pictures(
+    return Listing(
         [files[n] for n in names],
         np.array([labels[n] for n in names]),
         official_folds=folds,
@@ -59,7 +59,7 @@ def _twitter_list(images: Path, file: Path, agree: int | None) -> Pictures:
     )
 
 
-def by_polarity(folder: Path, agree: int) -> Pictures:
+def by_polarity(folder: Path, agree: int) -> Listing:
     rows = []
     for label, path in polarity(folder):
         rows += [(picture, label) for picture in picture_files(path)]
@@ -71,7 +71,7 @@ def by_polarity(folder: Path, agree: int) -> Pictures:
     both = next((n for n, pictures in sides.items() if len(pictures) > 1), None)
     if both:
         raise ValueError(f"twitter1: {both!r} is in two of {folder}'s polarity folders")
-    return Pictures(
+    return Listing(
         [picture for picture, _ in rows],
         np.array([label for _, label in rows]),
         layout=f"{' + '.join(p.name + '/' for _, p in polarity(folder))}, no public folds",

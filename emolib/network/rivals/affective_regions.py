@@ -22,7 +22,7 @@ from ..backbones import pooled, width
 from .parts import boxes_in, crops, full_precision
 
 ALPHA, BETA, BEST = 0.6, 0.3, 8
-AT_ONCE = 256  # crops through the network, for its memory
+BOXES_AT_ONCE = 256  # crops through the network, for its memory
 
 
 class AffectiveRegions(nn.Module):
@@ -42,7 +42,7 @@ class AffectiveRegions(nn.Module):
         if boxes is None:
             boxes = boxes_in(images, self.finder, self.pretrained_cfg)
         half = tuple(max(32, s // 2 // 32 * 32) for s in images.shape[-2:])
-        parts = crops(images, boxes, half).split(AT_ONCE)
+        parts = crops(images, boxes, half).split(BOXES_AT_ONCE)
         of_boxes = torch.cat([self._logits(part) for part in parts])
         return fuse(logits, of_boxes.unflatten(0, boxes.shape[:2]), boxes[..., 4])
 

@@ -8,7 +8,7 @@ from ...base.devices import deterministic
 from ...data import proposals
 
 
-def pixels(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def without_normalisation(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Images N×3×H×W normalised by mean and std, 3 numbers each on their device → their pixels in
     0…1."""
     wide = images.detach().float()
@@ -30,9 +30,11 @@ def full_precision(images: Tensor):
 def boxes_in(images: Tensor, finder: str, cfg: dict) -> Tensor:
     """N×COUNT×5, px: what `finder` finds in the images themselves."""
     mean, std = (torch.tensor(cfg[name], device=images.device) for name in ("mean", "std"))
-    views = (255 * pixels(images, mean, std)).round().byte().permute(0, 2, 3, 1).cpu()
+    views = (
+        (255 * without_normalisation(images, mean, std)).round().byte().permute(0, 2, 3, 1).cpu()
+    )
     size = torch.tensor([images.shape[3], images.shape[2]] * 2 + [1])
-    found = torch.stack([proposals.find(finder, view) for view in views]) * size
+    found = torch.stack([proposals.find_boxes(finder, view) for view in views]) * size
     return found.to(images.device)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..backbones import pooled, width
 from ..resample import average
-from .parts import full_precision, pixels
+from .parts import full_precision, without_normalisation
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
 ROOT2 = 2**0.5
@@ -76,6 +76,6 @@ class Priya2020(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         high = pooled(self.backbone, images)
         with full_precision(images):
-            view = pixels(images, self.mean, self.std)
+            view = without_normalisation(images, self.mean, self.std)
             low = torch.cat([colours(view), edges(view, self.filters)], 1).sqrt()
             return (self.high(high) + self.low(low)) / 2

@@ -29,14 +29,14 @@ def _absolute(value) -> bool:
     return isinstance(value, str) and bool(ABSOLUTE.match(value))
 
 
-def spec(folder: Path) -> str | None:
+def _spec(folder: Path) -> str | None:
     spec = read_spec(folder / "spec.json")
     if spec.id != folder.name:
         return f"its run is called {spec.id}"
     return None
 
 
-def environment(folder: Path) -> str | None:
+def _environment(folder: Path) -> str | None:
     found, spec = read_json(folder / "environment.json"), read_spec(folder / "spec.json")
     if _absolute(found):
         return "holds an absolute path"
@@ -71,7 +71,7 @@ def unsaid(spec: RunSpec, environment: dict) -> str:
     return ""
 
 
-def history(folder: Path) -> str | None:
+def _history(folder: Path) -> str | None:
     spec, frame = read_spec(folder / "spec.json"), read_csv(folder / "history.csv")
     if frame["epoch"].tolist() != list(range(1, spec.epochs + 1)):
         return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {spec.epochs}"
@@ -85,7 +85,7 @@ def history(folder: Path) -> str | None:
     return None
 
 
-def predictions(folder: Path) -> str | None:
+def _predictions(folder: Path) -> str | None:
     frame = read_csv(folder / "predictions.csv")
     if list(frame.columns) != ["path", "label", "p_positive"]:
         return f"has the columns {list(frame.columns)}"
@@ -99,7 +99,7 @@ def predictions(folder: Path) -> str | None:
     return None
 
 
-def metrics(folder: Path) -> str | None:
+def _metrics(folder: Path) -> str | None:
     frame, found = read_csv(folder / "predictions.csv"), read_json(folder / "metrics.json")
     expected = scores(frame["label"], frame["p_positive"])
     for name in expected | found:
@@ -114,10 +114,10 @@ def _equal(a, b) -> bool:
     return a == b
 
 
-CHECKS = {
-    "spec.json": spec,
-    "environment.json": environment,
-    "history.csv": history,
-    "predictions.csv": predictions,
-    "metrics.json": metrics,
+RUN_CHECKS = {
+    "spec.json": _spec,
+    "environment.json": _environment,
+    "history.csv": _history,
+    "predictions.csv": _predictions,
+    "metrics.json": _metrics,
 }

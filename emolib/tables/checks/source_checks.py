@@ -7,17 +7,17 @@ import pandas as pd
 
 from ...base import run_folder
 from .. import transfer
-from ..sources import COLUMNS
+from ..sources import SOURCE_COLUMNS
 
-STEMS = ("cross", "regions", "curves", "areas")
-MEASURED = "was measured on pictures; nothing here gives it again"
+SOURCE_STEMS = ("cross", "regions", "curves", "areas")
+_MEASURED = "was measured on pictures; nothing here gives it again"
 
 
-def of_study(folder: Path):
+def check_sources(folder: Path):
     """(file, status, why) for each of the four files that the study has: "wrong" where its runs
     have other weights now, or where what can be had without pictures does not follow; "ok" where
     that is all of it; else "unchecked"."""
-    for stem in STEMS:
+    for stem in SOURCE_STEMS:
         file = folder / f"{stem}.csv"
         if file.exists():
             try:
@@ -28,14 +28,14 @@ def of_study(folder: Path):
 
 
 def _checked(file: Path) -> tuple[str, str]:
-    frame = pd.read_csv(file, dtype=dict.fromkeys(COLUMNS, str))
+    frame = pd.read_csv(file, dtype=dict.fromkeys(SOURCE_COLUMNS, str))
     if file.stem == "areas" and (file.parent / "curves.csv").exists():
         if not _follow(frame, pd.read_csv(file.parent / "curves.csv")):
             return "wrong", "its areas are not those under curves.csv"
-    if not {*COLUMNS} <= set(frame.columns):
+    if not {*SOURCE_COLUMNS} <= set(frame.columns):
         return "unchecked", "does not say which runs it comes from"
     unknown, followed = set(), 0
-    for _, row in frame.fillna(dict.fromkeys(COLUMNS, "")).iterrows():
+    for _, row in frame.fillna(dict.fromkeys(SOURCE_COLUMNS, "")).iterrows():
         ids, hashes = row["run_ids"].split(";"), row["weights"].split(";")
         if len(ids) != len(hashes) or len(ids) != row.get("networks", len(ids)):
             return "wrong", "has another number of runs than of networks or of their weights"
@@ -47,13 +47,13 @@ def _checked(file: Path) -> tuple[str, str]:
                 unknown.add(run)
         places = [place for place, _ in found]
         if all(places):
-            why = CHECKS.get(file.stem, lambda row, places: None)(row, places)
+            why = SOURCE_CHECKS.get(file.stem, lambda row, places: None)(row, places)
             if why:
                 return "wrong", why
             followed += file.stem == "cross" and row["trained_on"] == row["tested_on"]
     if unknown:
         return "unchecked", f"the weights of {len(unknown)} of its runs are not known here"
-    return ("ok", "") if followed == len(frame) else ("unchecked", MEASURED)
+    return ("ok", "") if followed == len(frame) else ("unchecked", _MEASURED)
 
 
 def _place(study: Path, run: str, weights: str) -> tuple[Path | None, bool | None]:
@@ -74,7 +74,7 @@ def _cross(row, places: list[Path]) -> str | None:
     """Of networks on their own set's test pictures: all numbers, from predictions.csv."""
     if row["trained_on"] != row["tested_on"]:
         return None
-    expected = transfer.own_row([run_folder.read(place) for place in places])
+    expected = transfer.own_row([run_folder.read_run(place) for place in places])
     for name, value in expected.items():
         same = row[name] == value if isinstance(value, str) else _near(row[name], value)
         if not same:
@@ -84,7 +84,7 @@ def _cross(row, places: list[Path]) -> str | None:
 
 def _regions(row, places: list[Path]) -> str | None:
     """Whose row it is, and on how many pictures."""
-    result = run_folder.read(places[0])
+    result = run_folder.read_run(places[0])
     spec, tested = result.spec, len(result.predictions)
     if (row["set"], row["network"], row["fold"]) != (spec.dataset, spec.seed, spec.fold):
         return f"has a row of {spec.id} as another set's, network's or fold's"
@@ -117,4 +117,4 @@ def _near(a, b) -> bool:
     return bool(np.isclose(float(a), float(b), 1e-5, 1e-5, equal_nan=True))
 
 
-CHECKS = {"cross": _cross, "regions": _regions}
+SOURCE_CHECKS = {"cross": _cross, "regions": _regions}

@@ -15,14 +15,14 @@ from .. import pages, paper
 from . import source_checks
 from .run_checks import unsaid
 
-STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "transfer")
+TABLE_STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "transfer")
 
 
-def of_study(folder: Path):
+def check_tables(folder: Path):
     """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
     its runs are not here, or what they rest on is not known."""
     frames = {}
-    for number in STEMS:
+    for number in TABLE_STEMS:
         file = folder / f"{pages.stem(number)}.csv"
         if file.exists():
             try:
@@ -34,11 +34,11 @@ def of_study(folder: Path):
                 if left.exists():
                     yield left, "wrong", f"there is no {file.name} that it could come from"
     ids = {i for frame in frames.values() for cell in frame["run_ids"] for i in _ids(cell)}
-    absent = sorted(i for i in ids if not is_complete(paper.run_folder(folder, i)))
+    absent = sorted(i for i in ids if not is_complete(paper.place_of_run(folder, i)))
     made, runs, demo = {}, None, None
     if ids and not absent:
         try:
-            made, runs, demo = paper.of_study(folder, ids)
+            made, runs, demo = paper.tables_of_study(folder, ids)
         except Exception as error:
             yield folder / "runs", "wrong", f"its tables cannot be built again: {error}"
     for number, frame in frames.items():
@@ -56,12 +56,12 @@ def of_study(folder: Path):
         yield file.with_suffix(".png"), *_said(partial(_figure, file))
         text = None
         if number in made:
-            text = pages.to_markdown(number, made, demo, runs)
+            text = pages.page_text(number, made, demo, runs)
         status, why = _said(partial(_page, file, frame, text, folder))
         if status == "ok" and unknown:
             status, why = "unchecked", unknown
         yield file.with_suffix(".md"), status, why
-    yield from source_checks.of_study(folder)
+    yield from source_checks.check_sources(folder)
 
 
 def _unknown(frame: pd.DataFrame, runs: pd.DataFrame, study: Path) -> str:
@@ -80,9 +80,9 @@ def _rests(run: Path, study: Path, verb: str = "do", who: str = "they") -> str:
     if not spec.stages:
         return ""
     name = environment["started_from"]["run"]
-    before = paper.run_folder(study, name)
+    before = paper.place_of_run(study, name)
     if study.name in paper.APART and not is_complete(before):
-        before = paper.run_folder(study.parent, name)
+        before = paper.place_of_run(study.parent, name)
     if weights_of(before) is None:
         return "started from one that is not known here"
     why = _rests(before, study, "does", "it")
@@ -105,12 +105,12 @@ def _read(file: Path, number) -> pd.DataFrame:
     own = {
         "costs": [*paper.COST, "run_ids"],
         "scores": ["mean", "run_ids"],
-        "matched": paper.matched.COLUMNS,
+        "matched": paper.matched.MATCHED_COLUMNS,
         "differences": paper.differences.TABLE,
-        "readings": paper.readings.COLUMNS,
-        "transfer": paper.transfer.COLUMNS,
+        "readings": paper.readings.READINGS_COLUMNS,
+        "transfer": paper.transfer.TRANSFER_COLUMNS,
     }
-    columns = own.get(number, paper.COLUMNS)
+    columns = own.get(number, paper.TABLE_COLUMNS)
     if lacks := set(columns) - set(frame.columns):
         raise ValueError(f"without {', '.join(sorted(lacks))}")
     words = ["table", "dataset", "method", "metric", "run_ids", "verdict", "decides"]
@@ -123,10 +123,10 @@ def _ids(cell: str) -> list[str]:
     return cell.split(";") if cell else []
 
 
-def published(file: Path) -> str | None:
+def check_published(file: Path) -> str | None:
     """What is wrong with a copy of the paper's table."""
     number = int(re.sub(r"\D", "", file.stem))
-    if not _same(pd.read_csv(file), published(number)):
+    if not _same(pd.read_csv(file), check_published(number)):
         return f"is not the paper's Table {number} as emolib has it"
     return None
 
@@ -157,7 +157,7 @@ def _by_itself(number, frame: pd.DataFrame) -> str | None:
         return "has a mean outside its own interval"
     if number == "matched":
         return None
-    known = published(number).set_index(["dataset", "method", "metric"])["published"]
+    known = check_published(number).set_index(["dataset", "method", "metric"])["published"]
     rows = frame.set_index(["dataset", "method", "metric"])["published"]
     if not np.allclose(rows, known.reindex(rows.index), equal_nan=True):
         return "has other published numbers than the paper"
@@ -183,7 +183,7 @@ def _page(file: Path, frame: pd.DataFrame, text: str | None, folder: Path) -> tu
     lines = file.with_suffix(".md").read_text("utf-8").splitlines()
     named = [line for line in lines if line.startswith(pages.MISSING)]
     for run in re.findall("`([^`]+)`", " ".join(named)):
-        if is_complete(paper.run_folder(folder, run)):
+        if is_complete(paper.place_of_run(folder, run)):
             return "wrong", f"says that {run} is not complete; it is now"
     if text is not None:
         same = "\n".join(line for line in lines if line not in named).rstrip() == text.rstrip()

@@ -17,7 +17,7 @@ from ...data.datasets import open_dataset
 from ...data.manifest import manifest
 from .. import paper, report
 from . import table_checks
-from .run_checks import CHECKS, unsaid
+from .run_checks import RUN_CHECKS, unsaid
 
 RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
 NOT_KEPT = {"model.safetensors"}  # what a repository may leave out of a run
@@ -59,7 +59,7 @@ def findings(results_root, data_root="") -> list[Finding]:
         found.append(Finding(file.relative_to(root).as_posix(), status, why))
 
     for file in sorted((root / "published").glob("table*.csv")):
-        _check(say, file, partial(table_checks.published, file))
+        _check(say, file, partial(table_checks.check_published, file))
     folders = {f.parent for f in root.rglob("runs") if f.is_dir()}
     folders |= {f.parent for f in root.rglob("table[789].*")} - {root / "published"}
     of_study = {}
@@ -80,14 +80,14 @@ def findings(results_root, data_root="") -> list[Finding]:
             say(file, "wrong", why)
         if data_root and (folder / audit.FILE).exists():
             say(folder / audit.FILE, *_audited(folder / audit.FILE, runs, data_root))
-        for file, status, why in table_checks.of_study(folder):
+        for file, status, why in table_checks.check_tables(folder):
             say(file, status, why)
     bad = {f.file for f in found if f.status != "ok"}  # by itself a file may have been ok
     found = [f for f in found if f.status != "ok" or f.file not in bad]
     page = root / "REPORT.md"
     if page.exists():
         unknown = _unchecked_of_report(root, found)
-        if _check(say, page, lambda: _old(page, report.to_markdown(root))) and unknown:
+        if _check(say, page, lambda: _old(page, report.report_text(root))) and unknown:
             why = f"rests on {len(unknown)} files that cannot be checked, as {unknown[0]}"
             found[-1] = replace(found[-1], status="unchecked", why=why)
     known = {f.file for f in found}
@@ -149,7 +149,7 @@ def _run(say, folder: Path) -> dict:
         sealed = read_json(folder / "environment.json").get("files", {})
         if name in sealed and content(folder / name) != sealed[name]:
             return "is not the file that the run wrote (its SHA-256 in environment.json is another)"
-        return CHECKS[name](folder) if name in CHECKS else None
+        return RUN_CHECKS[name](folder) if name in RUN_CHECKS else None
 
     good = {name for name in RUN_FILES & there if _check(say, folder / name, partial(wrong, name))}
     if not {"spec.json", "environment.json", "predictions.csv"} <= good:
