@@ -73,12 +73,12 @@ import wrapt
 @wrapt.when_imported("emolib.training.loop")
 def _(loop):
     import torch
-    train = loop.train
+    train = loop.train_network
     def broken(model, spec, pictures, indices, validation, device, *rest, **more):
         if spec.seed == {FAULT}:
             torch.zeros(2, device=device)[torch.tensor([7], device=device)].tolist()
         return train(model, spec, pictures, indices, validation, device, *rest, **more)
-    loop.train = broken
+    loop.train_network = broken
 """
 
 

@@ -139,7 +139,7 @@ def test_every_door_leads_to_the_gpu_that_was_asked_for(root, tmp_path, monkeypa
         again = predictor.predict(own.paths[:3])
         explained = predictor.explain(own.paths[0])
         worker.main(list(map(str, words)))
-        launch.Job(tiny(**PLAIN), places, 1)()
+        launch.SlurmJob(tiny(**PLAIN), places, 1)()
         estimator = emolib.EmotionClassifier(
             "test_resnet", None, 32, 1, 8, init="scratch", device=device
         )
@@ -435,7 +435,7 @@ def sweeping(root, tmp_path, monkeypatch):
     try's error]}. Gives what RunsFailed lists, and the folds in the order in which they were begun.
     What is no error of memory stays with the process."""
     broken, begun = {}, []
-    monkeypatch.setattr(sweep, "check", lambda *_: None)
+    monkeypatch.setattr(sweep, "check_runs", lambda *_: None)
     monkeypatch.setattr(sweep.lifeline, "tie", lambda pid: None)
     monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
 
@@ -459,7 +459,7 @@ def sweeping(root, tmp_path, monkeypatch):
 
         with gpu(monkeypatch), monkeypatch.context() as patch:
             patch.setattr(sweep, "_workers", Here(broken))
-            patch.setattr(sweep, "train", failing)
+            patch.setattr(sweep, "train_run", failing)
             patch.setattr(torch.cuda, "synchronize", stuck)
             patch.setattr(torch.cuda, "empty_cache", stuck)
             try:
@@ -596,7 +596,7 @@ def test_nothing_is_trained_again_after_a_kill_between_training_and_test(
 
     monkeypatch.setattr(training, "one_epoch", counted)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "predict", killed)
+        patch.setattr(training, "probabilities", killed)
         emolib.run(spec, root, tmp_path, device="cpu")
     assert emolib.run(spec, root, tmp_path, device="cpu").metrics["n"] == 6 and len(epochs) == 3
 

@@ -354,7 +354,7 @@ def test_a_damaged_cache_is_made_anew_with_a_warning(data, tmp_path, examined, d
 
 def test_a_cache_of_another_version_is_not_trusted(data, tmp_path, monkeypatch):
     manifest(data, tmp_path / "m.csv")
-    monkeypatch.setattr(module, "VERSION", "2")
+    monkeypatch.setattr(module, "MANIFEST_VERSION", "2")
     with pytest.warns(UserWarning, match="other versions"):
         manifest(data, tmp_path / "m.csv")
 

@@ -114,7 +114,7 @@ def failing_gpus(tmp_path, monkeypatch):
             trained.append((spec.fold, places.device))
 
         monkeypatch.setattr(sweep.devices, "spoilt", spoilt)
-        monkeypatch.setattr(sweep, "train", train)
+        monkeypatch.setattr(sweep, "train_run", train)
         places = Places.of("", tmp_path, "s", "", "auto")
         specs = [tiny(fold=fold) for fold in range(count)]
         ((group, slots),) = sweep.share_devices(specs, places)
@@ -265,7 +265,7 @@ def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch
     def fails(*args, **options):
         raise error
 
-    monkeypatch.setattr(sweep, "train", fails)
+    monkeypatch.setattr(sweep, "train_run", fails)
     places = Places.of("", "", "s", "", "cpu")
     assert sweep._train_here(tiny(), places) == sweep.MEMORY
     error = RuntimeError("something else")
@@ -273,7 +273,7 @@ def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch
 
 
 def test_a_real_allocation_that_is_too_large_counts_as_out_of_memory(monkeypatch):
-    monkeypatch.setattr(sweep, "train", lambda *a, **k: torch.empty(1 << 50))
+    monkeypatch.setattr(sweep, "train_run", lambda *a, **k: torch.empty(1 << 50))
     assert sweep._train_here(tiny(), Places.of("", "", "s", "", "cpu")) == sweep.MEMORY
 
 

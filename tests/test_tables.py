@@ -24,7 +24,7 @@ def quick_figures(request, monkeypatch):
     """Drawing takes a second a figure; only tests of figures need them."""
     if "figures" not in request.node.name:
         monkeypatch.setattr(Figure, "savefig", lambda self, file, **how: file.write_bytes(b""))
-        for draw in ("table", "matched", "differences"):
+        for draw in ("draw_table", "draw_matched", "draw_differences"):
             monkeypatch.setattr(plots, draw, lambda frame, title, compared=None: Figure())
 
 

@@ -19,7 +19,7 @@ PICTURES = 200  # a fold
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(pages, "write", lambda *args: None)
+    monkeypatch.setattr(pages, "write_page", lambda *args: None)
 
 
 def answer(folder, run, right, seed=0, classes=(0, 1)):

@@ -79,7 +79,7 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
         threads = devices.cpu_threads(dataset)
         executor.update_parameters(name="emolib", timeout_min=SLURM_MINUTES, cpus_per_task=threads)
         try:
-            submitted = executor.submit_array([Job(spec, places, threads) for spec in group])
+            submitted = executor.submit_array([SlurmJob(spec, places, threads) for spec in group])
         except submitit.core.utils.FailedJobError as error:
             raise RuntimeError(f"executor='slurm': sbatch refuses the jobs: {error}") from error
         jobs += zip(group, submitted, strict=True)
@@ -103,7 +103,7 @@ def _trained(spec: RunSpec, places: Places) -> bool:
     return is_complete(folder) and (folder / "model.safetensors").exists()
 
 
-class Job:
+class SlurmJob:
     """One run as a SLURM job. Pre-empted or out of time it is queued again and goes on there."""
 
     def __init__(self, spec: RunSpec, places: Places, threads: int):

@@ -313,7 +313,7 @@ def _train(
         if spec.model in FITTED:
             p_positive = model.predict_proba([data.paths[i] for i in test])[:, 1]
         else:
-            p_positive = loop.predict(model, pictures, test, device, spec.precision)
+            p_positive = loop.probabilities(model, pictures, test, device, spec.precision)
         seconds = time.perf_counter() - started
         if not np.isfinite(p_positive).all():
             raise loop.no_number(spec, "a test picture's probability is no number")
