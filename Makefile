@@ -116,10 +116,12 @@ lab-test: $(VENV)/.ready  ## all notebooks in a real JupyterLab in Chromium, pic
 docs: $(VENV)/.ready  ## the documentation's pages, into site/
 	$(BIN)/mkdocs build
 
-lint: $(VENV)/.ready  ## ruff, and no outputs in notebooks/
+lint: $(VENV)/.ready  ## ruff, no outputs in notebooks/, who imports whom, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 clean-demo:  ## forget the demo's runs and data, so that reproduce trains again
 	rm -rf results/demo/runs results/demo/networks results/demo/data

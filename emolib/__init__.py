@@ -7,14 +7,16 @@ which may import those before it: `spec`, `base`, `data`, `network` and `tables`
 """
 
 import importlib
+import sys
 
 import lazy_loader
 import wrapt
 
-from .base import old_names
+from .base.old_names import OldNames
 
 __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+sys.meta_path.insert(0, OldNames())  # first: the path finder would load a second copy
 
 
 @wrapt.when_imported("timm")

@@ -65,7 +65,7 @@ def test_explain_writes_the_overlay_and_prints_the_regions(model, folder, tmp_pa
 def test_export_hands_the_loaded_network_on(model, monkeypatch):
     called = []
     there = types.SimpleNamespace(to_onnx=lambda *given: called.append(given))
-    monkeypatch.setitem(sys.modules, "emolib.export", there)
+    monkeypatch.setitem(sys.modules, "emolib.use.export", there)
     assert main(["export", "--model", model, "--onnx", "net.onnx"]) == 0
     ((network, file),) = called
     assert isinstance(network, emolib.network.maiafa.MaiAfa) and str(file) == "net.onnx"
@@ -140,11 +140,11 @@ def test_a_predictor_and_an_estimator_need_no_plotting():
 
 
 def test_every_public_name_is_where_type_checkers_are_told():
-    tree = ast.parse(Path(emolib.__file__).read_text(encoding="utf-8"))
-    block = next(node for node in tree.body if isinstance(node, ast.If))
-    told = {name.name: node.module for node in block.body for name in node.names}
+    stub = ast.parse(Path(emolib.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    told = {name.name: node.module for node in imports for name in node.names}
     assert set(told) == set(emolib.__all__) <= set(dir(emolib))
     for name, module in told.items():
-        home = importlib.import_module(f"emolib.{module or name}")
+        home = importlib.import_module(f"emolib.{module}" if module else f"emolib.{name}")
         assert getattr(emolib, name) is (getattr(home, name) if module else home)
     assert emolib.study.figures.draw_regions and not hasattr(emolib, "nothing")

@@ -37,6 +37,3 @@ def _now(name: str) -> str:
         if name == old or name.startswith(f"{old}."):
             return new + name.removeprefix(old)
     return ""
-
-
-sys.meta_path.insert(0, OldNames())  # first: the path finder would load a second copy
