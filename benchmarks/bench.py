@@ -228,7 +228,7 @@ def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
     settings = TRAINING | changes
     data = open_dataset("twitter1", data_root)
     specs = [RunSpec("twitter1", fold=f, **settings) for f in range(len(data.folds()))]
-    pictures = loop.of_spec(specs[0], data)  # packs
+    pictures = loop.pictures_of(specs[0], data)  # packs
 
     def our_epoch():
         train, _ = data.folds()[0]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from emolib import gpu_check
-from emolib.base import devices, run_folder
+from emolib.base import devices
 from emolib.data.on_device import OnDevice
 from emolib.gpu_check import CHECKS, Here, main, run_them
 
@@ -148,7 +148,7 @@ def test_every_entry_point_passes_on_a_cpu(here):
 def test_the_same_bits_are_asked_for_also_after_an_interruption(here, two_networks, monkeypatch):
     (row,) = run_them(["same_bits"], here, here.folder / "one.json")
     assert row["ok"] and row["figures"]["refuse"] == "none", row
-    load = run_folder.load_checkpoint
+    load = checkpoints.load_checkpoint
 
     def forgetful(*args):
         state = load(*args)
@@ -156,7 +156,7 @@ def test_the_same_bits_are_asked_for_also_after_an_interruption(here, two_networ
             next(iter(state["model"].values()))[:] += 1e-3
         return state
 
-    monkeypatch.setattr(run_folder, "load_checkpoint", forgetful)
+    monkeypatch.setattr(checkpoints, "load_checkpoint", forgetful)
     shutil.rmtree(here.folder / "bits/resumed")
     assert failed("same_bits", here).endswith("other weights than the first run's: resumed")
 
