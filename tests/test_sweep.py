@@ -464,15 +464,16 @@ def test_a_compiled_network_is_kept_where_it_is_quicker(monkeypatch, eager, comp
     monkeypatch.setattr(torch, "compile", lambda network: quick)
     monkeypatch.setattr(compiling, "_decided", {})
     before = net.running_mean.clone()
-    assert compiling.quickest(net, images, one_step, 10**6, "key") is net and not timed  # a CPU
+    cpu = torch.device("cpu")
+    assert not compiling.wanted(cpu)
     monkeypatch.setenv("EMOLIB_COMPILE", "on")
     for _ in range(2):  # the second time nothing is timed
-        chosen = compiling.quickest(net, images, one_step, 10**6, "key")
+        chosen = compiling.quickest(net, cpu, one_step, 10**6, ("key",))
         assert chosen is (quick if kept else net) and timed == [net, quick]
     assert torch.equal(net.running_mean, before) and net.weight.grad is None
     monkeypatch.setenv("EMOLIB_COMPILE", "perhaps")
     with pytest.raises(ValueError, match="EMOLIB_COMPILE='perhaps': one of auto, on, off"):
-        compiling.wanted(torch.device("cpu"))
+        compiling.wanted(cpu)
 
 
 def test_a_compiler_that_fails_is_no_obstacle(root, tmp_path, monkeypatch):

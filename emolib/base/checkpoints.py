@@ -1,5 +1,6 @@
 """An unfinished run's checkpoint.pt: the last epoch that was kept."""
 
+import contextlib
 import os
 import warnings
 from pathlib import Path
@@ -22,27 +23,28 @@ def save_checkpoint(
 
 
 def checkpoint_seconds() -> float:
-    """EMOLIB_CHECKPOINT_SECONDS: how long a training goes on, at least, between two epochs that it
-    keeps; the last is always kept. Writing one takes a second or so, as long as an epoch on a GPU.
-    Raises ValueError where it is no number of seconds."""
+    """EMOLIB_CHECKPOINT_SECONDS: the least time between two epochs that a training keeps.
+
+    The last epoch is always kept. Writing one takes about a second, as long as an epoch on a GPU.
+    Raises ValueError where it is no number of seconds.
+    """
     text = os.environ.get("EMOLIB_CHECKPOINT_SECONDS", "60")
-    try:
-        seconds = float(text)
-        if not seconds >= 0:
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"EMOLIB_CHECKPOINT_SECONDS={text!r}: must be a number of seconds, 0 for every epoch"
-        ) from None
-    return seconds
+    with contextlib.suppress(ValueError):
+        if (seconds := float(text)) >= 0:
+            return seconds
+    raise ValueError(
+        f"EMOLIB_CHECKPOINT_SECONDS={text!r}: must be a number of seconds, 0 for every epoch"
+    )
 
 
 def load_checkpoint(
     folder: Path, spec: RunSpec, identity: dict, device: torch.device
 ) -> dict | None:
-    """The last epoch that was kept of an interrupted run, or None. ValueError where it was another
-    run's, and for a file that `save_checkpoint` has not written: nothing but tensors and plain
-    values is read. A warning where it was made on another machine, whose last bits may be others.
+    """The last epoch that was kept of an interrupted run, or None.
+
+    Raises ValueError where it was another run's, and for a file that `save_checkpoint` has not
+    written: nothing but tensors and plain values is read. Warns where it was made on another
+    machine, whose last bits may be others.
     """
     file = folder / "checkpoint.pt"
     if not file.exists():

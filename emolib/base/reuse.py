@@ -101,23 +101,26 @@ def take_again(folder: Path) -> None:
     stay as they are.
     """
     new = folder / AGAIN
-    moved = not is_complete(folder)  # a process was killed below, with the weights moved or not
-    if is_complete(new) if moved else has_weights(new):
+    # a process was killed below, among the files that take their places
+    begun = is_complete(new) and not is_complete(folder)
+    replaced = begun
+    if has_weights(new) and not begun:
         old, now = sealed(folder), sealed(new)
-        if not moved and old == now:
+        replaced = old != now
+        if not replaced:
             os.replace(new / "model.safetensors", folder / "model.safetensors")
-        else:
-            if not moved and (others := _other_starts(folder, old, now)):
-                _discard(new)
-                raise ValueError(
-                    f"{folder}: its weights were not kept, and trained again on this machine they "
-                    f"have other bits than before. The old result stays, because {len(others)} "
-                    f"runs of the study rest on it ({', '.join(others)}); take another study name"
-                )
-            (folder / "metrics.json").unlink(missing_ok=True)
-            for name in (*SEALED, "environment.json", "metrics.json"):
-                if (new / name).exists():
-                    os.replace(new / name, folder / name)
+        elif others := _other_starts(folder, old, now):
+            _discard(new)
+            raise ValueError(
+                f"{folder}: its weights were not kept, and trained again on this machine they "
+                f"have other bits than before. The old result stays, because {len(others)} "
+                f"runs of the study rest on it ({', '.join(others)}); take another study name"
+            )
+    if replaced:
+        (folder / "metrics.json").unlink(missing_ok=True)
+        for name in (*SEALED, "environment.json", "metrics.json"):
+            if (new / name).exists():
+                os.replace(new / name, folder / name)
     if has_weights(folder):
         _discard(new)
         (folder / "failed.txt").unlink(missing_ok=True)

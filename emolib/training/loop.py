@@ -142,18 +142,15 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
     if system_of(spec.model).made_by or not compiling.wanted(device):
         return model
     size = (spec.batch_size, spec.image_size, spec.image_size, 3)
-    images = torch.zeros(size, dtype=torch.uint8)
-    images = normalise(images, model.pretrained_cfg, device)
+    images = normalise(torch.zeros(size, dtype=torch.uint8), model.pretrained_cfg, device)
     labels = torch.zeros(spec.batch_size, dtype=torch.long, device=device)
     training_mode(model, spec.freeze_bn)
 
     def one_step(network):
-        with autocast(spec.precision, device):
-            logits = network(images).float()
-        F.cross_entropy(logits, labels).backward()
+        loss_of(network, images, labels, spec.precision, {})[0].backward()
 
     ahead = len(batches) * (spec.epochs - done)
-    return compiling.quickest(model, images, one_step, ahead, (spec.step, device))
+    return compiling.quickest(model, device, one_step, ahead, (spec.step, device))
 
 
 def pictures_of(spec: RunSpec, data: Dataset, weights: str = "") -> Pictures:

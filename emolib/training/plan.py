@@ -36,7 +36,7 @@ def estimate(
         slots = {s: slots for group, slots in share_devices(stage, places) for s in group}
         for spec in stage:
             cost = measure(spec, device)
-            train, validation, test = _pictures(spec, places if data_root else None)
+            train, validation, test = count_pictures(spec, places if data_root else None)
             seconds = spec.epochs * (train * cost.train + validation * cost.test)
             rows.append(
                 {
@@ -64,8 +64,8 @@ def total_seconds(plan: pd.DataFrame) -> float:
     return float(seconds)
 
 
-def _pictures(spec: RunSpec, places: Places | None) -> tuple[int, int, int]:
-    """How many are trained on, validated and tested on."""
+def count_pictures(spec: RunSpec, places: Places | None = None) -> tuple[int, int, int]:
+    """How many are trained on, validated and tested on; by Table 5 where there are no places."""
     if places:
         train, validation, test = map(len, split(spec, places.dataset(spec), places))
         return train, validation, test
