@@ -13,18 +13,8 @@ import tempfile
 from pathlib import Path
 
 from ..spec.run_spec import RunSpec
+from . import run_folder
 from .files import read_json
-from .run_folder import (
-    AGAIN,
-    SEALED,
-    differ,
-    has_weights,
-    is_complete,
-    read_spec,
-    sealed,
-    start_of,
-    weights_of,
-)
 
 INSTEAD = "take another study name, or remove that folder"
 # What some runs do not say (older ones; systems that learn no emotions), and where an identity has
@@ -35,26 +25,20 @@ UNTOLD = {"split into training and test": "split", "set of emotions": "emotions"
 def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
     """Raises ValueError naming the difference where a complete run is not the one asked for."""
     there = read_json(folder / "environment.json")
-    refuse_another(folder, read_spec(folder / "spec.json"), there, spec, identity)
-
-
-def check_rests(folder: Path, before: RunSpec, kept: dict, here: dict) -> None:
-    """Raises ValueError naming the difference where the run `before`, from which the complete one
-    in `folder` started, depended on something else (`kept`) than it would now (`here`)."""
-    refuse_another(f"{folder} started from {before.id}, which", before, kept, before, here)
+    refuse_another(folder, run_folder.read_spec(folder / "spec.json"), there, spec, identity)
 
 
 def check_start(folder: Path, before: Path) -> None:
     """Raises ValueError where a complete run started from another training than that in the folder
     `before`, or from other weights than that one has now. Where a hash is missing, because the run
     is from before it was kept or `before` is not there, nothing is known and nothing raised."""
-    start = start_of(folder)
+    start = run_folder.start_of(folder)
     if start and start["run"] != before.name:
         raise ValueError(
             f"{folder} started from {start['run']}, and what is asked for starts from "
             f"{before.name}; {INSTEAD}"
         )
-    now = weights_of(before) if start else None
+    now = run_folder.weights_of(before) if start else None
     if now and now != start["weights"]:
         raise ValueError(
             f"{folder} started from other weights than {before.name} has now "
@@ -100,12 +84,12 @@ def take_again(folder: Path) -> None:
     Raises ValueError where other runs of the study started from the old weights. The old files then
     stay as they are.
     """
-    new = folder / AGAIN
+    new = folder / run_folder.AGAIN
     # a process was killed below, among the files that take their places
-    begun = is_complete(new) and not is_complete(folder)
+    begun = run_folder.is_complete(new) and not run_folder.is_complete(folder)
     replaced = begun
-    if has_weights(new) and not begun:
-        old, now = sealed(folder), sealed(new)
+    if run_folder.has_weights(new) and not begun:
+        old, now = run_folder.sealed(folder), run_folder.sealed(new)
         replaced = old != now
         if not replaced:
             os.replace(new / "model.safetensors", folder / "model.safetensors")
@@ -118,10 +102,10 @@ def take_again(folder: Path) -> None:
             )
     if replaced:
         (folder / "metrics.json").unlink(missing_ok=True)
-        for name in (*SEALED, "environment.json", "metrics.json"):
+        for name in (*run_folder.SEALED, "environment.json", "metrics.json"):
             if (new / name).exists():
                 os.replace(new / name, folder / name)
-    if has_weights(folder):
+    if run_folder.has_weights(folder):
         _discard(new)
         (folder / "failed.txt").unlink(missing_ok=True)
 
@@ -143,15 +127,15 @@ def _other_starts(folder: Path, old: str | None, new: str | None) -> list[str]:
     found = set()
     name: str | None
     for run in {run for one in studies for run in (one / "runs").glob("*")} - {folder}:
-        if not is_complete(run):
+        if not run_folder.is_complete(run):
             continue
         if run.name == folder.name:
-            name, weights = run.name, sealed(run)
-        elif start := start_of(run):
+            name, weights = run.name, run_folder.sealed(run)
+        elif start := run_folder.start_of(run):
             name, weights = start["run"], start["weights"]
         else:
-            before = read_spec(run / "spec.json").predecessor()
-            name, weights = before and before.id, old
+            before = run_folder.read_spec(run / "spec.json").predecessor()
+            name, weights = before.id if before else None, old
         if name == folder.name and weights not in (None, new):
             found.add(run.name)
     return sorted(found)
@@ -166,19 +150,21 @@ def lend(specs, study: Path, other: Path) -> None:
     """
     for spec in {s.predecessor() for s in specs if s.stages}:
         there, here = (folder / "runs" / spec.id for folder in (study, other))
-        if is_complete(there) and is_complete(here) and (what := differ(here, there)):
+        if not run_folder.is_complete(there):
+            continue
+        if run_folder.is_complete(here) and (what := run_folder.differ(here, there)):
             raise ValueError(
                 f"{here} has other {what} than {there} has now; remove it and the runs beside it "
                 "that started from it, or take another study name"
             )
-        if is_complete(there) and not here.exists():
+        if not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=other) as part:
                 shutil.copytree(
                     there,
                     Path(part) / spec.id,
                     copy_function=_link,
-                    ignore=shutil.ignore_patterns(AGAIN),
+                    ignore=shutil.ignore_patterns(run_folder.AGAIN),
                 )
                 with contextlib.suppress(OSError):  # another process was faster
                     (Path(part) / spec.id).rename(here)

@@ -11,7 +11,7 @@ from ..base.run_folder import has_weights
 from ..spec.run_spec import RunSpec
 from ..tables import sources
 from ..tables.transfer import SHARES_FOLDER, _line, _scored
-from ..training.run import Places, split
+from ..training.task import Places, split
 from ..use.load import load
 
 TRAINING_SHARES = (0.1, 0.3, 1.0)

@@ -43,7 +43,7 @@ def _check(
         raise FileNotFoundError(
             f"{error}; it is needed because {needed_by.dataset} starts from it "
             f"(init={needed_by.init}): copy it there, or set "
-            f"init={needed_by.init.rpartition(':')[2]}"
+            f"init={str(needed_by.init).rpartition(':')[2]}"
         ) from error
     task, before = Task.of(spec, places, data), spec.predecessor()
     if task.is_done():
@@ -78,7 +78,8 @@ def _check_rests(spec: RunSpec, places: Places, now: dict[RunSpec, dict | None])
         if before not in now:
             now[before] = _identity_now(before, places)
         if here := now[before]:
-            reuse.check_rests(folder, before, kept, here)
+            who = f"{folder} started from {before.id}, which"
+            reuse.refuse_another(who, before, kept, before, here)
         before, kept = before.predecessor(), kept.get("started_from", {}).get("identity", {})
     if first:
         _check_rests(first, places, now)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 import torch.nn.functional as F
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
 from ..base.devices import autocast, on
@@ -39,7 +39,7 @@ class Material:
 
 
 def train_network(
-    model: nn.Module,
+    model,
     spec: RunSpec,
     material: Material,
     device: torch.device,
@@ -65,9 +65,11 @@ def train_network(
     if hasattr(model, "fit"):
         return _fit(model, material)
     ranks, pictures = Ranks.here(), material.pictures
+    assert spec.lr_step is not None  # RunSpec has put the paper's in its place
     optimizer = make_optimizer(model, spec)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
-    history, best, kept = [], None, None
+    history: list[dict] = []
+    best, kept = None, None
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -125,7 +127,7 @@ def train_network(
     return history
 
 
-def _fit(model: nn.Module, material: Material) -> list[dict]:
+def _fit(model, material: Material) -> list[dict]:
     """Fits a system without gradients. Its history is one row with the time alone. Several
     processes all do the same."""
     data, started = material.pictures.data, time.perf_counter()
@@ -197,16 +199,15 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
         seen += share
     weights = [t for t in unwrapped(network).state_dict().values() if t.is_floating_point()]
     largest = torch.nn.utils.get_total_norm(weights, math.inf)
-    loss_sum, correct, seen, largest = ranks.sum(loss_sum, correct, seen, largest)
-    if not np.isfinite(loss_sum):
+    loss, right, count, peak = ranks.sum(loss_sum, correct, seen, largest)
+    if not math.isfinite(loss):
         wrong = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
-        step_ = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
-        raise no_number(
-            spec, f"the training loss is no number in epoch {batches.epoch + 1}, {step_}"
-        )
-    if not np.isfinite(largest):
+        where = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
+        where = f"epoch {batches.epoch + 1}, {where}"
+        raise no_number(spec, f"the training loss is no number in {where}")
+    if not math.isfinite(peak):
         raise no_number(spec, f"a weight is no number after epoch {batches.epoch + 1}")
-    return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
+    return {"train_loss": loss / count, "train_accuracy": 100 * right / count}
 
 
 def no_number(spec: RunSpec, what: str) -> FloatingPointError:
@@ -241,14 +242,14 @@ def loss_of(network, images, labels, precision: str, extras: dict) -> tuple:
     return F.cross_entropy(logits, labels), logits
 
 
-def unwrapped(network: nn.Module) -> nn.Module:
+def unwrapped(network: nn.Module):
     """The model itself behind several processes' or the compiler's wrapper."""
     return getattr(network, "module", getattr(network, "_orig_mod", network))
 
 
-def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
+def make_optimizer(model, spec: RunSpec) -> torch.optim.Optimizer:
     """Table 6's SGD, or what a rival was published with; fused, one pass over each parameter."""
-    options = {"weight_decay": spec.weight_decay, "fused": True}
+    options: dict = {"weight_decay": spec.weight_decay, "fused": True}
     groups = parameter_groups(model, spec)
     if spec.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=spec.momentum, **options)
@@ -256,7 +257,7 @@ def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
     return kind(groups, **options)
 
 
-def moved(model: nn.Module, device: torch.device) -> nn.Module:
+def moved(model: nn.Module, device: torch.device):
     """The model on the device, its tensors in channels_last, which is quicker everywhere."""
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -274,7 +275,7 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 
 @torch.inference_mode()
 def probabilities(
-    model: nn.Module, pictures: Pictures, indices, device: torch.device, precision: str
+    model, pictures: Pictures, indices, device: torch.device, precision: str
 ) -> np.ndarray:
     """The probability of "positive" for each index, float64, from evaluation's centre crop.
 
@@ -306,12 +307,13 @@ def validate(model, pictures: Pictures, indices, device, precision: str) -> dict
     }
 
 
-def parameter_groups(model: nn.Module, spec: RunSpec) -> list[dict]:
+def parameter_groups(model, spec: RunSpec) -> list[dict]:
     """The backbone at `lr`, everything else at `lr · head_lr`."""
     if hasattr(model, "backbone"):
         head = [p for n, p in model.named_parameters() if not n.startswith("backbone.")]
     else:  # a timm model used whole
         head = list(model.get_classifier().parameters())
+    assert spec.lr is not None  # RunSpec has put the paper's in its place
     ids = {id(p) for p in head}
     rest = [p for p in model.parameters() if id(p) not in ids]
     return [{"params": rest, "lr": spec.lr}, {"params": head, "lr": spec.lr * spec.head_lr}]

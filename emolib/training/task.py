@@ -56,7 +56,9 @@ class Task:
         """data: the spec's set, where it is already open. Raises what `split` raises."""
         data = places.dataset(spec) if data is None else data
         parts = split(spec, data, places)
-        return cls(spec, places, data, *parts, _identity(spec, data, parts, places.weights))
+        train, validation, test = parts
+        identity = _identity(spec, data, parts, places.weights)
+        return cls(spec, places, data, train, validation, test, identity)
 
     @property
     def folder(self) -> Path:

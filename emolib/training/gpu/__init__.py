@@ -1,1 +1,1 @@
-"""The checks of `gpu_check`: of the machine, of single steps (`networks`), of whole `trainings`."""
+"""The checks of `gpu_check`: single steps (`networks`) and whole `trainings`."""

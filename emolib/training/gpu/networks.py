@@ -6,6 +6,7 @@ import itertools
 import time
 import warnings
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,9 @@ def input_paths(here: Here) -> dict:
         pictures = Pictures(data, here.image_size, crop, seed=3)
         batches = Batches(np.arange(len(data)), 8, seed=3, shuffle=True)
         batches.epoch = 1
-        cut = OnDevice(pictures, batches, pixels_of(pictures.pack, here.device))
+        pixels = pixels_of(pictures.pack, here.device)
+        assert pixels is not None, "the pack does not fit into the device's memory"
+        cut = OnDevice(pictures, batches, pixels)
         off = 0
         for one, other in zip(cut, DataLoader(pictures, batch_sampler=batches), strict=True):
             check_device(here, one[0].device)
@@ -110,7 +113,7 @@ def paper_step(here: Here) -> dict:
 def _from_the_cpu(here: Here, spec: RunSpec) -> dict:
     """Relative differences in evaluation: of logits and gradients without TF32, of logits with."""
     cpu = torch.device("cpu")
-    model = build_network(spec).eval()
+    model: Any = build_network(spec).eval()
     images, labels, extras = cost.random_batch(spec, 2, model, cpu)
     extras = {name: t for name, t in extras.items() if name == "boxes"}
     if hasattr(model, "calibrate"):
@@ -146,7 +149,8 @@ def _heads(here: Here) -> dict:
     torch.manual_seed(0)
     size = here.image_size
     images = torch.randn(2, 3, size, size + 32, dtype=torch.double, device=here.device)
-    labels, nets = torch.tensor([0, 1], device=here.device), []
+    labels = torch.tensor([0, 1], device=here.device)
+    nets: list[Any] = []
     for head in ("reference", "folded"):
         net = create.create_model("maiafa", here.backbone, head=head, width=128)
         nets.append(net.to(here.device, torch.double).eval())
@@ -236,8 +240,7 @@ def _full_float32():
 @contextlib.contextmanager
 def _sync_debug(mode: str):
     """torch raises or warns where the host waits for the GPU; the warnings."""
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True, action="always") as seen:
         torch.cuda.set_sync_debug_mode(mode)
         try:
             yield seen

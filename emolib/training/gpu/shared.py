@@ -22,7 +22,8 @@ SHORT: dict[str, Any] = dict(
 # Nothing in a step of these makes the host wait, and nothing in their answers is a choice between
 # near-equal numbers, which another device might make otherwise.
 STEADY = ("maiafa", "resnet18", "ar", "wscnet", "mcpnet", "pcnn", "clip_finetune")
-ABLATIONS = [dict(mai=mai, afa=afa) for mai in (True, False) for afa in (True, False)]
+_EITHER = (True, False)
+ABLATIONS: list[dict[str, Any]] = [dict(mai=mai, afa=afa) for mai in _EITHER for afa in _EITHER]
 READINGS = (
     Readings(attention="shuffle"),
     Readings(gate="fused"),
@@ -64,11 +65,13 @@ def network_specs(here: Here):
         if reading.levels != "increased" or here.backbone.startswith("hrnet"):
             yield here.spec(readings=reading)
     for name in (*COMPARED, "resnet18"):
-        system, backbone = system_of(name), here.backbone
+        system = system_of(name)
         if system.fitted or name == "resnet101":  # resnet18 is its like, and smaller
             continue
-        if system.takes == "its own" or not system.backbone:
-            backbone = "vit_tiny_patch16_224" if name == "clip_finetune" else None
+        own = system.takes == "its own" or not system.backbone
+        backbone = None if own else here.backbone
+        if name == "clip_finetune":
+            backbone = "vit_tiny_patch16_224"
         # a set with finer emotions, which some look at
         yield here.spec(dataset="emotionroi", model=name, backbone=backbone)
 
@@ -93,7 +96,7 @@ class Stepper:
 
     def __init__(self, here: Here, spec: RunSpec, count: int = 4):
         self.spec = spec
-        self.model = loop.moved(build_network(spec), here.device)
+        self.model: Any = loop.moved(build_network(spec), here.device)
         self.optimizer = loop.make_optimizer(self.model, spec)
         self.batch = cost.random_batch(spec, count, self.model, here.device)
         loop.training_mode(self.model, spec.freeze_bn)

@@ -62,9 +62,12 @@ def entry_points(here: Here) -> dict:
             launch.SlurmJob(specs[0], places, 1)()
         assert run_folder.is_complete(places.folder(specs[0])), "the job left no complete run"
         write_json(out / "spec.json", specs[0].to_dict())
-        words = "emolib.worker", out / "spec.json", "--data-root", here.data, "--device", name
-        words = [*map(str, words), "--study-folder", str(out / "worker")]
-        with mock.patch.object(sys, "argv", words), contextlib.redirect_stdout(io.StringIO()):
+        words: list = ["worker", out / "spec.json", "--data-root", here.data, "--device", name]
+        words += ["--study-folder", out / "worker"]
+        with (
+            mock.patch.object(sys, "argv", [*map(str, words)]),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             runpy.run_module("emolib.worker", run_name="__main__")
         data = open_dataset("twitter1", here.data)
         predictor = load(result.folder, device=name)
