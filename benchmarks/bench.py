@@ -1,6 +1,6 @@
 """How fast the network, its input and whole trainings are, as ratios measured in one process.
 
-    python -m emolib.bench [--quick] [--data DATA] [--out results/bench]
+    python -m benchmarks.bench [--quick] [--data DATA] [--out results/bench]
 
 Competitors take turns, so that what slows the machine slows all of them; a figure is the median
 over the turns, its spread the middle half. Writes step.csv and input.csv and, with DATA (a folder

@@ -63,9 +63,8 @@ class RunResult:
 
 def read_run(folder: Path, reused: bool = False) -> RunResult:
     """A complete run from its folder."""
-    return RunResult(
-        read_spec(folder / "spec.json"), folder, read_json(folder / "metrics.json"), reused
-    )
+    spec, metrics = read_spec(folder / "spec.json"), read_json(folder / "metrics.json")
+    return RunResult(spec, folder, metrics, reused)
 
 
 def read_spec(file: Path) -> RunSpec:
@@ -94,14 +93,8 @@ def write_run(folder, data, test, p_positive, history, model, facts: dict, devic
     with whole_file(folder / "model.safetensors") as part:
         save_file(tensors, part, metadata={"format": "pt"})
     write_csv(folder / "history.csv", pd.DataFrame(history))
-    predictions = pd.DataFrame(
-        {
-            "path": [data.names[i] for i in test],
-            "label": data.labels[test],
-            "p_positive": p_positive,
-        }
-    )
-    write_csv(folder / "predictions.csv", predictions)
+    predictions = pd.DataFrame({"path": [data.names[i] for i in test], "label": data.labels[test]})
+    write_csv(folder / "predictions.csv", predictions.assign(p_positive=p_positive))
     files = {name: sha256(folder / name) for name in SEALED}
     write_json(folder / "environment.json", environment(device) | facts | {"files": files})
     predictions = read_csv(folder / "predictions.csv")  # what readers of the folder will see

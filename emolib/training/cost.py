@@ -81,8 +81,12 @@ def _of_steps(spec: RunSpec, device: torch.device) -> Cost:
     count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
     count = max(2, min(count, spec.batch_size))
     each = seconds(count, train) / count, seconds(count, test) / count
-    if not on_gpu:
-        return Cost(*each, _kept(spec, model, device))
+    if not on_gpu:  # a batch's tensors kept for backward, and four times the weights
+        images, labels, extras = random_batch(spec, 2, model, device)
+        model.train()
+        kept = kept_for_backward(model, images, labels, spec.precision, extras)
+        weights = sum(p.nbytes for p in model.parameters())
+        return Cost(*each, kept * spec.batch_size / 2 + 4 * weights)
     torch.cuda.reset_peak_memory_stats(device)
     seconds(spec.batch_size, train)  # the memory of a whole batch
     seconds(TESTED_AT_ONCE, test)
@@ -118,15 +122,6 @@ def _of_fit(spec: RunSpec, device: torch.device) -> Cost:
         ended = time.perf_counter()
     memory = 4 * sum(t.nbytes for t in model.state_dict().values()) + CONTEXT
     return Cost((fitted - started) / len(paths), (ended - fitted) / len(paths), memory)
-
-
-def _kept(spec: RunSpec, model, device) -> float:
-    """Bytes of a training on a CPU: a batch's tensors kept for backward, four times the weights."""
-    images, labels, extras = random_batch(spec, 2, model, device)
-    model.train()
-    kept = kept_for_backward(model, images, labels, spec.precision, extras)
-    weights = sum(p.nbytes for p in model.parameters())
-    return kept * spec.batch_size / 2 + 4 * weights
 
 
 def kept_for_backward(model, images, labels, precision: str = "float32", extras=None) -> int:

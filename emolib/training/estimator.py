@@ -102,10 +102,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[positive.astype(int)]
 
     def _spec(self) -> RunSpec:
-        names = ("model", "backbone", "image_size", "epochs", "batch_size", "lr", "freeze_bn")
-        spec = RunSpec(
-            "own", init=self.init, seed=self.seed, **{name: getattr(self, name) for name in names}
-        )
+        settings = self.get_params()
+        del settings["weights"], settings["device"]
+        spec = RunSpec("own", **settings)
         if spec.stages:
             raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
         return spec

@@ -31,6 +31,7 @@ MEMORY, BUSY, DIED = "out of memory", "busy", "a process that trained was ended"
 # Words that begin what is said of a run whose process can use its GPU no more (`devices.spoilt`):
 # whether the run was begun in it, or found it so (then the GPU's name follows).
 SPOILT, LEFT = "the GPU failed: ", "left, as the GPU had failed: "
+KINDS = (MEMORY, BUSY, DIED, SPOILT, LEFT)
 LOOK_AGAIN = 1.0, 30.0  # seconds between two looks at what others train, at first and at most
 
 
@@ -65,29 +66,27 @@ def train_all(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[Ru
         too_large, deaths, slots = [], 0, usable(slots) or slots
         while todo:  # what others train is looked at again, until it is done or they are gone
             words = _side_by_side(todo, places, slots)
-            whys = {s: why for s, (_, why) in words.items()}
-            too_large += [s for s in todo if whys[s] == MEMORY]
-            busy, died = ([s for s in todo if whys[s] == why] for why in (BUSY, DIED))
-            left = [s for s in todo if whys[s].startswith(LEFT)]
+            why = {spec: word for spec, (_, word) in words.items()}
+            of = {kind: [s for s in todo if why[s].startswith(kind)] for kind in KINDS}
             lost.update(_unusable(words.values()))
-            others = usable(slots)
-            if not others:  # no device remains
-                left = []
+            others, left = usable(slots), of[LEFT]
+            if not others:
+                left = []  # they fail: no device remains
             elif others != slots:
                 names = ", ".join(dict.fromkeys(others))
-                print(f"{len(left)} runs are {whys[left[0]]}; they go to {names}")
+                print(f"{len(left)} runs are {why[left[0]]}; they go to {names}")
                 slots = others
-            spoilt.update(s for s in todo if whys[s].startswith(SPOILT))
-            once = [s for s in todo if whys[s].startswith(SPOILT) and spoilt[s] < 2]
+            spoilt.update(of[SPOILT])
+            too_large += of[MEMORY]
+            died = of[DIED]
             deaths += bool(died)
             if deaths > 1:  # as the system does to a process when memory is gone
                 too_large, died = too_large + died, []
-            if busy == todo:
-                _wait_for_one(busy, places)
-            again = busy + died + left + once
-            failed.update(
-                {s: whys[s] for s in todo if whys[s] and s not in again and s not in too_large}
-            )
+            again = of[BUSY] + died + left + [s for s in of[SPOILT] if spoilt[s] < 2]
+            if of[BUSY] == todo:
+                _wait_for_one(todo, places)
+            given_up = [s for s in todo if why[s] and s not in again + too_large]
+            failed.update({spec: why[spec] for spec in given_up})
             todo = again
         return too_large
 

@@ -1,11 +1,11 @@
 """Checks of a GPU: whole trainings, by every door, interrupted, side by side, on a full card."""
 
 import contextlib
+import importlib
 import io
 import json
 import math
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -51,6 +51,7 @@ def _(loop):
 
 def entry_points(here: Here) -> dict:
     """Every door a user comes in by, with each name of the device."""
+    worker = importlib.import_module("emolib.worker")  # on top of this wing
     specs, figures = [here.spec(epochs=1, fold=fold) for fold in range(2)], {}
     for name in here.names:
         started, out = time.perf_counter(), here.folder / "doors" / name.replace(":", "_")
@@ -62,13 +63,10 @@ def entry_points(here: Here) -> dict:
             launch.SlurmJob(specs[0], places, 1)()
         assert run_folder.is_complete(places.folder(specs[0])), "the job left no complete run"
         write_json(out / "spec.json", specs[0].to_dict())
-        words: list = ["worker", out / "spec.json", "--data-root", here.data, "--device", name]
+        words = [out / "spec.json", "--data-root", here.data, "--device", name]
         words += ["--study-folder", out / "worker"]
-        with (
-            mock.patch.object(sys, "argv", [*map(str, words)]),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
-            runpy.run_module("emolib.worker", run_name="__main__")
+        with contextlib.redirect_stdout(io.StringIO()):
+            worker.main(list(map(str, words)))
         data = open_dataset("twitter1", here.data)
         predictor = load(result.folder, device=name)
         check_device(here, next(predictor.model.parameters()).device)
