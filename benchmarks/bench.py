@@ -1,6 +1,6 @@
 """How fast the network, its input and whole trainings are, as ratios measured in one process.
 
-    python -m emolib.bench [--quick] [--data DATA] [--out results/bench]
+    python -m benchmarks.bench [--quick] [--data DATA] [--out results/bench]
 
 Competitors take turns, so that what slows the machine slows all of them; a figure is the median
 over the turns, its spread the middle half. Writes step.csv and input.csv and, with DATA (a folder
@@ -228,7 +228,7 @@ def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
     settings = TRAINING | changes
     data = open_dataset("twitter1", data_root)
     specs = [RunSpec("twitter1", fold=f, **settings) for f in range(len(data.folds()))]
-    pictures = loop.of_spec(specs[0], data)  # packs
+    pictures = loop.pictures_of(specs[0], data)  # packs
 
     def our_epoch():
         train, _ = data.folds()[0]

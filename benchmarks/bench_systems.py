@@ -1,6 +1,6 @@
 """What each system's steps cost beside our network's, on one backbone, measured in one process.
 
-    python -m emolib.bench_systems [--out results/bench]
+    python -m benchmarks.bench_systems [--out results/bench]
 
 The systems take turns (`bench.alternate`); boxes are found beforehand, as in a training. Writes
 systems.csv: milliseconds of a step and its ratio to maiafa's, training and test.
@@ -17,7 +17,7 @@ from emolib.base import devices
 from emolib.base.files import write_csv
 from emolib.network.build import build_network
 from emolib.spec.run_spec import RunSpec
-from emolib.spec.systems import BACKBONES, FITTED
+from emolib.spec.systems import SYSTEMS
 from emolib.training import cost, loop
 
 from . import bench
@@ -28,8 +28,11 @@ CASES = [("hrnet_w18_small", 64, 32), ("tf_efficientnet_lite0", 128, 16)]  # bac
 def systems(backbone: str, size: int, batch: int, device, turns: int = 5) -> pd.DataFrame:
     """A row a trained system and kind of step; `plain` is the backbone with a linear classifier."""
     spec = RunSpec("twitter1", backbone=backbone, image_size=size, init="scratch", batch_size=batch)
-    names = [n for n in BACKBONES if n not in FITTED and n != "clip_finetune"]
-    specs = {n: replace(spec, model=n, backbone=backbone if BACKBONES[n] else None) for n in names}
+    specs = {
+        name: replace(spec, model=name, backbone=backbone if system.backbone else None)
+        for name, system in SYSTEMS.items()
+        if not system.fitted and system.takes != "its own"
+    }
     specs["plain"] = replace(spec, model=backbone)
     found, steps = [], {"training": {}, "test": {}}
     for name, one in specs.items():

@@ -19,8 +19,9 @@ def main(words=None) -> int:
     try:
         return chosen.run(chosen) or 0
     except (ValueError, OSError, RuntimeError, ImportError) as error:  # the package's own words
-        named = isinstance(error, OSError) and error.filename
-        text = f"{error.filename}: {error.strerror}" if named else " ".join(str(error).split())
+        text = " ".join(str(error).split())
+        if isinstance(error, OSError) and error.filename:
+            text = f"{error.filename}: {error.strerror}"
         print("emolib:", text, file=sys.stderr)
         return 2
 

@@ -14,7 +14,9 @@ import torch.distributed
 
 from .base import lifeline, parallel
 from .base.run_folder import read_spec
-from .training import run
+from .training.check import check_runs
+from .training.run import train_run
+from .training.task import Places
 
 
 def main(words=None) -> None:
@@ -28,12 +30,10 @@ def main(words=None) -> None:
     if lifeline.VARIABLE in os.environ:
         lifeline.tie(int(os.environ[lifeline.VARIABLE]))
     device = parallel.start(chosen.device) or chosen.device
-    places = run.Places(
-        Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device)
-    )
+    places = Places(Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device))
     spec = read_spec(chosen.spec)
-    run.check_runs([spec], places)
-    result = run.train_run(spec, places, with_weights=True)
+    check_runs([spec], places)
+    result = train_run(spec, places, with_weights=True)
     if parallel.Ranks.here().first:
         print(result.folder, result.metrics)
     if torch.distributed.is_initialized():

@@ -14,15 +14,16 @@ from pretend import DRIVER, NONE_DETERMINISTIC, Mixed, gpu
 
 import emolib
 from emolib import worker
-from emolib.base import devices, run_folder
+from emolib.base import checkpoints, devices, run_folder
 from emolib.data import batches as pipeline
 from emolib.network import backbones, folded, resample
 from emolib.network.maiafa import MaiAfa
 from emolib.network.rivals import SYSTEMS, priya2020
 from emolib.spec.systems import FITTED
-from emolib.training import cost, launch, sweep
+from emolib.training import cost, launch, local, sharing, sweep
 from emolib.training import loop as training
-from emolib.training.run import Places, computing
+from emolib.training.run import computing
+from emolib.training.task import Places
 
 TINY = dict(backbone="test_resnet", width=32, image_size=32, epochs=1, batch_size=12, lr=0.001)
 PLAIN = dict(model="test_resnet", backbone=None)  # a timm model as it is: the cheapest
@@ -130,8 +131,8 @@ def test_every_door_leads_to_the_gpu_that_was_asked_for(root, tmp_path, monkeypa
     words = [file, "--data-root", root, "--study-folder", tmp_path / "w", "--device", device]
     places = Places(root, tmp_path / "j", device=device)
     monkeypatch.setattr(launch.os, "register_at_fork", lambda **_: None)
-    monkeypatch.setattr(sweep, "_workers", Here({}))
-    monkeypatch.setattr(sweep.lifeline, "tie", lambda pid: None)
+    monkeypatch.setattr(local, "_workers", Here({}))
+    monkeypatch.setattr(local.lifeline, "tie", lambda pid: None)
     cost._measure.cache_clear()
     with gpu(monkeypatch, count) as seen:
         result = emolib.run(tiny(), root, tmp_path, device=device)
@@ -179,13 +180,13 @@ def test_going_on_on_a_gpu_with_other_threads_is_no_news(tmp_path, monkeypatch, 
     state = dict.fromkeys(("model", "optimizer", "schedule", "history", "best"))
     with gpu(monkeypatch):
         about = tmp_path, tiny(), identity, devices.pick_device("cuda")
-        run_folder.save_checkpoint(*about, state)
+        checkpoints.save_checkpoint(*about, state)
         with devices.threads(2):
-            assert run_folder.load_checkpoint(*about) == state
+            assert checkpoints.load_checkpoint(*about) == state
             assert not recwarn
             monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "another")
             with pytest.warns(UserWarning, match="goes on elsewhere .device Pretend GPU → another"):
-                run_folder.load_checkpoint(*about)
+                checkpoints.load_checkpoint(*about)
 
 
 # Systems ------------------------------------------------------------------------------------
@@ -436,8 +437,8 @@ def sweeping(root, tmp_path, monkeypatch):
     What is no error of memory stays with the process."""
     broken, begun = {}, []
     monkeypatch.setattr(sweep, "check_runs", lambda *_: None)
-    monkeypatch.setattr(sweep.lifeline, "tie", lambda pid: None)
-    monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
+    monkeypatch.setattr(local.lifeline, "tie", lambda pid: None)
+    monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
 
     def stuck(*_, **__):
         if broken:
@@ -458,7 +459,8 @@ def sweeping(root, tmp_path, monkeypatch):
             return spec
 
         with gpu(monkeypatch), monkeypatch.context() as patch:
-            patch.setattr(sweep, "_workers", Here(broken))
+            patch.setattr(local, "_workers", Here(broken))
+            patch.setattr(local, "train_run", failing)
             patch.setattr(sweep, "train_run", failing)
             patch.setattr(torch.cuda, "synchronize", stuck)
             patch.setattr(torch.cuda, "empty_cache", stuck)
@@ -524,22 +526,22 @@ def test_a_gpu_that_cannot_be_used_costs_no_run_where_there_is_another(
             first = at_once or number < max(1, len(specs) // 2)
             device = slots[0] if first or len(slots) == 1 else slots[1]
             if device == "cuda:0":
-                answers[spec] = device, f"{sweep.LEFT}cuda:0: CUDA error: busy or unavailable"
+                answers[spec] = device, f"{local.LEFT}cuda:0: CUDA error: busy or unavailable"
             else:
                 answers[spec] = device, ""
                 trained.append(spec)
         return answers
 
     places = Places.of("", tmp_path, "s", "", "cuda")
-    monkeypatch.setattr(sweep, "_side_by_side", one_pass)
+    monkeypatch.setattr(local, "_side_by_side", one_pass)
     monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
     slots = ["cuda:0", "cuda:1"][:runs]
     assert (
-        sweep._local(FOLDS[:runs], places, slots) == {}
+        local.train_all(FOLDS[:runs], places, slots) == {}
         and sorted(trained, key=FOLDS.index) == (FOLDS[:runs])
     )
     monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0"])
-    failed = sweep._local(FOLDS[:runs], places, ["cuda:0"])
+    failed = local.train_all(FOLDS[:runs], places, ["cuda:0"])
     assert set(failed) == set(FOLDS[:runs])  # there is no other: each is named, and it ends
 
 
@@ -549,12 +551,12 @@ def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_pat
 
     places = Places.of("", tmp_path, "s", "", "cuda")
     with gpu(monkeypatch):
-        monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
-        assert sweep.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
-        for where, name in ((sweep.cost, "measure"), (torch.cuda, "mem_get_info")):
+        monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
+        assert sharing.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
+        for where, name in ((sharing.cost, "measure"), (torch.cuda, "mem_get_info")):
             with monkeypatch.context() as patch:
                 patch.setattr(where, name, fails)
-                assert sweep.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
+                assert sharing.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
 
 
 # Checkpoints --------------------------------------------------------------------------------
@@ -562,13 +564,13 @@ def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_pat
 
 def test_an_epoch_is_kept_once_enough_time_has_passed_and_at_the_end(root, tmp_path, monkeypatch):
     kept, clock = [], iter(range(0, 1000, 25))
-    save = run_folder.save_checkpoint
+    save = checkpoints.save_checkpoint
 
     def saved(*args):
         kept.append(args[-1]["history"][-1]["epoch"])
         save(*args)
 
-    monkeypatch.setattr(run_folder, "save_checkpoint", saved)
+    monkeypatch.setattr(checkpoints, "save_checkpoint", saved)
     monkeypatch.setattr("emolib.training.run.time.monotonic", lambda: next(clock))
     for seconds, expected in [("60", [3, 5]), ("0", [1, 2, 3, 4, 5]), ("1e9", [5])]:
         kept.clear()

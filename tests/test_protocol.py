@@ -235,9 +235,7 @@ def test_fi_keeps_the_epoch_that_its_validation_split_chose(root):
     history = training.train_network(
         net,
         spec,
-        training.of_spec(spec, data),
-        train,
-        validation,
+        training.Material(training.pictures_of(spec, data), train, validation),
         torch.device("cpu"),
         after_epoch=lambda s: states.append({k: v.clone() for k, v in s["model"].items()}),
     )

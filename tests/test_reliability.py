@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from trees import make_twitter, picture
 
 import emolib
-from emolib.base import files, run_folder
+from emolib.base import checkpoints, files
 from emolib.network.rivals import SYSTEMS
 from emolib.spec.systems import BACKBONES, FITTED
 from emolib.tables import paper as tables
@@ -439,10 +439,10 @@ def test_trainings_on_cpus_are_deterministic_unless_told_otherwise(root, tmp_pat
 def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
     spec, data, device = tiny(), emolib.open_dataset("twitter1", root), torch.device("cpu")
     identity = {"data": {"fingerprint": "x"}, "split": "y", "weights": "scratch"}
-    keep = functools.partial(run_folder.save_checkpoint, tmp_path, spec, identity, device)
-    net, pictures = emolib.network.build.build_network(spec), training.of_spec(spec, data)
+    keep = functools.partial(checkpoints.save_checkpoint, tmp_path, spec, identity, device)
+    net, pictures = emolib.network.build.build_network(spec), training.pictures_of(spec, data)
     train, _ = data.folds()[0]
-    training.train_network(net, spec, pictures, train, None, device, after_epoch=keep)
+    training.train_network(net, spec, training.Material(pictures, train), device, after_epoch=keep)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert kept["spec"] == json.loads(json.dumps(spec.to_dict())) and kept["identity"] == identity
     assert kept["machine"]["threads"] == 1 and kept["machine"]["device"] == "cpu"

@@ -15,11 +15,12 @@ from PIL import Image
 from trees import picture, write
 
 import emolib
-from emolib.base import run_folder
+from emolib.base import checkpoints, reuse, run_folder
 from emolib.data import audit
 from emolib.study import settings as profiles
 from emolib.tables import paper as tables
 from emolib.tables.checks import verify as provenance
+from emolib.training import check, task
 from emolib.training import run as runs
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, batch_size=8, lr=0.01)
@@ -220,7 +221,7 @@ def test_other_bits_do_not_replace_what_other_runs_started_from(
 ):
     new = replace(FOLD1, share=0.5)
     forget_weights(results, FI)
-    run_folder.lend([new], results / "s", results / "s/shares")
+    reuse.lend([new], results / "s", results / "s/shares")
     before = kept(results, FI)
     with pytest.raises(RuntimeError) as error:
         emolib.run_all([new], root, results, study, device="cpu")
@@ -258,7 +259,7 @@ def test_a_training_again_that_fails_or_is_killed_loses_nothing(root, results, m
     same = weights.read_bytes()
     again = replace(FOLD1, epochs=2)
 
-    save = run_folder.save_checkpoint
+    save = checkpoints.save_checkpoint
 
     def save_and_fail(*words):
         save(*words)
@@ -266,7 +267,7 @@ def test_a_training_again_that_fails_or_is_killed_loses_nothing(root, results, m
 
     weights.unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "save_checkpoint", save_and_fail)
+        patch.setattr(checkpoints, "save_checkpoint", save_and_fail)
         with pytest.raises(RuntimeError, match="disk is full"):
             run(again, root, results)
     assert kept(results, spec) == before and run(spec, root, results).reused
@@ -274,7 +275,7 @@ def test_a_training_again_that_fails_or_is_killed_loses_nothing(root, results, m
     epochs = []
     with monkeypatch.context() as patch:
         patch.setattr(
-            run_folder,
+            checkpoints,
             "save_checkpoint",
             lambda *a: (epochs.append(len(a[-1]["history"])), save(*a)),
         )
@@ -296,10 +297,10 @@ def test_a_kill_between_any_two_steps_of_the_exchange_leaves_a_whole_result(
     forget_weights(results, FI)
     before = kept(results, FI)
     with monkeypatch.context() as patch:
-        patch.setattr(run_folder, "take_again", lambda folder: None)
+        patch.setattr(reuse, "take_again", lambda folder: None)
         runs.train_run(FI, runs.Places.of(root, results, "s", "", "cpu"), with_weights=True)
     assert kept(results, FI) == before
-    monkeypatch.setattr(runs, "_train", None)  # what is whole is not thrown away
+    monkeypatch.setattr(runs, "build_network", None)  # what is whole is not thrown away
 
     def dying(real, left, step):
         def call(*words, **options):
@@ -323,7 +324,7 @@ def test_a_kill_between_any_two_steps_of_the_exchange_leaves_a_whole_result(
                     (Path, "unlink"),
                 ):
                     patch.setattr(place, name, dying(getattr(place, name), left, step))
-                run_folder.take_again(folder)
+                reuse.take_again(folder)
         except KeyboardInterrupt:
             files = kept(study.parent, FI)
             whole = (folder / run_folder.AGAIN / "metrics.json").exists()
@@ -342,10 +343,10 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
     results = shutil.copytree(moved_on[1], tmp_path / "results")
     shutil.rmtree(results / f"s/runs/{FOLD0.id}")
     apart = results / "s/readings"
-    run_folder.lend([FOLD1], once / "s", apart)  # as FI was before
+    reuse.lend([FOLD1], once / "s", apart)  # as FI was before
     lent = apart / "runs" / FI.id
     with pytest.raises(ValueError, match="has other weights than .* has now; remove it"):
-        run_folder.lend([FOLD1], results / "s", apart)
+        reuse.lend([FOLD1], results / "s", apart)
     with pytest.raises(ValueError, match="have one name but other weights"):
         tables.tables_of_study(results / "s")
     assert {f.file: f.why for f in emolib.verify(results)} == {
@@ -353,8 +354,8 @@ def test_a_lent_run_that_the_study_has_trained_anew_is_seen(moved_on, once, tmp_
         + "/environment.json": "has other weights than the run of that name in the study"
     }
     shutil.rmtree(lent)
-    run_folder.lend([FOLD1], results / "s", apart)
-    run_folder.lend([FOLD1], results / "s", apart)  # once more changes nothing
+    reuse.lend([FOLD1], results / "s", apart)
+    reuse.lend([FOLD1], results / "s", apart)  # once more changes nothing
     assert tables.tables_of_study(results / "s") and emolib.verify(results) == []
     # a run on a share that started from FI as it was, which is not kept beside it
     old, shares = replace(FOLD1, share=0.5), results / "s/shares/runs"
@@ -424,7 +425,7 @@ def leaky(root, tmp_path):
 def learnt_from(spec, places):
     """Names of the pictures that a run's weights or its choice of an epoch depend on."""
     data = emolib.open_dataset(spec.dataset, places.data_root)
-    train, validation, test = runs.split(spec, data, places)
+    train, validation, test = task.split(spec, data, places)
     assert len(train) and len(test)
     return {data.names[i] for i in [*train, *validation]}, {data.names[i] for i in test}
 
@@ -531,7 +532,7 @@ def test_two_downloads_of_timms_weights_are_told_apart(root, tmp_path, monkeypat
                 return create_model(name, pretrained=False, **options)
 
         monkeypatch.setattr(timm, "create_model", create)
-        runs._try_network.cache_clear()
+        check._try_network.cache_clear()
 
     def hashed(result):
         return json.loads((result.folder / "environment.json").read_text())["weights_sha256"]

@@ -97,9 +97,7 @@ def test_pcnns_filter_acts_once_and_a_resumed_run_keeps_it(root, monkeypatch):
         history = training.train_network(
             net,
             one,
-            training.of_spec(one, data),
-            train,
-            None,
+            training.Material(training.pictures_of(one, data), train),
             torch.device("cpu"),
             state=state,
             after_epoch=after_epoch,

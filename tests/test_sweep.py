@@ -22,9 +22,9 @@ from emolib import worker
 from emolib.base import devices, parallel
 from emolib.data import batches as pipeline
 from emolib.network.build import build_network
-from emolib.training import compiling, cost, launch, plan, sweep
+from emolib.training import compiling, cost, launch, local, plan, sharing, sweep
 from emolib.training import loop as training
-from emolib.training.run import Places
+from emolib.training.task import Places
 
 TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
@@ -44,7 +44,7 @@ def test_runs_side_by_side_give_the_very_files_of_runs_one_by_one(root, tmp_path
     places = Places.of(root, tmp_path, "many", "", "cpu")
     monkeypatch.setenv("EMOLIB_THREADS", "1")
     at_once = [
-        slots for s in sweep.stages(specs, places) for _, slots in sweep.share_devices(s, places)
+        slots for s in sweep.stages(specs, places) for _, slots in sharing.share_devices(s, places)
     ]
     assert at_once == [["cpu", "cpu"], ["cpu", "cpu"]]
     many = emolib.run_all(specs, root, tmp_path, study="many", device="cpu")
@@ -71,22 +71,22 @@ def test_threads_follow_from_the_set_and_the_machine_alone(monkeypatch):
 
 
 def test_no_more_runs_at_once_than_memory_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep.joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(sharing.joblib, "cpu_count", lambda: 8)
     stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "cpu")
     need = cost.measure(stage[0], "cpu").memory
     for free, most in [(100 * need, 4), (2.5 * need, 2), (0.5 * need, 1)]:
-        monkeypatch.setattr(sweep, "_free_memory", lambda device, free=free: free)
-        assert [slots for _, slots in sweep.share_devices(stage, places)] == [["cpu"] * most]
+        monkeypatch.setattr(sharing, "_free_memory", lambda device, free=free: free)
+        assert [slots for _, slots in sharing.share_devices(stage, places)] == [["cpu"] * most]
 
 
 def test_runs_are_spread_over_all_gpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
-    monkeypatch.setattr(sweep, "_free_memory", lambda device: 70)
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
+    monkeypatch.setattr(sharing, "_free_memory", lambda device: 70)
     places = Places.of("", tmp_path, "s", "", "auto")
     stage = [tiny(fold=f) for f in range(5)]
-    assert sweep.share_devices(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
-    assert sweep.share_devices(stage[:1], places) == [(stage[:1], ["cuda:0"])]
+    assert sharing.share_devices(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
+    assert sharing.share_devices(stage[:1], places) == [(stage[:1], ["cuda:0"])]
 
 
 @pytest.fixture
@@ -94,13 +94,13 @@ def failing_gpus(tmp_path, monkeypatch):
     """sweep(count, broken, seconds) of so many runs over two GPUs, in threads for processes, each
     of which finds the broken GPUs unusable, after the first of the seconds; a training takes the
     second. Gives what failed, and (fold, device) of what was trained."""
-    monkeypatch.setattr(sweep, "_workers", ThreadPoolExecutor)
-    monkeypatch.setattr(sweep, "_settings", dict)
-    monkeypatch.setattr(sweep.lifeline, "tie", lambda pid: None)
-    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(sweep.devices, "give_back", lambda device: None)
-    monkeypatch.setattr(sweep.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
-    monkeypatch.setattr(sweep, "_free_memory", lambda device: 70)
+    monkeypatch.setattr(local, "_workers", ThreadPoolExecutor)
+    monkeypatch.setattr(local, "_settings", dict)
+    monkeypatch.setattr(local.lifeline, "tie", lambda pid: None)
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(devices, "give_back", lambda device: None)
+    monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
+    monkeypatch.setattr(sharing, "_free_memory", lambda device: 70)
 
     def sweep_it(count, broken, seconds=(0, 0)):
         trained = []
@@ -113,12 +113,12 @@ def failing_gpus(tmp_path, monkeypatch):
             time.sleep(seconds[1])
             trained.append((spec.fold, places.device))
 
-        monkeypatch.setattr(sweep.devices, "spoilt", spoilt)
-        monkeypatch.setattr(sweep, "train_run", train)
+        monkeypatch.setattr(devices, "spoilt", spoilt)
+        monkeypatch.setattr(local, "train_run", train)
         places = Places.of("", tmp_path, "s", "", "auto")
         specs = [tiny(fold=fold) for fold in range(count)]
-        ((group, slots),) = sweep.share_devices(specs, places)
-        return sweep._local(group, places, slots), sorted(trained)
+        ((group, slots),) = sharing.share_devices(specs, places)
+        return local.train_all(group, places, slots), sorted(trained)
 
     return sweep_it
 
@@ -143,7 +143,7 @@ def test_runs_fail_when_no_gpu_can_be_used_and_name_it(failing_gpus, count):
         assert re.fullmatch(r"left, as the GPU had failed: cuda:[01]: CUDA error: busy or .*", why)
 
 
-LEFT, SPOILT = sweep.LEFT + "why", sweep.SPOILT + "why"
+LEFT, SPOILT = local.LEFT + "why", local.SPOILT + "why"
 
 
 @pytest.mark.parametrize(
@@ -155,10 +155,10 @@ LEFT, SPOILT = sweep.LEFT + "why", sweep.SPOILT + "why"
         ([("cuda:0", SPOILT), ("cuda:1", LEFT), ("cuda:0", "")], ["cuda:0", "cuda:1"]),
         # A GPU that takes one process at a time.
         ([("cuda:0", ""), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
-        ([("", sweep.DIED), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
+        ([("", local.DIED), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:0", "cuda:1"]),
         ([("cuda:0", LEFT), ("cuda:0", LEFT), ("cuda:1", "")], ["cuda:1"]),
-        ([("cuda:0", LEFT), ("cuda:1", sweep.BUSY), ("cuda:1", "")], ["cuda:1"]),
-        ([("cuda:0", LEFT), ("cuda:0", sweep.BUSY), ("cuda:1", LEFT)], ["cuda:2"]),  # as yet unused
+        ([("cuda:0", LEFT), ("cuda:1", local.BUSY), ("cuda:1", "")], ["cuda:1"]),
+        ([("cuda:0", LEFT), ("cuda:0", local.BUSY), ("cuda:1", LEFT)], ["cuda:2"]),  # as yet unused
     ],
 )
 def test_a_gpu_is_left_aside_where_fresh_processes_cannot_use_it(
@@ -172,14 +172,14 @@ def test_a_gpu_is_left_aside_where_fresh_processes_cannot_use_it(
         return dict(zip(todo, words, strict=True))
 
     names = ["cuda:0", "cuda:1"] + ["cuda:2"] * (then == ["cuda:2"])
-    monkeypatch.setattr(sweep.devices, "every_device", lambda name: names)
-    monkeypatch.setattr(sweep, "_side_by_side", side_by_side)
+    monkeypatch.setattr(devices, "every_device", lambda name: names)
+    monkeypatch.setattr(local, "_side_by_side", side_by_side)
     specs, places = [tiny(fold=fold) for fold in range(3)], Places.of("", tmp_path, "s", "", "auto")
-    assert not sweep._local(specs, places, ["cuda:0", "cuda:1"])
+    assert not local.train_all(specs, places, ["cuda:0", "cuda:1"])
     assert passes == [["cuda:0", "cuda:1"], then]
 
 
-@pytest.mark.parametrize("word", [sweep.BUSY, sweep.DIED])
+@pytest.mark.parametrize("word", [local.BUSY, local.DIED])
 def test_a_run_left_on_the_only_gpu_ends_no_sweep(tmp_path, monkeypatch, word):
     """Beside a run that another process trains, or whose process was ended: that one goes on."""
     passes = iter([[("cuda:0", LEFT), ("cuda:0", word)], [("cuda:0", "")] * 2])
@@ -188,18 +188,18 @@ def test_a_run_left_on_the_only_gpu_ends_no_sweep(tmp_path, monkeypatch, word):
         assert slots == ["cuda:0"] * 2
         return dict(zip(todo, next(passes), strict=False))
 
-    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0"])
-    monkeypatch.setattr(sweep, "_side_by_side", side_by_side)
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0"])
+    monkeypatch.setattr(local, "_side_by_side", side_by_side)
     places = Places.of("", tmp_path, "s", "", "auto")
-    failed = sweep._local([tiny(), tiny(fold=1)], places, ["cuda:0"] * 2)
-    assert list(failed.values()) == ([LEFT] if word == sweep.BUSY else [])
+    failed = local.train_all([tiny(), tiny(fold=1)], places, ["cuda:0"] * 2)
+    assert list(failed.values()) == ([LEFT] if word == local.BUSY else [])
 
 
 def test_what_does_not_fit_names_the_gpu_it_was_tried_on_last(tmp_path, monkeypatch):
-    words = iter([("cuda:0", LEFT), ("cuda:1", sweep.MEMORY)])
-    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(sweep, "_side_by_side", lambda todo, *_: {todo[0]: next(words)})
-    failed = sweep._local([tiny()], Places.of("", tmp_path, "s", "", "auto"), ["cuda:0"])
+    words = iter([("cuda:0", LEFT), ("cuda:1", local.MEMORY)])
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(local, "_side_by_side", lambda todo, *_: {todo[0]: next(words)})
+    failed = local.train_all([tiny()], Places.of("", tmp_path, "s", "", "auto"), ["cuda:0"])
     assert "the memory of cuda:1 on its own" in failed[tiny()]
 
 
@@ -213,11 +213,11 @@ def test_a_gpu_that_does_not_tell_its_memory_gets_no_run_while_another_does(tmp_
         assert device == "cuda:1"
         return cost.Cost(0, 0, 30)
 
-    monkeypatch.setattr(sweep.devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(sweep.cost, "measure", measure)
-    monkeypatch.setattr(sweep, "_free_memory", free)
+    monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
+    monkeypatch.setattr(sharing.cost, "measure", measure)
+    monkeypatch.setattr(sharing, "_free_memory", free)
     stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "auto")
-    assert sweep.share_devices(stage, places) == [(stage, ["cuda:1"] * 2)]
+    assert sharing.share_devices(stage, places) == [(stage, ["cuda:1"] * 2)]
 
 
 def test_a_lone_run_is_planned_as_one_at_a_time_however_many_gpus_there_are(monkeypatch):
@@ -235,13 +235,13 @@ def test_out_of_memory_means_fewer_at_once_and_no_run_is_lost():
         tried.append((list(specs), list(slots)))
         return specs[-2:] if len(slots) > 2 else []
 
-    sweep.fewer_at_once([1, 2, 3, 4, 5], ["cuda:0", "cuda:1"] * 4, attempt)
+    local.fewer_at_once([1, 2, 3, 4, 5], ["cuda:0", "cuda:1"] * 4, attempt)
     assert tried == [
         ([1, 2, 3, 4, 5], ["cuda:0", "cuda:1"] * 4),
         ([4, 5], ["cuda:0", "cuda:1"] * 2),
         ([4, 5], ["cuda:0", "cuda:1"]),
     ]
-    alone = sweep.fewer_at_once([tiny()], ["cuda:0"], lambda specs, slots: specs)
+    alone = local.fewer_at_once([tiny()], ["cuda:0"], lambda specs, slots: specs)
     assert alone == [tiny()]
 
 
@@ -265,16 +265,16 @@ def test_a_run_out_of_memory_is_handed_back_and_other_errors_are_not(monkeypatch
     def fails(*args, **options):
         raise error
 
-    monkeypatch.setattr(sweep, "train_run", fails)
+    monkeypatch.setattr(local, "train_run", fails)
     places = Places.of("", "", "s", "", "cpu")
-    assert sweep._train_here(tiny(), places) == sweep.MEMORY
+    assert local._train_here(tiny(), places) == local.MEMORY
     error = RuntimeError("something else")
-    assert sweep._train_here(tiny(), places) == "RuntimeError: something else"
+    assert local._train_here(tiny(), places) == "RuntimeError: something else"
 
 
 def test_a_real_allocation_that_is_too_large_counts_as_out_of_memory(monkeypatch):
-    monkeypatch.setattr(sweep, "train_run", lambda *a, **k: torch.empty(1 << 50))
-    assert sweep._train_here(tiny(), Places.of("", "", "s", "", "cpu")) == sweep.MEMORY
+    monkeypatch.setattr(local, "train_run", lambda *a, **k: torch.empty(1 << 50))
+    assert local._train_here(tiny(), Places.of("", "", "s", "", "cpu")) == local.MEMORY
 
 
 @pytest.mark.parametrize("executor", ["cluster", "local:2", "torchrun:x", ""])
@@ -464,15 +464,16 @@ def test_a_compiled_network_is_kept_where_it_is_quicker(monkeypatch, eager, comp
     monkeypatch.setattr(torch, "compile", lambda network: quick)
     monkeypatch.setattr(compiling, "_decided", {})
     before = net.running_mean.clone()
-    assert compiling.quickest(net, images, one_step, 10**6, "key") is net and not timed  # a CPU
+    cpu = torch.device("cpu")
+    assert not compiling.wanted(cpu)
     monkeypatch.setenv("EMOLIB_COMPILE", "on")
     for _ in range(2):  # the second time nothing is timed
-        chosen = compiling.quickest(net, images, one_step, 10**6, "key")
+        chosen = compiling.quickest(net, cpu, one_step, 10**6, ("key",))
         assert chosen is (quick if kept else net) and timed == [net, quick]
     assert torch.equal(net.running_mean, before) and net.weight.grad is None
     monkeypatch.setenv("EMOLIB_COMPILE", "perhaps")
     with pytest.raises(ValueError, match="EMOLIB_COMPILE='perhaps': one of auto, on, off"):
-        compiling.wanted(torch.device("cpu"))
+        compiling.wanted(cpu)
 
 
 def test_a_compiler_that_fails_is_no_obstacle(root, tmp_path, monkeypatch):
@@ -508,7 +509,7 @@ def test_a_compiled_training_ends_where_the_usual_one_does(root, tmp_path, monke
 def test_after_a_sweep_side_by_side_joblib_still_works(monkeypatch):
     """scikit-learn's n_jobs, for example, asks for the same processes."""
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "2")
-    workers = sweep._workers(2)
+    workers = local._workers(2)
     assert workers.submit(abs, -3).result() == 3
     assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-i) for i in range(3)) == [0, 1, 2]
-    assert sweep._workers(2).submit(abs, -4).result() == 4
+    assert local._workers(2).submit(abs, -4).result() == 4

@@ -9,13 +9,13 @@ import pytest
 from test_tables import fabricate, quick_figures, row, spec  # noqa: F401
 
 import emolib
-from emolib.base import run_folder
+from emolib.base import reuse
 from emolib.study import transfer
 from emolib.tables import readings as variations
 from emolib.tables.checks import verify as provenance
 from emolib.tables.significance import interval
 from emolib.tables.transfer import SHARES_FOLDER
-from emolib.training.run import Places, split
+from emolib.training.task import Places, split
 
 TINY = "backbone=resnet10t,image_size=32,width=128,batch_size=8"
 
@@ -166,7 +166,7 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     right = (answers["label"] == twitter.labels).mean()
     assert table.loc[("fi", "twitter1"), "accuracy"] == pytest.approx(100 * right)
     less = [s for s in transfer.transfer_specs(study) if s.share < 1 and s.fold == 0]
-    run_folder.lend(less, study.folder, study.folder / "shares")
+    reuse.lend(less, study.folder, study.folder / "shares")
     lent = study.folder / "shares/runs" / whole.predecessor().id / "model.safetensors"
     assert lent.samefile(study.folder / "runs" / whole.predecessor().id / "model.safetensors")
 

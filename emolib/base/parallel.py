@@ -6,15 +6,16 @@ anchors are taken within each process's share.
 Every process runs the same code; the first one alone writes files.
 """
 
+import functools
 import os
 from dataclasses import dataclass
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -57,7 +58,8 @@ class Ranks:
         else:  # torch's own synchronised batch norm knows only GPUs
             for module in model.modules():
                 if isinstance(module, _BatchNorm):
-                    module.forward = _Synchronised(module)
+                    forward = functools.partial(_synchronised, module, module.forward)
+                    module.forward = forward  # type: ignore[method-assign]
         return DistributedDataParallel(model, find_unused_parameters=True)
 
     def sum(self, *numbers: Tensor) -> list[float]:
@@ -79,7 +81,7 @@ class Ranks:
         """The `count` items of which each process has every size-th (`part`), in their order."""
         if self.size == 1 or count < self.size:
             return mine
-        parts = [None] * self.size
+        parts: list = [None] * self.size
         dist.all_gather_object(parts, mine)
         return [parts[i % self.size][i // self.size] for i in range(count)]
 
@@ -108,52 +110,23 @@ def start(device: str = "auto") -> str | None:
     return "cpu"
 
 
-class _Synchronised:
+def _synchronised(m: _BatchNorm, as_it_was, x: Tensor) -> Tensor:
     """The forward of a batch norm module whose statistics are those of all processes' batches."""
-
-    def __init__(self, module: _BatchNorm):
-        self.module = module
-
-    def __call__(self, x: Tensor) -> Tensor:
-        m = self.module
-        if m.training:
-            x = self._normalised(x)
-        else:
-            x = F.batch_norm(x, m.running_mean, m.running_var, m.weight, m.bias, eps=m.eps)
-        return m.act(m.drop(x)) if isinstance(m, BatchNormAct2d) else x
-
-    def _normalised(self, x: Tensor) -> Tensor:
-        m, wide = self.module, x.float()
-        dims = [0, *range(2, x.dim())]
-        count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
-        total = _Sum.apply(torch.cat([wide.sum(dims), count]))
-        count = total[-1].detach()
-        mean = _column(total[:-1] / count, x)
-        var = _Sum.apply((wide - mean).square().sum(dims)) / count
-        with torch.no_grad():
-            m.num_batches_tracked += 1
-            rate = 1 / float(m.num_batches_tracked) if m.momentum is None else m.momentum
-            m.running_mean.lerp_(mean.flatten(), rate)
-            m.running_var.lerp_(var * count / (count - 1), rate)
-        wide = (wide - mean) * _column((var + m.eps).rsqrt() * m.weight, x) + _column(m.bias, x)
-        return wide.to(x.dtype)
-
-
-class _Sum(torch.autograd.Function):
-    """The sum over all processes; so is its gradient."""
-
-    @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:
-        x = x.clone()
-        dist.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        grad = grad.clone()
-        dist.all_reduce(grad)
-        return grad
-
-
-def _column(per_channel: Tensor, x: Tensor) -> Tensor:
-    return per_channel.view(1, -1, *[1] * (x.dim() - 2))
+    if not m.training:
+        return as_it_was(x)
+    assert m.running_mean is not None and m.running_var is not None
+    assert m.num_batches_tracked is not None
+    wide, dims, rows = x.float(), [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+    count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
+    total = all_reduce(torch.cat([wide.sum(dims), count]))  # so are the gradients
+    count = total[-1].detach()
+    mean = (total[:-1] / count).view(rows)
+    var = all_reduce((wide - mean).square().sum(dims)) / count
+    with torch.no_grad():
+        m.num_batches_tracked += 1
+        rate = 1 / float(m.num_batches_tracked) if m.momentum is None else m.momentum
+        m.running_mean.lerp_(mean.flatten(), rate)
+        m.running_var.lerp_(var * count / (count - 1), rate)
+    scale = ((var + m.eps).rsqrt() * m.weight).view(rows)
+    found = ((wide - mean) * scale + m.bias.view(rows)).to(x.dtype)
+    return m.act(m.drop(found)) if isinstance(m, BatchNormAct2d) else found

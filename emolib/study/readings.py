@@ -3,7 +3,7 @@
 import typing
 from dataclasses import fields, replace
 
-from ..base import run_folder
+from ..base import reuse
 from ..spec.run_spec import Readings, RunSpec
 from ..tables.readings import RANDOM_FOLDS, READINGS_FOLDER
 
@@ -68,7 +68,7 @@ def run_readings(study, seeds: int = 1, stop_after: str = "") -> list[RunSpec]:
             default = named.pop("normal")
             others = [spec for group in named.values() for spec in group]
             study.run(default)
-            run_folder.lend(others, study.folder, apart.folder)
+            reuse.lend(others, study.folder, apart.folder)
             apart.run(others)
             done += [*default, *others]
     return done

@@ -286,11 +286,7 @@ def _at(found: torch.Tensor, D: torch.Tensor) -> np.ndarray:
 def _runs(folder: Path) -> list:
     """The complete runs in `folder` whose weights are there."""
     there = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [
-        run_folder.read_run(f)
-        for f in there
-        if run_folder.is_complete(f) and (f / "model.safetensors").exists()
-    ]
+    return [run_folder.read_run(f) for f in there if run_folder.has_weights(f)]
 
 
 def _before(result) -> Path | None:
@@ -300,4 +296,4 @@ def _before(result) -> Path | None:
     if earlier is None or earlier.image_size != result.spec.image_size:
         return None
     folder = result.folder.parent / earlier.id
-    return folder if (folder / "model.safetensors").exists() else None
+    return folder if run_folder.has_weights(folder) else None

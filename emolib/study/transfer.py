@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ..base import run_folder
+from ..base import reuse
+from ..base.run_folder import has_weights
 from ..spec.run_spec import RunSpec
 from ..tables import sources
 from ..tables.transfer import SHARES_FOLDER, _line, _scored
-from ..training.run import Places, split
+from ..training.task import Places, split
 from ..use.load import load
 
 TRAINING_SHARES = (0.1, 0.3, 1.0)
@@ -48,7 +49,7 @@ def run_transfer(study) -> list[RunSpec]:
     for `Study.build_tables`."""
     apart, whole, less = _parts(study)
     study.run(whole)
-    run_folder.lend(less, study.folder, apart.folder)
+    reuse.lend(less, study.folder, apart.folder)
     apart.run(less)
     return [*whole, *less]
 
@@ -56,7 +57,7 @@ def run_transfer(study) -> list[RunSpec]:
 def plan_transfer(study) -> pd.DataFrame:
     """`Study.plan` of what `run` is still to train."""
     apart, whole, less = _parts(study)
-    run_folder.lend(less, study.folder, apart.folder)  # what is lent is not ahead
+    reuse.lend(less, study.folder, apart.folder)  # what is lent is not ahead
     return pd.concat([study.plan(whole), apart.plan(less)], ignore_index=True)
 
 
@@ -78,7 +79,7 @@ def cross_tested(study, results) -> pd.DataFrame:
     run_ids, weights: as `sources` says.
     """
     rows = []
-    gone = [r.spec.id for r in results if not (r.folder / "model.safetensors").exists()]
+    gone = [r.spec.id for r in results if not has_weights(r.folder)]
     if gone:
         print(f"Left out, because their weights were not kept: {', '.join(gone)}.")
     for result in (r for r in results if r.spec.id not in gone):

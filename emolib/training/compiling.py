@@ -10,27 +10,28 @@ import time
 import warnings
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..base import devices
 
 WORTH = 600.0  # seconds of training ahead from which compiling, a minute or three, is tried
 GAIN = 1.02  # below this it is not kept
-_decided = {}  # what was found, so that the folds of one network do not time it again
+_decided: dict[
+    tuple, bool
+] = {}  # what was found, so that the folds of one network do not time it again
 
 
-def quickest(network: nn.Module, images: Tensor, one_step, steps_ahead: int, key) -> nn.Module:
+def quickest(
+    network: nn.Module, device: torch.device, one_step, steps_ahead: int, key: tuple
+) -> nn.Module:
     """`network` itself or, where its steps are quicker, compiled.
 
-    one_step(network): a step's forward and backward pass on `images`; it may change buffers and
+    one_step(network): a step's forward and backward pass on the device; it may change buffers and
     gradients, which are put back. key: equal for networks that are timed alike. A network that
     cannot be compiled is left as it is, with a warning.
     """
-    device = images.device
-    if not wanted(device):
-        return network
     if key in _decided:
-        return torch.compile(network) if _decided[key] else network
+        return torch.compile(network) if _decided[key] else network  # type: ignore[return-value]
     before = {name: b.detach().clone() for name, b in network.named_buffers()}
     eager = _seconds(lambda: one_step(network), device)
     chosen = network
@@ -40,7 +41,7 @@ def quickest(network: nn.Module, images: Tensor, one_step, steps_ahead: int, key
             compiled = torch.compile(network)
             quicker = eager > GAIN * _seconds(lambda: one_step(compiled), device)
             _decided[key] = quicker or torch.are_deterministic_algorithms_enabled()
-            chosen = compiled if _decided[key] else network
+            chosen = compiled if _decided[key] else network  # type: ignore[assignment]
         except Exception as error:  # the compiler's stack raises kinds of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"torch.compile failed, going on without: {reason}", stacklevel=2)

@@ -15,7 +15,7 @@ from ..data.batches import normalise, short_side
 from ..data.proposals import COUNT
 from ..network.build import build_network
 from ..spec.run_spec import RunSpec
-from ..spec.systems import FITTED
+from ..spec.systems import system_of
 from . import loop
 from .loop import TESTED_AT_ONCE
 
@@ -40,12 +40,19 @@ def measure(spec: RunSpec, device: str = "auto") -> Cost:
 @functools.lru_cache(maxsize=64)
 def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
     devices.keep_freed_memory()
-    before = _allocated(device)
-    model = build_network(spec).to(device, memory_format=torch.channels_last)
-    if spec.model in FITTED:
-        cost, model = _fitted(spec, model), None
-        devices.give_back(device)
-        return cost
+    if device.type != "cpu":
+        threads = torch.get_num_threads()
+    with devices.threads(threads):
+        cost = (_of_fit if system_of(spec.model).fitted else _of_steps)(spec, device)
+    devices.give_back(device)
+    return cost
+
+
+def _of_steps(spec: RunSpec, device: torch.device) -> Cost:
+    """Of a system that the loop trains, by steps on random pictures."""
+    on_gpu = device.type == "cuda"
+    before = torch.cuda.memory_allocated(device) if on_gpu else 0
+    model = loop.moved(build_network(spec), device)
     optimizer = loop.make_optimizer(model, spec)
 
     def seconds(count: int, step) -> float:
@@ -69,26 +76,21 @@ def _measure(spec: RunSpec, device: torch.device, threads: int) -> Cost:
         with devices.autocast(spec.precision, device):
             model(images, **extras)
 
-    with devices.threads(threads if device.type == "cpu" else torch.get_num_threads()):
-        seconds(2, train)
-        few = seconds(2, train)
-        count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
-        count = max(2, min(count, spec.batch_size))
-        cost = seconds(count, train) / count, seconds(count, test) / count
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-            seconds(spec.batch_size, train)  # the memory of a whole batch
-            seconds(TESTED_AT_ONCE, test)
-            memory = torch.cuda.max_memory_allocated(device) - before + CONTEXT
-        else:
-            memory = _kept(spec, model, device)
-    model = optimizer = None
-    devices.give_back(device)
-    return Cost(*cost, memory)
-
-
-def _allocated(device: torch.device) -> int:
-    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    seconds(2, train)
+    few = seconds(2, train)
+    count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
+    count = max(2, min(count, spec.batch_size))
+    each = seconds(count, train) / count, seconds(count, test) / count
+    if not on_gpu:  # a batch's tensors kept for backward, and four times the weights
+        images, labels, extras = random_batch(spec, 2, model, device)
+        model.train()
+        kept = kept_for_backward(model, images, labels, spec.precision, extras)
+        weights = sum(p.nbytes for p in model.parameters())
+        return Cost(*each, kept * spec.batch_size / 2 + 4 * weights)
+    torch.cuda.reset_peak_memory_stats(device)
+    seconds(spec.batch_size, train)  # the memory of a whole batch
+    seconds(TESTED_AT_ONCE, test)
+    return Cost(*each, torch.cuda.max_memory_allocated(device) - before + CONTEXT)
 
 
 def random_batch(spec: RunSpec, count: int, model, device):
@@ -104,8 +106,9 @@ def random_batch(spec: RunSpec, count: int, model, device):
     return normalise(images, model.pretrained_cfg, device), labels, extras
 
 
-def _fitted(spec: RunSpec, model) -> Cost:
+def _of_fit(spec: RunSpec, device: torch.device) -> Cost:
     """Of a system without gradients: both kinds of work, timed on pictures of noise."""
+    model = loop.moved(build_network(spec), device)
     side = short_side(spec.image_size)
     noise = np.random.default_rng(0).integers(0, 256, (16, side, side, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -119,15 +122,6 @@ def _fitted(spec: RunSpec, model) -> Cost:
         ended = time.perf_counter()
     memory = 4 * sum(t.nbytes for t in model.state_dict().values()) + CONTEXT
     return Cost((fitted - started) / len(paths), (ended - fitted) / len(paths), memory)
-
-
-def _kept(spec: RunSpec, model, device) -> float:
-    """Bytes of a training on a CPU: a batch's tensors kept for backward, four times the weights."""
-    batch = random_batch(spec, 2, model, device)
-    model.train()
-    kept = kept_for_backward(model, *batch[:2], spec.precision, batch[2])
-    weights = sum(p.nbytes for p in model.parameters())
-    return kept * spec.batch_size / 2 + 4 * weights
 
 
 def kept_for_backward(model, images, labels, precision: str = "float32", extras=None) -> int:

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_consistent_length
@@ -18,7 +17,8 @@ from ..data.datasets import Dataset
 from ..network.build import build_network
 from ..spec.run_spec import RunSpec
 from ..use.predict import Predictor
-from .run import computing, learn
+from . import loop
+from .run import computing
 
 
 class EmotionClassifier(ClassifierMixin, BaseEstimator):
@@ -80,10 +80,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         data = Dataset("own", Path(root), paths, labels, layout="paths and labels")
         decode_all(data)
         with computing(spec, device):
-            network = build_network(spec, str(self.weights))
-            network = network.to(device, memory_format=torch.channels_last)
-            everything = np.arange(len(data))
-            history, _ = learn(network, spec, data, everything, [], device, str(self.weights))
+            network = loop.moved(build_network(spec, str(self.weights)), device)
+            pictures = loop.pictures_of(spec, data, str(self.weights))
+            material = loop.Material(pictures, np.arange(len(data)))
+            history = loop.train_network(network, spec, material, device)
         self.classes_, self.history_, self.spec_ = classes, history, spec
         self.network_ = network.eval()
         return self
@@ -102,10 +102,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[positive.astype(int)]
 
     def _spec(self) -> RunSpec:
-        names = ("model", "backbone", "image_size", "epochs", "batch_size", "lr", "freeze_bn")
-        spec = RunSpec(
-            "own", init=self.init, seed=self.seed, **{name: getattr(self, name) for name in names}
-        )
+        settings = self.get_params()
+        del settings["weights"], settings["device"]
+        spec = RunSpec("own", **settings)
         if spec.stages:
             raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
         return spec

@@ -13,9 +13,10 @@ import torch
 
 from ..base import devices, lifeline, progress
 from ..base.files import write_json
-from ..base.run_folder import is_complete
+from ..base.run_folder import has_weights
 from ..spec.run_spec import RunSpec
-from .run import Places, train_run
+from .run import train_run
+from .task import Places
 
 SLURM_MINUTES = 240  # a job's limit where SBATCH_TIMELIMIT says nothing; it goes on in the next
 
@@ -73,7 +74,7 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
         study=places.study.resolve(),
         weights=str(Path(places.weights).resolve()) if places.weights else "",
     )
-    jobs = []
+    jobs: list[tuple] = []
     for dataset in dict.fromkeys(spec.dataset for spec in stage):  # one array for each
         group = [spec for spec in stage if spec.dataset == dataset]
         threads = devices.cpu_threads(dataset)
@@ -85,22 +86,17 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
         jobs += zip(group, submitted, strict=True)
     failed = {}
     for spec, job in progress.bar(jobs, "jobs"):
-        while not job.done() and not _trained(spec, places):
+        folder, why = places.folder(spec), None
+        while not job.done() and not has_weights(folder):
             time.sleep(1)
         for _ in range(60):  # a shared folder may show the files later than the job's end
-            if _trained(spec, places) or (error := job.exception()):
+            if has_weights(folder) or (why := job.exception()):
                 break
-            error = "it ended without an error and without a result"
             time.sleep(1)
-        if not _trained(spec, places):
-            failed[spec] = f"job {job.job_id}: {error}"
+        if not has_weights(folder):
+            why = why or "it ended without an error and without a result"
+            failed[spec] = f"job {job.job_id}: {why}"
     return failed
-
-
-def _trained(spec: RunSpec, places: Places) -> bool:
-    """Complete, with weights to start others from."""
-    folder = places.folder(spec)
-    return is_complete(folder) and (folder / "model.safetensors").exists()
 
 
 class SlurmJob:

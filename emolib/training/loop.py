@@ -7,70 +7,91 @@ cross-entropy. Eq. 10's λ‖θ‖² has the gradient 2λθ where SGD's weight_d
 
 import math
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
 from ..base.devices import autocast, on
 from ..base.metrics import scores
 from ..base.parallel import Ranks
-from ..data.batches import Batches, Pictures, derived_seed, loader, normalise, seed_all
-from ..network.rivals import SYSTEMS, pcnn
+from ..data.batches import Batches, Pictures, loader, normalise, seed_all
+from ..data.datasets import Dataset
+from ..network.rivals import SYSTEMS
 from ..spec.run_spec import RunSpec
+from ..spec.systems import system_of
 from . import compiling
 
 TESTED_AT_ONCE = 64
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a network is trained on: a set as its system sees it, and which of its pictures."""
+
+    pictures: Pictures
+    train: np.ndarray  # indices
+    validation: np.ndarray = field(default_factory=lambda: np.array([], int))  # may be empty
+
+
 def train_network(
-    model: nn.Module,
+    model,
     spec: RunSpec,
-    pictures: Pictures,
-    train_indices: np.ndarray,
-    validation_indices: np.ndarray | None,
+    material: Material,
     device: torch.device,
-    fresh: bool = False,
     state: dict | None = None,
-    after_epoch=lambda state: None,
+    after_epoch: Callable[[dict], object] = lambda state: None,
 ) -> list[dict]:
     """Trains `model` in place and returns its history, one dict an epoch.
 
-    fresh: the head is new and its scale is set by the first batch (`MaiAfa.calibrate`). The model
-    ends with the weights of its last epoch or, where there is a validation split, of
-    the epoch with the best validation accuracy (the earliest of equals). `after_epoch` gets the
-    whole state after each epoch; given back as `state`, training goes on from there to the same
-    result: order, crops and random numbers of an epoch follow from (seed, epoch) alone, so that no
-    generator's state is needed. Raises FloatingPointError where the loss or a weight is no longer a
-    number.
+    Without a validation part, the model ends with the weights of its last epoch. With one, it ends
+    with those of the epoch that had the best validation accuracy (the earliest of equals).
 
-    Where torchrun has started several processes, each calls this and trains on its share of every
-    batch; all end with the same model and history.
+    `after_epoch` gets the whole state after each epoch. Given back as `state`, it lets the training
+    go on from there to the same result. No generator's state is needed for that: order, crops and
+    random numbers of an epoch follow from (seed, epoch) alone.
+
+    A head that starts from nothing gets its scale from the first batch (`MaiAfa.calibrate`). A
+    system without gradients is fitted instead. Where torchrun has started several processes, each
+    of them calls this and trains on its share of every batch. All end with the same model and the
+    same history.
+
+    Raises FloatingPointError where the loss or a weight is no longer a number.
     """
-    ranks = Ranks.here()
+    if hasattr(model, "fit"):
+        return _fit(model, material)
+    ranks, pictures = Ranks.here(), material.pictures
+    assert spec.lr_step is not None  # RunSpec has put the paper's in its place
     optimizer = make_optimizer(model, spec)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
-    history, best, kept = [], None, None
-    fresh = fresh and not state
+    history: list[dict] = []
+    best, kept = None, None
     if state:
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         history, best, kept = state["history"], state["best"], state.get("kept")
 
-    indices = train_indices if kept is None else kept
+    indices = material.train if kept is None else kept
     batches = Batches(indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
     train_loader = loader(pictures, batches, device)
-    if fresh and hasattr(model, "calibrate"):
+    if not state and not spec.stages and hasattr(model, "calibrate"):
         training_mode(model, spec.freeze_bn)
-        all_of_it = Batches(train_indices, spec.batch_size, spec.seed, shuffle=True)
+        all_of_it = Batches(material.train, spec.batch_size, spec.seed, shuffle=True)
         all_of_it.epoch = 0
         first = next(iter(loader(pictures, all_of_it, device)))[0]
         model.calibrate(normalise(first, model.pretrained_cfg, device))
+    ask = getattr(model, "choose_pictures", None)
+
+    def answers():
+        return probabilities(model, pictures, material.train, device, spec.precision)
+
     network = ranks.wrap(model, device)
-    ahead = len(history) < spec.epochs and spec.model not in SYSTEMS  # rivals: as they are
-    if ranks.size == 1 and ahead and compiling.wanted(device):
+    if ranks.size == 1 and len(history) < spec.epochs:
         network = _quickest(model, spec, batches, device, len(history))
     for epoch in range(len(history), spec.epochs):
         started = time.perf_counter()
@@ -80,14 +101,14 @@ def train_network(
         row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
         schedule.step()
-        if validation_indices is not None:
-            row |= validate(model, pictures, validation_indices, device, spec.precision)
+        if len(material.validation):
+            row |= validate(model, pictures, material.validation, device, spec.precision)
             if best is None or row["val_accuracy"] > best["accuracy"]:
-                best = {"accuracy": row["val_accuracy"], "model": snapshot(model)}
-        if spec.model == "pcnn" and not spec.stages and epoch + 1 == spec.epochs // 2:
-            p_positive = probabilities(model, pictures, train_indices, device, spec.precision)
-            rng = np.random.default_rng(derived_seed(spec.seed, epoch, 2))
-            kept = train_indices[pcnn.kept(p_positive, rng)].tolist()
+                weights = {name: t.detach().clone() for name, t in model.state_dict().items()}
+                best = {"accuracy": row["val_accuracy"], "model": weights}
+        chosen = ask(spec, epoch, answers) if ask else None
+        if chosen is not None:
+            kept = material.train[chosen].tolist()
             batches.indices = np.array(kept)
         row["seconds"] = time.perf_counter() - started
         history.append(row)
@@ -106,37 +127,50 @@ def train_network(
     return history
 
 
+def _fit(model, material: Material) -> list[dict]:
+    """Fits a system without gradients. Its history is one row with the time alone. Several
+    processes all do the same."""
+    data, started = material.pictures.data, time.perf_counter()
+    with threadpool_limits(torch.get_num_threads()):  # scikit-learn's and BLAS's too
+        model.fit([data.paths[i] for i in material.train], data.labels[material.train])
+    seconds = time.perf_counter() - started
+    nothing = dict.fromkeys(("lr", "train_loss", "train_accuracy"), float("nan"))
+    return [{"epoch": 1, **nothing, "seconds": seconds}]
+
+
 def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.Module:
-    """The model or, where that is quicker for the epochs ahead, the compiled one."""
+    """The model or, where that is quicker for the epochs ahead, the compiled one. Rivals are left
+    as they are."""
+    if system_of(spec.model).made_by or not compiling.wanted(device):
+        return model
     size = (spec.batch_size, spec.image_size, spec.image_size, 3)
-    images = torch.zeros(size, dtype=torch.uint8)
-    images = normalise(images, model.pretrained_cfg, device)
+    images = normalise(torch.zeros(size, dtype=torch.uint8), model.pretrained_cfg, device)
     labels = torch.zeros(spec.batch_size, dtype=torch.long, device=device)
     training_mode(model, spec.freeze_bn)
 
     def one_step(network):
-        with autocast(spec.precision, device):
-            logits = network(images).float()
-        F.cross_entropy(logits, labels).backward()
+        loss_of(network, images, labels, spec.precision, {})[0].backward()
 
     ahead = len(batches) * (spec.epochs - done)
-    return compiling.quickest(model, images, one_step, ahead, (spec.step, device))
+    return compiling.quickest(model, device, one_step, ahead, (spec.step, device))
 
 
-def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
-    """The pictures as the spec's system sees them; weights: the folder with a detector's."""
+def pictures_of(spec: RunSpec, data: Dataset, weights: str = "") -> Pictures:
+    """The set as the spec's system sees it. weights: the folder with a detector's.
+
+    A system without gradients reads the files itself, so that nothing is packed for it.
+    """
     system = SYSTEMS.get(spec.model)
-    finder, emotions = getattr(system, "finder", ""), getattr(system, "uses_emotions", False)
     return Pictures(
         data,
         spec.image_size,
         spec.crop,
         spec.seed,
-        spec.cache,
-        finder,
+        "off" if system_of(spec.model).fitted else spec.cache,
+        getattr(system, "finder", ""),
         spec.detector,
         weights,
-        emotions,
+        getattr(system, "uses_emotions", False),
     )
 
 
@@ -165,16 +199,15 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
         seen += share
     weights = [t for t in unwrapped(network).state_dict().values() if t.is_floating_point()]
     largest = torch.nn.utils.get_total_norm(weights, math.inf)
-    loss_sum, correct, seen, largest = ranks.sum(loss_sum, correct, seen, largest)
-    if not np.isfinite(loss_sum):
+    loss, right, count, peak = ranks.sum(loss_sum, correct, seen, largest)
+    if not math.isfinite(loss):
         wrong = (~torch.stack(losses).isfinite()).nonzero().flatten().tolist()
-        step_ = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
-        raise no_number(
-            spec, f"the training loss is no number in epoch {batches.epoch + 1}, {step_}"
-        )
-    if not np.isfinite(largest):
+        where = f"step {wrong[0] + 1} of {len(losses)}" if wrong else "another process"
+        where = f"epoch {batches.epoch + 1}, {where}"
+        raise no_number(spec, f"the training loss is no number in {where}")
+    if not math.isfinite(peak):
         raise no_number(spec, f"a weight is no number after epoch {batches.epoch + 1}")
-    return {"train_loss": loss_sum / seen, "train_accuracy": 100 * correct / seen}
+    return {"train_loss": loss / count, "train_accuracy": 100 * right / count}
 
 
 def no_number(spec: RunSpec, what: str) -> FloatingPointError:
@@ -209,19 +242,24 @@ def loss_of(network, images, labels, precision: str, extras: dict) -> tuple:
     return F.cross_entropy(logits, labels), logits
 
 
-def unwrapped(network: nn.Module) -> nn.Module:
+def unwrapped(network: nn.Module):
     """The model itself behind several processes' or the compiler's wrapper."""
     return getattr(network, "module", getattr(network, "_orig_mod", network))
 
 
-def make_optimizer(model: nn.Module, spec: RunSpec) -> torch.optim.Optimizer:
+def make_optimizer(model, spec: RunSpec) -> torch.optim.Optimizer:
     """Table 6's SGD, or what a rival was published with; fused, one pass over each parameter."""
-    options = {"weight_decay": spec.weight_decay, "fused": True}
+    options: dict = {"weight_decay": spec.weight_decay, "fused": True}
     groups = parameter_groups(model, spec)
     if spec.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=spec.momentum, **options)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
     return kind(groups, **options)
+
+
+def moved(model: nn.Module, device: torch.device):
+    """The model on the device, its tensors in channels_last, which is quicker everywhere."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def training_mode(model: nn.Module, freeze_bn: bool) -> None:
@@ -237,22 +275,19 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 
 @torch.inference_mode()
 def probabilities(
-    model,
-    pictures: Pictures,
-    indices,
-    device,
-    precision: str = "float32",
-    batch_size: int = TESTED_AT_ONCE,
+    model, pictures: Pictures, indices, device: torch.device, precision: str
 ) -> np.ndarray:
     """The probability of "positive" for each index, float64, from evaluation's centre crop.
 
     Several processes share the pictures out, each picture once.
     """
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba([pictures.data.paths[i] for i in indices])[:, 1]
     model.eval()
     ranks = Ranks.here()
-    mine = ranks.part(list(indices))
+    batches = Batches(ranks.part(list(indices)), TESTED_AT_ONCE)
     parts = []
-    for images, _, extras in loader(pictures, Batches(mine, batch_size), device):
+    for images, _, extras in loader(pictures, batches, device):
         with autocast(precision, device):
             logits = model(normalise(images, model.pretrained_cfg, device), **on(device, extras))
         parts.append(logits)
@@ -260,7 +295,7 @@ def probabilities(
     return np.array(ranks.join(p.tolist(), len(indices)))
 
 
-def validate(model, pictures, indices, device, precision: str = "float32") -> dict:
+def validate(model, pictures: Pictures, indices, device, precision: str) -> dict:
     p = probabilities(model, pictures, indices, device, precision)
     labels = pictures.data.labels[indices]
     likelihood = np.where(labels == 1, p, 1 - p)
@@ -272,16 +307,13 @@ def validate(model, pictures, indices, device, precision: str = "float32") -> di
     }
 
 
-def parameter_groups(model: nn.Module, spec: RunSpec) -> list[dict]:
+def parameter_groups(model, spec: RunSpec) -> list[dict]:
     """The backbone at `lr`, everything else at `lr · head_lr`."""
     if hasattr(model, "backbone"):
         head = [p for n, p in model.named_parameters() if not n.startswith("backbone.")]
     else:  # a timm model used whole
         head = list(model.get_classifier().parameters())
+    assert spec.lr is not None  # RunSpec has put the paper's in its place
     ids = {id(p) for p in head}
     rest = [p for p in model.parameters() if id(p) not in ids]
     return [{"params": rest, "lr": spec.lr}, {"params": head, "lr": spec.lr * spec.head_lr}]
-
-
-def snapshot(model: nn.Module) -> dict:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

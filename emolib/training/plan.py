@@ -2,15 +2,15 @@
 
 from importlib.resources import files
 
-import numpy as np
 import pandas as pd
 
 from ..base import devices
-from ..data.datasets import open_dataset
 from ..spec.run_spec import RunSpec
+from ..spec.sets import SETS
 from . import sweep
 from .cost import measure
-from .run import Places, split
+from .sharing import share_devices
+from .task import Places, split
 
 
 def estimate(
@@ -33,10 +33,10 @@ def estimate(
     on_gpu = devices.pick_device(device).type != "cpu"
     rows = []
     for number, stage in enumerate(sweep.stages(specs, places, results_root != ""), start=1):
-        slots = {s: slots for group, slots in sweep.share_devices(stage, places) for s in group}
+        slots = {s: slots for group, slots in share_devices(stage, places) for s in group}
         for spec in stage:
             cost = measure(spec, device)
-            train, validation, test = _pictures(spec, places if data_root else None)
+            train, validation, test = count_pictures(spec, places if data_root else None)
             seconds = spec.epochs * (train * cost.train + validation * cost.test)
             rows.append(
                 {
@@ -64,14 +64,14 @@ def total_seconds(plan: pd.DataFrame) -> float:
     return float(seconds)
 
 
-def _pictures(spec: RunSpec, places: Places | None) -> tuple[int, int, int]:
-    """How many are trained on, validated and tested on."""
+def count_pictures(spec: RunSpec, places: Places | None = None) -> tuple[int, int, int]:
+    """How many are trained on, validated and tested on; by Table 5 where there are no places."""
     if places:
-        data = open_dataset(spec.dataset, places.data_root, **spec.data_options)
-        return tuple(map(len, split(spec, data, places)))
+        train, validation, test = map(len, split(spec, places.dataset(spec), places))
+        return train, validation, test
     table = pd.read_csv(files("emolib") / "published" / "table5.csv").set_index("dataset")
     if spec.dataset not in table.index:
         raise ValueError(f"{spec.dataset}: how many pictures it has is known with data_root only")
     count = int(table.loc[spec.dataset].sum())
-    shares = (0.8, 0.05, 0.15) if spec.dataset == "fi" else (0.8, 0, 0.2)
-    return tuple(np.rint(np.array(shares) * count).astype(int).tolist())
+    train, validation, test = (round(share * count) for share in SETS[spec.dataset].shares)
+    return train, validation, test

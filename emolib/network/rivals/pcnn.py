@@ -17,6 +17,8 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ...data.batches import derived_seed
+from ...spec.run_spec import RunSpec
 from ..resample import average
 from .parts import full_precision
 
@@ -70,6 +72,14 @@ class PCNN(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         return self.classifier
+
+    def choose_pictures(self, spec: RunSpec, epoch: int, probabilities) -> np.ndarray | None:
+        """The loop asks this after each epoch: which training pictures it goes on with, a bool
+        each, or None for all that it has. probabilities(): each one's of "positive", as it is now.
+        """
+        if spec.stages or epoch + 1 != spec.epochs // 2:
+            return None
+        return kept(probabilities(), np.random.default_rng(derived_seed(spec.seed, epoch, 2)))
 
 
 def kept(p_positive: np.ndarray, rng: np.random.Generator) -> np.ndarray:

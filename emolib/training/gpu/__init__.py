@@ -1,0 +1,1 @@
+"""The checks of `gpu_check`: single steps (`networks`) and whole `trainings`."""
