@@ -43,9 +43,8 @@ from .data.demo.demo import make_demo_data
 from .data.on_device import OnDevice, pixels_of
 from .network import create
 from .network.build import build_network
-from .network.rivals import SYSTEMS
 from .spec.run_spec import Readings, RunSpec
-from .spec.systems import FITTED, WITH_BOXES
+from .spec.systems import FITTED, RIVALS, WITH_BOXES
 from .study.settings import VARIANTS
 from .training import cost, launch, loop, plan, sweep
 from .training.estimator import EmotionClassifier
@@ -495,7 +494,7 @@ def _networks(here: Here):
     for reading in _READINGS:
         if "levels" not in reading or here.backbone.startswith("hrnet"):
             yield here.spec(readings=Readings(**reading))
-    for model in (*SYSTEMS, "resnet18"):
+    for model in (*RIVALS, "resnet18"):
         if model not in FITTED:
             backbone = {"pcnn": None, "resnet18": None, "clip_finetune": "vit_tiny_patch16_224"}
             # a set with finer emotions, which some look at

@@ -17,7 +17,7 @@ from ..base.devices import autocast, on
 from ..base.metrics import scores
 from ..base.parallel import Ranks
 from ..data.batches import Batches, Pictures, derived_seed, loader, normalise, seed_all
-from ..network.rivals import SYSTEMS, pcnn
+from ..network.rivals import pcnn, rival_class
 from ..spec.run_spec import RunSpec
 from . import compiling
 
@@ -69,7 +69,7 @@ def train_network(
         first = next(iter(loader(pictures, all_of_it, device)))[0]
         model.calibrate(normalise(first, model.pretrained_cfg, device))
     network = ranks.wrap(model, device)
-    ahead = len(history) < spec.epochs and spec.model not in SYSTEMS  # rivals: as they are
+    ahead = len(history) < spec.epochs and not rival_class(spec.model)  # rivals: as they are
     if ranks.size == 1 and ahead and compiling.wanted(device):
         network = _quickest(model, spec, batches, device, len(history))
     for epoch in range(len(history), spec.epochs):
@@ -125,7 +125,7 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
 
 def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
     """The pictures as the spec's system sees them; weights: the folder with a detector's."""
-    system = SYSTEMS.get(spec.model)
+    system = rival_class(spec.model)
     finder, emotions = getattr(system, "finder", ""), getattr(system, "uses_emotions", False)
     return Pictures(
         data,

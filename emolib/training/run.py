@@ -26,9 +26,8 @@ from ..data.datasets import Dataset, open_dataset
 from ..data.manifest import manifest
 from ..network import backbones, create
 from ..network.build import build_network, weights_hash
-from ..network.rivals import SYSTEMS
 from ..spec.run_spec import RunSpec
-from ..spec.systems import FITTED
+from ..spec.systems import FITTED, system_of
 from ..use.predict import Predictor, speed
 from . import compiling, loop
 
@@ -184,8 +183,7 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
 def _identity(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> dict:
     """What a run depends on besides its spec: pictures and labels, their split, the weights, and
     the finer emotions where its system learns them."""
-    learns = getattr(SYSTEMS.get(spec.model), "uses_emotions", False)
-    emotions = data.emotions_hash() if learns else None
+    emotions = data.emotions_hash() if system_of(spec.model).emotions else None
     return ({"emotions": emotions} if emotions else {}) | {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
         "split": _hash([[data.names[i] for i in part] for part in parts]),
