@@ -2,12 +2,10 @@
 
 May import `spec`. Read `run_folder` first: it says what a run leaves behind and when it is the
 run that was asked for. Then `files` (whole or not there), `metrics` (Eq. 11 and 12), `devices`,
-`parallel`, `lifeline`, `progress`.
+`parallel`, `lifeline`, `progress`, `old_names`.
 """
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    ["run_folder", "files", "metrics", "devices", "parallel", "lifeline", "progress"],
-)
+_files = "run_folder files metrics devices parallel lifeline progress old_names".split()
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files)
