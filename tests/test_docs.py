@@ -79,5 +79,6 @@ def test_pages_build_and_no_link_is_broken(tmp_path):
     )
     assert made.returncode == 0, made.stderr
     page = (tmp_path / "site/api/index.html").read_text("utf-8")
-    for name in set(emolib.__all__) - {"audit", "manifest", "tables"}:
+    modules = {n for n in emolib.__all__ if isinstance(getattr(emolib, n), types.ModuleType)}
+    for name in set(emolib.__all__) - modules:
         assert f'id="emolib.{name}"' in page, name

@@ -5,6 +5,7 @@ import reprlib
 import unicodedata
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,28 @@ class Listing:
     layout: str = ""
     extra: pd.DataFrame | None = None
     options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a set lies on disk."""
+
+    what: str  # is looked for, in words
+    recognised: Callable  # a folder → something true where it holds the set in this way
+    read: Callable[[Path, int], Listing]  # the set's folder, `agree` of `open_dataset`
+
+
+LAYOUTS: dict[str, list[Layout]] = defaultdict(list)  # of each set; filled by `layout`
+
+
+def layout(dataset: str, what: str, recognised: Callable):
+    """Makes the function below it the reader of a layout of the set."""
+
+    def add(read: Callable[[Path, int], Listing]):
+        LAYOUTS[dataset].append(Layout(what, recognised, read))
+        return read
+
+    return add
 
 
 def emotion_folders(name: str, images: Path, positive, negative) -> Listing:

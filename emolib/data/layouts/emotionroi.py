@@ -14,6 +14,8 @@ from .common import (
     Listing,
     case_folded,
     emotion_folders,
+    has,
+    layout,
     lines,
     nfc,
     shortened,
@@ -22,10 +24,20 @@ from .common import (
 )
 
 
+@layout(
+    "emotionroi",
+    "images/ with six emotion folders (anger/, …)",
+    lambda folder: has(ROI_POSITIVE + ROI_NEGATIVE, folder / "images"),
+)
 def in_images(folder: Path, agree: int) -> Listing:
     return _emotionroi(folder, folder / "images")
 
 
+@layout(
+    "emotionroi",
+    "six emotion folders (anger/, …)",
+    lambda folder: has(ROI_POSITIVE + ROI_NEGATIVE, folder),
+)
 def in_folders(folder: Path, agree: int) -> Listing:
     return _emotionroi(folder, folder)
 

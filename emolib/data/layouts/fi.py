@@ -22,7 +22,9 @@ from .common import (
     csv_cells,
     emotion_folders,
     find_file,
+    has,
     is_list,
+    layout,
     lines,
     need_all,
     shortened,
@@ -32,10 +34,20 @@ from .common import (
 )
 
 
+@layout(
+    "fi",
+    "eight emotion folders (amusement/, …)",
+    lambda folder: has(FI, folder) and without_lists(folder),
+)
 def fi_folders(folder: Path, agree: int) -> Listing:
     return emotion_folders("fi", folder, FI_POSITIVE, FI_NEGATIVE)
 
 
+@layout(
+    "fi",
+    "train/, val/ or test/ with the emotion folders in each",
+    lambda folder: any(has(FI, p) for _, p in fi_parts(folder)) and without_lists(folder),
+)
 def in_parts(folder: Path, agree: int) -> Listing:
     """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
     found = [
@@ -51,6 +63,11 @@ def in_parts(folder: Path, agree: int) -> Listing:
     )
 
 
+@layout(
+    "fi",
+    "lists (*.json of [path, class], *.txt of '<path> <label>')",
+    lambda folder: list_files(folder),
+)
 def lists(folder: Path, agree: int) -> Listing:
     """Lists beside the pictures, which lie in `folder` or in one of its subfolders."""
     files, index = list_files(folder), below(folder)
@@ -150,6 +167,11 @@ def _text_pairs(file: Path):
             yield entry, path.strip(), label.lower()
 
 
+@layout(
+    "fi",
+    "the source's CSV files of URLs and votes (amusement.csv, …)",
+    lambda folder: vote_files(folder),
+)
 def votes(folder: Path, agree: int) -> Listing:
     """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested.
 

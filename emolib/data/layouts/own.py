@@ -4,9 +4,24 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import POLARITY, Listing, below, count, csv_rows, find_file, shown, warn_unlisted
+from .common import (
+    POLARITY,
+    Listing,
+    below,
+    count,
+    csv_rows,
+    find_file,
+    layout,
+    shown,
+    warn_unlisted,
+)
 
 
+@layout(
+    "own",
+    "labels.csv with the columns path,label[,fold][,emotion]",
+    lambda folder: (folder / "labels.csv").is_file(),
+)
 def own_labels(folder: Path, agree: int) -> Listing:
     """labels.csv beside or above the pictures: path,label[,fold][,emotion]."""
     file, index, rows = folder / "labels.csv", below(folder), {}

@@ -10,6 +10,7 @@ from .common import (
     AGREE,
     Listing,
     is_list,
+    layout,
     lines,
     nfc,
     picture_files,
@@ -19,11 +20,17 @@ from .common import (
 )
 
 
+@layout(
+    "twitter1",
+    "Agg_AMT_Candidates/ with ground_truth/twitter_three_agrees.txt",
+    lambda folder: (folder / "Agg_AMT_Candidates").is_dir(),
+)
 def source(folder: Path, agree: int) -> Listing:
     truth = folder / "ground_truth" / f"twitter_{AGREE[agree]}_agrees.txt"
     return _twitter_list(folder / "Agg_AMT_Candidates", truth, agree)
 
 
+@layout("twitter1", "images/ with a list", lambda folder: (folder / "images").is_dir())
 def beside_images(folder: Path, agree: int) -> Listing:
     """images/ and the usual lists, or one list of another name (`agree` then has no say)."""
     places = [p for p in (folder, folder / "ground_truth") if p.is_dir()]
@@ -59,6 +66,7 @@ def _twitter_list(images: Path, file: Path, agree: int | None) -> Listing:
     )
 
 
+@layout("twitter1", "pos/ and neg/ (or positive/ and negative/)", lambda folder: polarity(folder))
 def by_polarity(folder: Path, agree: int) -> Listing:
     rows = []
     for label, path in polarity(folder):
