@@ -108,16 +108,13 @@ def _torchs_reason() -> str:
 def gpu_facts(device: torch.device) -> dict:
     """What else a result on a GPU follows from: driver, CUDA, cuDNN, the GPU's capability and what
     is computed in TF32."""
-    convolutions = torch.backends.cudnn.conv.fp32_precision
-    products = torch.backends.cuda.matmul.fp32_precision
-    major, minor = torch.cuda.get_device_capability(device)
     return {
         "driver": nvidia_driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "capability": f"{major}.{minor}",
-        "fp32_convolutions": convolutions,
-        "fp32_products": products,
+        "capability": "{}.{}".format(*torch.cuda.get_device_capability(device)),
+        "fp32_convolutions": torch.backends.cudnn.conv.fp32_precision,
+        "fp32_products": torch.backends.cuda.matmul.fp32_precision,
     }
 
 

@@ -16,19 +16,8 @@ from .layouts.common import NEUTRAL, ROI_POSITIVE
 FILE = "audit.csv"  # of a study, what `audit` found in its sets
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
-FINDING_COLUMNS = [
-    "finding",
-    "dataset",
-    "path",
-    "label",
-    "other_dataset",
-    "other_path",
-    "other_label",
-    "distance",
-    "conflict",
-    "leaks",
-    "detail",
-]
+FINDING_COLUMNS = "finding dataset path label other_dataset other_path other_label".split()
+FINDING_COLUMNS += ["distance", "conflict", "leaks", "detail"]
 
 
 def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NEAR) -> pd.DataFrame:
@@ -65,7 +54,7 @@ def twin_groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
 
 def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.ndarray:
     """Row positions in the manifest `frame` of what is a twin of a picture in the manifest
-    `others`, or a twin of such a one: what shares a group with them in `groups` of both."""
+    `others`, or a twin of such a one: what shares a group with them in `twin_groups` of both."""
     found, new = np.zeros(len(frame), bool), others
     while len(new):
         fresh = np.setdiff1d(twins(new, frame, near)["b"], np.flatnonzero(found))
@@ -75,7 +64,7 @@ def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.nd
 
 
 def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224) -> pd.DataFrame:
-    """Everything found, one row a finding (columns COLUMNS); `frames` are the sets' manifests.
+    """Everything found, one row a finding (FINDING_COLUMNS); `frames` are the sets' manifests.
 
     Findings: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
     fold"; "identical" and "near-twin", pairs within a set or between two, `conflict` where their
@@ -152,34 +141,28 @@ def _row(finding: str, data, i: int, **more) -> dict:
 
 def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
     """Findings about one picture each."""
-    found = [
-        _row("unreadable", data, i, detail=frame["status"].iloc[i])
-        for i in np.flatnonzero(frame["status"] != "ok")
-    ]
-    short = frame[["width", "height"]].min(axis=1)
-    found += [
-        _row(
-            "smaller than the crop",
-            data,
-            i,
-            detail=f"{frame['width'].iloc[i]}×{frame['height'].iloc[i]} px, crop {image_size}",
-        )
-        for i in np.flatnonzero((frame["status"] == "ok") & (short < image_size))
-    ]
-    in_a_fold = np.zeros(len(data), bool)
+    readable = (frame["status"] == "ok").to_numpy()
+    short = (frame[["width", "height"]].min(axis=1) < image_size).to_numpy()
+    sides = zip(frame["width"], frame["height"], strict=True)
+    sizes = [f"{w}×{h} px, crop {image_size}" for w, h in sides]
+    in_no_fold = np.ones(len(data), bool)
     for train, test in data.folds():
-        in_a_fold[train] = in_a_fold[test] = True
-    found += [_row("in no fold", data, i) for i in np.flatnonzero(~in_a_fold)]
+        in_no_fold[train] = in_no_fold[test] = False
+    findings = [
+        ("unreadable", ~readable, frame["status"].tolist()),
+        ("smaller than the crop", readable & short, sizes),
+        ("in no fold", in_no_fold, [""] * len(data)),
+    ]
     if data.extra is not None and "valence" in data.extra:
         valence = data.extra["valence"].to_numpy()
-        against = (valence != NEUTRAL) & (
-            (valence > NEUTRAL) != np.isin(data.emotions, ROI_POSITIVE)
-        )
-        found += [
-            _row("valence against keyword", data, i, detail=f"valence {valence[i]:g}")
-            for i in np.flatnonzero(against)
-        ]
-    return found
+        positive = np.isin(data.emotions, ROI_POSITIVE)
+        against = (valence != NEUTRAL) & ((valence > NEUTRAL) != positive)
+        findings.append(("valence against keyword", against, [f"valence {v:g}" for v in valence]))
+    return [
+        _row(finding, data, i, detail=details[i])
+        for finding, where, details in findings
+        for i in np.flatnonzero(where).tolist()
+    ]
 
 
 def _pairs(data, other, frames: dict) -> list[dict]:

@@ -58,9 +58,8 @@ def centre(path: Path, image_size: int) -> Tensor:
 
 class Pictures(Dataset):
     """Items (epoch, index) → (S×S×3 uint8, label, extras); a negative epoch asks for evaluation's
-    view. extras: {} or, where `finder` names one of `proposals.FINDERS`, "boxes" in that view, by
-    `detector` (weights in the folder `weights`), and with emotions=True "emotions", the number of
-    the finer class, −1 where the set has none.
+    view. extras: {}; with a `finder` "boxes" in that view; with emotions=True "emotions", the
+    number of the finer class, −1 where the set has none.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
     "resized" (torchvision's random resized crop). Both flip at random. Making one packs the set
@@ -74,15 +73,13 @@ class Pictures(Dataset):
         crop: str = "random",
         seed: int = 0,
         cache: str = "packed",
-        finder: str = "",
-        detector: str = proposals.OPENCV,
-        weights: str = "",
+        finder: proposals.BoxFinder | None = None,
         emotions: bool = False,
     ):
         self.data, self.image_size, self.crop, self.seed = data, image_size, crop, seed
         self.whole = cache == "off" and crop == "resized"  # crops come from the whole picture
         self.pack = None if cache == "off" else packed(data, short_side(image_size))
-        self.boxes = proposals.of_set(finder, self, detector, weights) if finder else None
+        self.boxes = finder.of_set(self) if finder else None
         self.emotions = None
         if emotions:
             known = data.emotions is not None

@@ -17,8 +17,10 @@ from ..base.devices import autocast, on
 from ..base.metrics import scores
 from ..base.parallel import Ranks
 from ..data.batches import Batches, Pictures, derived_seed, loader, normalise, seed_all
+from ..data.proposals import BoxFinder
 from ..network.rivals import pcnn, rival_class
 from ..spec.run_spec import RunSpec
+from ..spec.systems import system_of
 from . import compiling
 
 TESTED_AT_ONCE = 64
@@ -125,19 +127,10 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
 
 def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
     """The pictures as the spec's system sees them; weights: the folder with a detector's."""
-    system = rival_class(spec.model)
-    finder, emotions = getattr(system, "finder", ""), getattr(system, "uses_emotions", False)
-    return Pictures(
-        data,
-        spec.image_size,
-        spec.crop,
-        spec.seed,
-        spec.cache,
-        finder,
-        spec.detector,
-        weights,
-        emotions,
-    )
+    kind = getattr(rival_class(spec.model), "finder", "")
+    finder = BoxFinder(kind, spec.detector, weights) if kind else None
+    emotions = system_of(spec.model).emotions
+    return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache, finder, emotions)
 
 
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:

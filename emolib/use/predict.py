@@ -15,9 +15,9 @@ from torch.utils.data import default_collate
 
 from ..base.devices import autocast, on
 from ..base.progress import bar
-from ..data import proposals
 from ..data.batches import centre_box, cut, normalise, short_side
 from ..data.pictures import shrink
+from ..data.proposals import BoxFinder, in_view
 from ..spec.run_spec import RunSpec
 from .explain import Explanation, highest_regions
 from .inputs import as_pixels, listed
@@ -121,8 +121,8 @@ class Predictor:
         size, (image, box) = self.spec.image_size, self._shrunk(name, picture)
         extras = {}
         if hasattr(self.model, "finder"):
-            found = proposals.find_boxes(self.model.finder, image, self.spec.detector, self.weights)
-            extras["boxes"] = proposals.in_view(found, tuple(image.shape[:2]), box, size)
+            finder = BoxFinder(self.model.finder, self.spec.detector, self.weights)
+            extras["boxes"] = in_view(finder.find(image), tuple(image.shape[:2]), box, size)
         return cut(image, box, size), extras
 
     def _shrunk(self, name: str, picture) -> tuple[torch.Tensor, tuple]:

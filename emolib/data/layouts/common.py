@@ -17,19 +17,7 @@ FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
 FI = FI_POSITIVE + FI_NEGATIVE
 ROI_POSITIVE = ("joy", "surprise")
 ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".avif",
-    ".tif",
-    ".tiff",
-}
+SUFFIXES = set(".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .avif .tif .tiff".split())
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it

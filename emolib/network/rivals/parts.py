@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from ...base.devices import deterministic
-from ...data import proposals
+from ...data.proposals import BoxFinder
 
 
 def without_normalisation(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def boxes_in(images: Tensor, finder: str, cfg: dict) -> Tensor:
         (255 * without_normalisation(images, mean, std)).round().byte().permute(0, 2, 3, 1).cpu()
     )
     size = torch.tensor([images.shape[3], images.shape[2]] * 2 + [1])
-    found = torch.stack([proposals.find_boxes(finder, view) for view in views]) * size
+    found = torch.stack([BoxFinder(finder).find(view) for view in views]) * size
     return found.to(images.device)
 
 
