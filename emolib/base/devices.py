@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
@@ -108,12 +109,13 @@ def _torchs_reason() -> str:
 def gpu_facts(device: torch.device) -> dict:
     """What else a result on a GPU follows from: driver, CUDA, cuDNN, the GPU's capability and what
     is computed in TF32."""
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     return {
         "driver": nvidia_driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
         "capability": "{}.{}".format(*torch.cuda.get_device_capability(device)),
-        "fp32_convolutions": torch.backends.cudnn.conv.fp32_precision,
+        "fp32_convolutions": convolutions.fp32_precision,
         "fp32_products": torch.backends.cuda.matmul.fp32_precision,
     }
 
@@ -128,7 +130,8 @@ def tf32_in_convolutions():
     products are little of it, and the head's folded sums need their bits. Runs with the same
     setting give the same bits where `deterministic` says so. No GPU, no effect.
     """
-    convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    products = torch.backends.cuda.matmul
     before = convolutions.fp32_precision, products.fp32_precision
     convolutions.fp32_precision, products.fp32_precision = "tf32", "ieee"
     try:
@@ -154,27 +157,29 @@ def cpu_threads(dataset: str) -> int:
 
 
 @contextlib.contextmanager
-def threads(count: int):
-    """torch's threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
+def changed(read: Callable, write: Callable, value):
+    """Inside the block a setting is `value`; read gives what it is, write(value) sets it."""
+    before = read()
+    write(value)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        write(before)
 
 
-@contextlib.contextmanager
+def threads(count: int):
+    """torch's threads inside the block."""
+    return changed(torch.get_num_threads, torch.set_num_threads, count)
+
+
 def deterministic(wanted: bool):
     """Inside the block the same computation gives the same bits again on the same machine: torch
     takes no other algorithms, and RuntimeError of torch's names an operation that has none."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and none is read
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    # costs time, and none is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return changed(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, wanted
+    )
 
 
 def keep_freed_memory() -> None:

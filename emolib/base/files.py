@@ -38,18 +38,17 @@ def whole_file(path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_up(path.parent, f".{path.name}.*", older_than=3600)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        os.close(handle)
-        with _named(path):
+        try:
+            os.close(handle)
             yield Path(name)
             os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
             _to_disk(name)
             os.replace(name, path)
             with contextlib.suppress(OSError):  # some network folders cannot
                 _to_disk(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
 
 def _to_disk(path) -> None:

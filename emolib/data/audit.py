@@ -27,7 +27,7 @@ def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NE
     (row positions), distance (bits) and identical (the same bytes), nearest pairs first.
     """
     within = others is None
-    others = ours if within else others
+    others = ours if others is None else others
     hashes, other_hashes = _hashes(ours), _hashes(others)
     rows, other_rows = (np.flatnonzero(f["status"].to_numpy() == "ok") for f in (ours, others))
     found = []
@@ -169,7 +169,7 @@ def _pairs(data, other, frames: dict) -> list[dict]:
     """Twins within a set (other is data) or between two."""
     within = other is data
     pairs = twins(frames[data.name], None if within else frames[other.name])
-    sides = _sides(data) if within else None
+    sides = _sides(data)
     found = []
     for pair in pairs.itertuples():
         leaks = ""

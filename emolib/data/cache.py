@@ -7,6 +7,7 @@ EMOLIB_CACHE_GB (default 50) and leave a tenth of the disk free: those unused fo
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -67,7 +68,9 @@ def packed(data, side: int) -> Packed | None:
         with filelock.FileLock(file.parent / "making.lock"):  # one at a time keeps to the budget
             if pack := _opened(file, data):
                 return pack
-            _make_room(file, sum(3 * h * w for h, w in _sizes(data, side)))
+            with ThreadPoolExecutor() as pool:
+                needed = sum(pool.map(functools.partial(_size, side=side), data.paths))
+            _make_room(file, needed)
             before = data.fingerprint()
             _write(file, data, side)
             if data.fingerprint() != before:
@@ -142,7 +145,7 @@ def _write(file: Path, data, side: int) -> None:
         for start in range(0, len(paths), DECODED_AT_ONCE):
             for image in pool.map(lambda path: shrunk(path, side), paths[start:][:DECODED_AT_ONCE]):
                 shapes.append(image.shape[:2])
-                out.write(np.ascontiguousarray(image))
+                out.write(np.ascontiguousarray(image).data)
         size = out.tell() - HEADER
         out.seek(0)
         out.write(_header(len(shapes), size))
@@ -173,7 +176,7 @@ def shrunk(path: Path, side: int | None) -> Tensor:
     return (image if side is None else shrink(image, side)).permute(1, 2, 0)
 
 
-def _make_room(file: Path, needed: int) -> None:
+def _make_room(file: Path, needed: float) -> None:
     """Removes what killed makers left and packs, the longest unused first, until `needed` bytes
     fit; OSError if they never do. A process that still reads a removed pack keeps it.
     """
@@ -192,17 +195,11 @@ def _make_room(file: Path, needed: int) -> None:
             del sizes[pack]
 
 
-def _sizes(data, side: int):
-    """About how large each picture will be, (h, w), from the files' headers."""
-    with ThreadPoolExecutor() as pool:
-        for h, w in pool.map(_shape, data.paths):
-            yield side * max(1.0, h / w), side * max(1.0, w / h)
-
-
-def _shape(path: Path) -> tuple[int, int]:
+def _size(path: Path, side: int) -> float:
+    """About how many bytes a picture will take, from its file's header."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            return 3 * side**2 * max(image.size) / min(image.size)
     except FileNotFoundError:
         raise
     except Exception:

@@ -239,7 +239,7 @@ def _inside(folder: Path, name: str) -> bool:
 
 def _by_valence(data: Dataset) -> Dataset:
     """`data` labelled by its measured valence, without the pictures in the scale's very middle."""
-    if "labels" not in data.options:
+    if data.extra is None or "labels" not in data.options:
         raise ValueError(
             f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "
             f"{data.root} is {data.layout}"

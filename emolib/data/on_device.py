@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 SHARE = 12  # a pack may take a twelfth of the memory that is free: others may train beside this one
-_resident = weakref.WeakValueDictionary()  # packs on devices, while somebody uses them
+# packs on devices, while somebody uses them
+_resident: weakref.WeakValueDictionary[tuple, Tensor] = weakref.WeakValueDictionary()
 
 
 def pixels_of(pack, device: torch.device) -> Tensor | None:

@@ -206,7 +206,7 @@ def _rotated(image: Image.Image) -> bool:
 def _frames(image: Image.Image) -> int:
     with contextlib.suppress(Exception):  # a format without frames, or a later one is broken
         if image.format != "TIFF":
-            return image.n_frames
+            return getattr(image, "n_frames", 1)
         frames = 1
         with contextlib.suppress(EOFError):
             while frames < MAX_FRAMES:
@@ -244,14 +244,14 @@ def _phash(rgb: Image.Image) -> str:
 
 def _reason(error: Exception, data: bytes) -> str:
     """Why a file is unreadable: short, one line, without its path or Pillow's memory addresses."""
-    if getattr(error, "strerror", None):  # the system's own: permission denied, …
+    if isinstance(error, OSError) and error.strerror:  # the system's own: permission denied, …
         return error.strerror
     if isinstance(error, UnidentifiedImageError):
         return f"not a picture (starts with {data[:12]!r})" if data else "empty file"
     return " ".join((str(error) or type(error).__name__).split())[:150]
 
 
-_lock, _users = threading.Lock(), []
+_lock, _users, _filters = threading.Lock(), [0], contextlib.ExitStack()
 
 
 @contextlib.contextmanager
@@ -260,15 +260,14 @@ def _quiet():
     warnings.catch_warnings in each of several threads would leave its filter behind for good.
     """
     with _lock:
-        if not _users:
-            _quiet.filters = warnings.catch_warnings()
-            _quiet.filters.__enter__()
+        if not _users[0]:
+            _filters.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", module=r"PIL\.")
-        _users.append(1)
+        _users[0] += 1
     try:
         yield
     finally:
         with _lock:
-            _users.pop()
-            if not _users:
-                _quiet.filters.__exit__(None, None, None)
+            _users[0] -= 1
+            if not _users[0]:
+                _filters.close()

@@ -8,6 +8,7 @@ packed cache.
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
+from ..base.devices import changed
 from ..base.files import whole_file
 from . import cache, detector
 from .pictures import shrink
@@ -88,7 +90,8 @@ def salient(image: np.ndarray) -> np.ndarray:
     and its box is 2% to 60% of the picture. Its score is that first share. image: h×w×3 uint8 RGB.
     """
     h, w = image.shape[:2]
-    _, saliency = cv2.saliency.StaticSaliencySpectralResidual_create().computeSaliency(image)
+    finder = cv2.saliency.StaticSaliencySpectralResidual_create()  # type: ignore[attr-defined]
+    _, saliency = finder.computeSaliency(image)
     saliency = np.nan_to_num(saliency)
     grey = (255 * saliency / max(saliency.max(), 1e-6)).astype(np.uint8)
     _, above = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -159,18 +162,12 @@ class BoxFinder:
             return torch.stack(list(pool.map(find, range(len(pictures)))))
 
 
-@contextlib.contextmanager
 def one_thread():
     """OpenCV's threads add up in any order, and a last bit decides between two boxes."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    return changed(cv2.getNumThreads, cv2.setNumThreads, 1)
 
 
-def in_view(boxes: Tensor, shape: tuple[int, int], box: tuple, size: int) -> Tensor:
+def in_view(boxes: Tensor, shape: Sequence[int], box: tuple, size: int) -> Tensor:
     """A picture's boxes as they lie in one view of it: COUNT×5, sides in px of the size×size view.
 
     shape: the picture's (height, width); box: the view's (top, left, height, width, flip). What is

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from ..spec.run_spec import Readings
 from . import maiafa
-from .backbones import standardise
+from .backbones import Conv1x1, standardise
 
 
 class _Block(nn.Module):
     """The reductions, the highest level's first."""
+
+    reductions: Sequence[Conv1x1]  # an nn.ModuleList
 
     def __init__(self, channels: Sequence[int], width: int, readings: Readings):
         super().__init__()
@@ -35,8 +37,9 @@ class _Block(nn.Module):
                 f"channels={channels!r}: the channels of two feature maps or more, each a whole "
                 "number above 0"
             )
-        self.channels = channels = [int(c) for c in given]
-        self.reductions = nn.ModuleList(nn.Conv2d(c, width, 1) for c in reversed(channels))
+        self.channels = [int(c) for c in given]
+        reductions = nn.ModuleList(Conv1x1(c, width) for c in reversed(self.channels))
+        self.reductions = reductions  # type: ignore[assignment]
 
     @torch.no_grad()
     def calibrate(self, maps: Sequence[Tensor]) -> None:

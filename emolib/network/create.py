@@ -48,7 +48,7 @@ def create_model(
     if own in (None, name) and backbone not in (None, "", own):
         what = "is its own backbone" if own else "has no backbone"
         raise ValueError(f"model {name!r} {what}; backbone={backbone!r} does not apply")
-    source = (backbone or own, pretrained, weights)
+    source = (backbone or str(own), pretrained, weights)
     if name == "maiafa":
         return _made(name, MaiAfa, [_levels(*source, **kwargs)], num_classes, kwargs)
     if rival := rival_class(name):

@@ -66,9 +66,8 @@ def _entrypoint(backbone: str):
 def _cfg(backbone: str):
     """How the backbone's pictures are prepared, without its weights."""
     cfg = timm.get_pretrained_cfg(backbone)
-    return replace(
-        cfg, url=None, file=None, hf_hub_id=None, num_classes=2, classifier="classifier.6", tag=None
-    )
+    no_weights: dict = {"url": None, "file": None, "hf_hub_id": None, "tag": None}
+    return replace(cfg, **no_weights, num_classes=2, classifier="classifier.6")  # type: ignore[type-var]
 
 
 # where register_model looks for them

@@ -14,12 +14,12 @@ STARTS = ("imagenet", "scratch")
 # the same along a chain, whose trainings are of one network
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
 # matters of the chain's last training alone, as its earlier ones have them
-OF_THE_TARGET = {"fold": 0, "grouped": False, "official": True, "share": 1.0}
+OF_THE_TARGET: dict[str, typing.Any] = {"fold": 0, "grouped": False, "official": True, "share": 1.0}
 # of the systems whose record names them
 ARCHITECTURE = ("mai", "afa", "readings", "width", "dropout")
 # of the systems that the loop trains
-TRAINING = ("crop", "epochs", "batch_size", "lr", "lr_step", "head_lr", "momentum", "optimizer")
-TRAINING += ("weight_decay", "freeze_bn", "precision", "deterministic")
+TRAINING: tuple[str, ...] = ("crop", "epochs", "batch_size", "lr", "lr_step", "head_lr")
+TRAINING += ("momentum", "optimizer", "weight_decay", "freeze_bn", "precision", "deterministic")
 LARGEST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
@@ -216,7 +216,7 @@ class RunSpec:
     @property
     def step(self) -> "RunSpec":
         """Equal for runs whose training steps take the same time and memory."""
-        same = {"dataset": "fi", "init": "scratch", "pretrain": (), "apart": ()} | OF_THE_TARGET
+        same = OF_THE_TARGET | {"dataset": "fi", "init": "scratch", "pretrain": (), "apart": ()}
         return replace(self, **same, seed=0, split_seed=0, epochs=1, lr=1.0, lr_step=1)
 
     def to_dict(self) -> dict:

@@ -25,7 +25,7 @@ def listed(pictures) -> list[tuple[str, object]]:
     """
     one = isinstance(pictures, (str, Path, Image.Image, Tensor))
     one = one or (isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OUS")
-    found = []
+    found: list[tuple[str, object]] = []
     try:
         items = [pictures] if one else iter(pictures)
     except TypeError:

@@ -5,6 +5,7 @@ import numbers
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class Predictor:
     """
 
     spec: RunSpec
-    model: torch.nn.Module
+    model: Any  # an nn.Module, as `create_model` makes it
     device: torch.device
     weights: str = ""  # the folder with the weights of the run's detector, if it had one
 
@@ -122,14 +123,15 @@ class Predictor:
         extras = {}
         if hasattr(self.model, "finder"):
             finder = BoxFinder(self.model.finder, self.spec.detector, self.weights)
-            extras["boxes"] = in_view(finder.find(image), tuple(image.shape[:2]), box, size)
+            extras["boxes"] = in_view(finder.find(image), image.shape[:2], box, size)
         return cut(image, box, size), extras
 
     def _shrunk(self, name: str, picture) -> tuple[torch.Tensor, tuple]:
         """The picture as crops are taken from it, h×w×3 uint8, and the centre crop's box in it."""
         size = self.spec.image_size
         image = shrink(as_pixels(name, picture), short_side(size)).permute(1, 2, 0)
-        return image, centre_box(*image.shape[:2], size)
+        h, w, _ = image.shape
+        return image, centre_box(h, w, size)
 
 
 def speed(predictor: Predictor, paths) -> float:

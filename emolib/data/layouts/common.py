@@ -17,6 +17,7 @@ FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
 FI = FI_POSITIVE + FI_NEGATIVE
 ROI_POSITIVE = ("joy", "surprise")
 ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
+ROI = ROI_POSITIVE + ROI_NEGATIVE
 SUFFIXES = set(".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .avif .tif .tiff".split())
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
@@ -62,23 +63,23 @@ def layout(dataset: str, what: str, recognised: Callable):
     return add
 
 
-def emotion_folders(name: str, images: Path, positive, negative) -> Listing:
+def emotion_folders(name: str, images: Path, emotions: tuple, positive: tuple) -> Listing:
     """Pictures that lie in one folder an emotion (any case)."""
     found, rows = subfolders(images), []
-    for emotion in sorted(positive + negative):
+    for emotion in sorted(emotions):
         pictures = picture_files(found[emotion]) if emotion in found else []
         if not pictures:
             raise FileNotFoundError(
                 f"{name}: no pictures in {images / emotion}; the set has the folders "
-                f"{', '.join(sorted(positive + negative))}"
+                f"{', '.join(sorted(emotions))}"
             )
         rows += [(picture, emotion) for picture in pictures]
     listed = {picture for picture, _ in rows}
     below_ = (p for files in below(images).values() for p in files)
     beside = [p for p in below_ if p not in listed and "ground_truth" not in p.parts]
     warn_unlisted(name, images, len(beside), "the emotion folders themselves")
-    count = len(positive + negative)
-    return by_emotion(rows, positive, layout=f"{ {6: 'six', 8: 'eight'}[count] } emotion folders")
+    count = {6: "six", 8: "eight"}[len(emotions)]
+    return by_emotion(rows, positive, layout=f"{count} emotion folders")
 
 
 def by_emotion(rows: list, positive, **fields) -> Listing:
@@ -101,7 +102,7 @@ def has(emotions, folder: Path) -> bool:
 
 def subfolders(folder: Path) -> dict[str, Path]:
     """{name in lower case: folder}; ValueError where two differ only in case."""
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir():
             first = found.setdefault(path.name.lower(), path)

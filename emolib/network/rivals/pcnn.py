@@ -17,8 +17,8 @@ import numpy as np
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from ..precision import full_precision
 from ..resample import average
-from .parts import full_precision
 
 
 class _AcrossChannels(nn.Module):

@@ -9,14 +9,16 @@ third here). Its text branch, which is built from the label itself, is left out.
 
 from torch import Tensor, nn
 
-from ..backbones import pooled, width
-from .parts import full_precision
+from ..backbones import Backbone, pooled, width
+from ..precision import full_precision
 
 
 class Tower(nn.Module):
+    """A backbone and one linear layer."""
+
     takes = "whole"
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2):
+    def __init__(self, backbone: Backbone, num_classes: int = 2):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.classifier = nn.Linear(width(backbone), num_classes)
