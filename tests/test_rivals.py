@@ -190,7 +190,7 @@ def test_sizes_are_the_known_ones():
 def test_a_systems_record_says_what_its_class_does(name):
     record, made_by = systems.system_of(name), rival_class(name)
     assert record.boxes == hasattr(made_by, "finder")
-    assert record.emotions == hasattr(made_by, "uses_emotions")
+    assert record.uses_emotions == hasattr(made_by, "uses_emotions")
     assert record.fitted == hasattr(made_by, "fit")
     assert (record.backbone is None) == (not hasattr(made_by, "takes"))
 

@@ -129,7 +129,7 @@ def of_spec(spec: RunSpec, data, weights: str = "") -> Pictures:
     """The pictures as the spec's system sees them; weights: the folder with a detector's."""
     kind = getattr(rival_class(spec.model), "finder", "")
     finder = BoxFinder(kind, spec.detector, weights) if kind else None
-    emotions = system_of(spec.model).emotions
+    emotions = system_of(spec.model).uses_emotions
     return Pictures(data, spec.image_size, spec.crop, spec.seed, spec.cache, finder, emotions)
 
 

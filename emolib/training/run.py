@@ -183,7 +183,7 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
 def _identity(spec: RunSpec, data: Dataset, parts: tuple, places: Places) -> dict:
     """What a run depends on besides its spec: pictures and labels, their split, the weights, and
     the finer emotions where its system learns them."""
-    emotions = data.emotions_hash() if system_of(spec.model).emotions else None
+    emotions = data.emotions_hash() if system_of(spec.model).uses_emotions else None
     return ({"emotions": emotions} if emotions else {}) | {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
         "split": _hash([[data.names[i] for i in part] for part in parts]),

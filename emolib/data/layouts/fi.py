@@ -202,8 +202,13 @@ def votes(folder: Path, agree: int) -> Listing:
             seen.add(path)
             if path is not None and yes >= agree:
                 votes[path][emotion] = (yes, no)
-    rows = sorted((path, *given.items()) for path, given in votes.items() if len(given) == 1)
-    there = {emotion for _, (emotion, _) in rows}
+    rows = [
+        (path, emotion, *counts)
+        for path, given in sorted(votes.items())
+        if len(given) == 1
+        for emotion, counts in given.items()
+    ]
+    there = {emotion for _, emotion, *_ in rows}
     common.need_all("fi", FI, there, f"the downloaded pictures in {folder}")
     left_out = (
         f"{gone} of {urls} URLs have no picture, {few} pictures have fewer than {agree} agreeing "
@@ -212,12 +217,11 @@ def votes(folder: Path, agree: int) -> Listing:
     unlisted = common.count(index) - len(seen - {None})
     if gone or few or unlisted or len(votes) > len(rows):
         warnings.warn(f"fi: {left_out}, {unlisted} are in no CSV file: left out", stacklevel=4)
-    columns = [{"agree": yes, "disagree": no} for _, (_, (yes, no)) in rows]
     return common.by_emotion(
-        [(path, emotion) for path, (emotion, _) in rows],
+        [row[:2] for row in rows],
         FI_POSITIVE,
         layout=f"the source's CSV files of URLs with votes ({left_out})",
-        extra=pd.DataFrame(columns),
+        extra=pd.DataFrame([row[2:] for row in rows], columns=["agree", "disagree"]),
         options={"agree": agree},
     )
 

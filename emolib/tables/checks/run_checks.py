@@ -61,7 +61,7 @@ def unsaid(spec: RunSpec, environment: dict) -> str:
     a place for "it" or "they". "" where nothing is missing."""
     if spec.stages and not environment.get("started_from"):
         return "which weights {} started from"
-    learns = system_of(spec.model).emotions
+    learns = system_of(spec.model).uses_emotions
     if learns and spec.dataset not in WITHOUT_EMOTIONS and "emotions" not in environment:
         return "which emotions {} learnt"
     downloaded = spec.init == "imagenet" and environment["weights"].startswith("timm:")
