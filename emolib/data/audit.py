@@ -53,8 +53,8 @@ def twin_groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
 
 
 def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.ndarray:
-    """Row positions in the manifest `frame` of what is a twin of a picture in the manifest
-    `others`, or a twin of such a one: what shares a group with them in `twin_groups` of both."""
+    """Row positions in the manifest `frame` of all twins of pictures in the manifest `others`, and
+    of twins of those: what would share a group with them in `twin_groups` of both."""
     found, new = np.zeros(len(frame), bool), others
     while len(new):
         fresh = np.setdiff1d(twins(new, frame, near)["b"], np.flatnonzero(found))
@@ -66,10 +66,10 @@ def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.nd
 def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224) -> pd.DataFrame:
     """Everything found, one row a finding (FINDING_COLUMNS); `frames` are the sets' manifests.
 
-    Findings: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
-    fold"; "identical" and "near-twin", pairs within a set or between two, `conflict` where their
-    labels differ and `leaks` naming the folds whose test and training lists they connect;
-    "valence against keyword" where EmotionROI's measured valence contradicts its folder.
+    Of one picture: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
+    fold"; "valence against keyword", where EmotionROI's measured valence contradicts its folder.
+    Of pairs within a set or between two: "identical" and "near-twin". `conflict` says that their
+    labels differ, `leaks` which folds' test and training lists they connect.
     """
     found = []
     for data in datasets:
@@ -90,8 +90,8 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
         same, near = within["finding"] == "identical", within["finding"] == "near-twin"
         conflict = within["conflict"].astype(bool)  # text where no finding is a pair
         # the other sets of `datasets` that come before this one: FI, for the small sets
-        across = found[(found["other_dataset"] == data.name) & (found["dataset"] != data.name)]
-        tested = sum(len(test) for _, test in data.folds())
+        before = (found["other_dataset"] == data.name) & (found["dataset"] != data.name)
+        across = int(before.sum()) + int((own["other_dataset"] > "").sum()) - len(within)
         columns[data.name] = {
             "pictures": len(data),
             "unreadable": int((own["finding"] == "unreadable").sum()),
@@ -101,20 +101,18 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
             "identical pairs with different labels": int(conflict[same].sum()),
             f"near-twin pairs (pHash ≤ {NEAR}), identical ones apart": int(near.sum()),
             "near-twin pairs with different labels": int(conflict[near].sum()),
-            "test pictures over all folds": tested,
+            "test pictures over all folds": sum(len(test) for _, test in data.folds()),
             "… with an identical one in training": _leaking(data, within[same]),
             f"… with a twin in training (pHash ≤ {NEAR})": _leaking(data, within),
-            "twins in another set": len(across)
-            + int((own["other_dataset"] > "").sum())
-            - len(within),
+            "twins in another set": across,
             "valence against keyword": int((own["finding"] == "valence against keyword").sum()),
         }
     return pd.DataFrame(columns).rename_axis("")
 
 
 def pairs(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The pairs by title, nearest first: of each set those with two labels, those that leak and
-    the others, then those of two sets."""
+    """The pairs by title, nearest first. Each set's come first: those with two labels, those that
+    leak, the others. Then come the pairs between two sets."""
     found = found[found["other_path"] != ""]
     kinds = {}
     for (name, other), of_sets in found.groupby(["dataset", "other_dataset"], sort=False):

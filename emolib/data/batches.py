@@ -3,8 +3,8 @@
 Order and augmentation follow from (seed, epoch, index) alone, whatever the device, the batch or
 the number of workers. The part of the transform that is always the same (decode, short side to
 256/224 of the crop) comes out of the packed cache; cache="off" decodes the files each time. For
-crop="random" both give the same pixels. For crop="resized" they do not: with the cache, crops are
-taken from the shrunk picture, without it from the picture itself, as torchvision would.
+crop="random" both give the same pixels. For crop="resized" they differ: the cache's crops are taken
+from the shrunk picture, those without it from the picture itself, as in torchvision.
 """
 
 import functools
@@ -60,12 +60,12 @@ def centre(path: Path, image_size: int) -> Tensor:
 
 
 class Pictures(Dataset):
-    """Items (epoch, index) → (S×S×3 uint8, label, extras); a negative epoch asks for evaluation's
-    view. extras: {}; with a `finder` "boxes" in that view; with emotions=True "emotions", the
+    """Items (epoch, index) → (S×S×3 uint8, label, extras). A negative epoch asks for evaluation's
+    view. extras: {}; with a `finder`, "boxes" in that view; with emotions=True, "emotions": the
     number of the finer class, −1 where the set has none.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
-    "resized" (torchvision's random resized crop). Both flip at random. Making one packs the set
+    "resized" (torchvision's random resized crop). Both flip at random. The set is packed here
     where that has not been done. ValueError or FileNotFoundError names an unreadable picture.
     """
 

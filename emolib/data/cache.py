@@ -1,9 +1,9 @@
 """The packed cache: a whole set decoded and shrunk, in one memory-mapped file.
 
 A pack is a safetensors file in the cache folder (EMOLIB_CACHE, else the user's), named after the
-set's fingerprint, the short side and the versions that decode and shrink, so that changed data
-are another pack. It appears under its name only when it is whole. All packs together keep to
-EMOLIB_CACHE_GB (default 50) and leave a tenth of the disk free: those unused for longest go first.
+set's fingerprint, the short side and the versions that decode and shrink. So changed data make
+another pack. It appears under its name only when it is whole. All packs together keep to
+EMOLIB_CACHE_GB (default 50) and leave a tenth of the disk free. The longest unused go first.
 """
 
 import contextlib
@@ -56,9 +56,9 @@ class Packed:
 def packed(data, side: int) -> Packed | None:
     """The pack of `data` with short sides of `side` px, made where it is not there yet.
 
-    Of several processes one makes it while the others wait. None, with a warning that says why,
-    where there is no room for it or the folder cannot be written: pictures are then decoded anew
-    in every epoch. Raises what `decode` does for a picture that is not readable.
+    If several processes want it, one makes it and the others wait. Where there is no room for it or
+    the folder cannot be written, the result is None, and a warning says why: pictures are then
+    decoded anew in every epoch. Raises what `decode` does for a picture that is not readable.
     """
     file = folder() / f"{_key(data, side)}.safetensors"
     try:
@@ -137,7 +137,7 @@ def _opened(file: Path, data) -> Packed | None:
 
 
 def _write(file: Path, data, side: int) -> None:
-    """Streams the pictures into the file; at most AT_ONCE of them are in memory."""
+    """Streams the pictures into the file, DECODED_AT_ONCE in memory at most."""
     paths = [path for _, path in sorted(zip(data.names, data.paths, strict=True))]
     shapes = []
     with whole_file(file) as part, open(part, "wb") as out, ThreadPoolExecutor() as pool:
@@ -177,8 +177,10 @@ def shrunk(path: Path, side: int | None) -> Tensor:
 
 
 def _make_room(file: Path, needed: float) -> None:
-    """Removes what killed makers left and packs, the longest unused first, until `needed` bytes
-    fit; OSError if they never do. A process that still reads a removed pack keeps it.
+    """Makes room for `needed` bytes; OSError where that cannot be.
+
+    Removes what killed makers left, then packs, the longest unused first. A process that still
+    reads a removed pack keeps it.
     """
     for left in file.parent.glob(".*.safetensors.*"):  # nobody else is making one
         left.unlink(missing_ok=True)

@@ -123,8 +123,8 @@ class Dataset:
         return np.sort(train[chosen])
 
     def part(self, indices: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
-        """A `share` of `indices` at random, the same of each class, at least one of each; a larger
-        share of the same seed holds the smaller one."""
+        """A `share` of `indices` at random: the same share of each class, at least one picture of
+        each. A larger share of the same seed holds the smaller one."""
         if share == 1:
             return indices
         order = np.random.default_rng([seed, 2]).permutation(indices)
@@ -238,7 +238,7 @@ def _inside(folder: Path, name: str) -> bool:
 
 
 def _by_valence(data: Dataset) -> Dataset:
-    """`data` labelled by its measured valence, without the pictures in the scale's very middle."""
+    """`data` labelled by its measured valence, without the pictures at the scale's middle."""
     if data.extra is None or "labels" not in data.options:
         raise ValueError(
             f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "

@@ -13,8 +13,8 @@ _resident: weakref.WeakValueDictionary[tuple, Tensor] = weakref.WeakValueDiction
 
 
 def pixels_of(pack, device: torch.device) -> Tensor | None:
-    """The pack's pixels on the device, copied there at the first call; None where they are too
-    many. All who ask share one copy, as long as somebody holds it."""
+    """The pack's pixels on the device, copied there at the first call. None where they are too
+    many. Everybody who asks gets the same copy, as long as somebody holds it."""
     key = (pack.file, str(device))
     pixels = _resident.get(key)
     if pixels is None and device.type == "cuda":

@@ -182,10 +182,11 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
 
 
 def _cut(image: Image.Image, data: bytes) -> bool:
-    """Whether a JPEG's end is missing unsaid: zeros instead of it, or the end marker too early.
+    """Whether a JPEG's end is missing: zeros stand there, or the end marker comes too early.
 
-    libjpeg makes noise of zeros and mid-grey of nothing, silently. Where either may be, a second
-    reading with other data put there tells: a whole picture never gets to it, a cut one does.
+    libjpeg says nothing: it makes noise of zeros and mid-grey of nothing. Where either may be, the
+    file is read again with other data put at its end. Only a cut picture reads that far, and then
+    it looks different.
     """
     right, bottom = image.size
     corner = image.crop((max(0, right - 8), max(0, bottom - 8), right, bottom))
@@ -256,8 +257,9 @@ _lock, _users, _filters = threading.Lock(), [0], contextlib.ExitStack()
 
 @contextlib.contextmanager
 def _quiet():
-    """Pillow's warnings (of odd EXIF blocks that it reads past, …) off while any thread decodes:
-    warnings.catch_warnings in each of several threads would leave its filter behind for good.
+    """Pillow's warnings (of odd EXIF blocks, …) are off while any thread decodes.
+
+    One filter serves all threads: a warnings.catch_warnings in each would leave its own behind.
     """
     with _lock:
         if not _users[0]:

@@ -1,9 +1,8 @@
 """Where a picture may hold something: boxes that some rivals look at more closely.
 
 A finder turns a picture into COUNT×5 numbers, one row a box: left, top, right, bottom as shares of
-the picture's sides, and a score above 0; rows that are not needed are all zero, so that a picture
-without any box is COUNT rows of zeros. Boxes of a whole set are found once and kept beside the
-packed cache.
+the picture's sides, and a score above 0. Rows that are not needed are zero. Boxes of a whole set
+are found once and kept beside the packed cache.
 """
 
 import contextlib
@@ -163,7 +162,8 @@ class BoxFinder:
 
 
 def one_thread():
-    """OpenCV's threads add up in any order, and a last bit decides between two boxes."""
+    """OpenCV with one thread inside the block. Several add up in any order, and a last bit may
+    decide between two boxes."""
     return changed(cv2.getNumThreads, cv2.setNumThreads, 1)
 
 

@@ -40,8 +40,8 @@ def with_levels(
 
 
 def without_classifier(name: str, pretrained: bool = False, weights: str | Path = "") -> Backbone:
-    """A timm model without its classifier; an HRNet without its ImageNet head, which is as large
-    as the rest of a small one: its four branches. Raises ValueError for an unknown name."""
+    """A timm model without its classifier. Of an HRNet its four branches, without the ImageNet
+    head, which is as large as the rest of a small one. Raises ValueError for an unknown name."""
     _check_name(name)
     if name.startswith("hrnet"):
         return with_levels(name, pretrained, weights)
@@ -114,9 +114,12 @@ def width(backbone: Backbone) -> int:
 
 
 def depths(backbone: Backbone, coarse: bool = False) -> Callable[[str], tuple]:
-    """For layer-wise rates: the name of a parameter or module → its place, tuples that sort from
-    the stem upwards. timm's own order where the backbone brings it, else its children's and, not
-    coarse, that of the numbered blocks in them; a norm belongs to what it follows."""
+    """For layer-wise rates: a function from the name of a parameter or module to its place, tuples
+    that sort from the stem upwards.
+
+    The order is timm's own where the backbone brings it. Else it is that of the backbone's children
+    and, unless `coarse`, of the numbered blocks in them. A norm belongs to what it follows.
+    """
     name, inner = next(
         ((f"{n}.", m) for n, m in backbone.named_children() if n in ("model", "body")),
         ("", backbone),  # some of timm's feature networks wrap the whole one
@@ -147,7 +150,8 @@ _BLOCK = re.compile(r"([^.]+)(?:\.blocks)?(?:\.(\d+))?(?:\.(\d+))?(?:\.|$)")
 
 
 def set_grad_checkpointing(backbone: Backbone, enable: bool = True) -> None:
-    """timm's, in a feature network too. ValueError for a backbone that it does not do it for."""
+    """timm's gradient checkpointing, in a feature network too. ValueError for a backbone that timm
+    has none for."""
     inner: Backbone = getattr(backbone, "model", backbone)
     try:
         inner.set_grad_checkpointing(enable)
@@ -227,7 +231,7 @@ def _check_name(name: str) -> None:
 
 
 def make(name: str, pretrained: bool, weights: str | Path, **options) -> Backbone:
-    """A timm model; `weights` goes through timm's own loader once its tensors are seen to fit."""
+    """A timm model. A file of `weights` is checked, then read by timm's own loader."""
     if model_entrypoint(name).__module__.endswith("vision_transformer"):
         options.setdefault("dynamic_img_size", True)  # its position embedding fits any crop
     if not pretrained:
@@ -259,8 +263,8 @@ def make(name: str, pretrained: bool, weights: str | Path, **options) -> Backbon
 
 
 def downloaded(model: nn.Module) -> str | None:
-    """SHA-256 of the tensors that timm downloaded for a network just made; None where it was given
-    none or a local file's."""
+    """SHA-256 of the tensors that timm downloaded for a network just made. None where it downloaded
+    nothing."""
     found = {str(m.downloaded) for m in model.modules() if hasattr(m, "downloaded")}
     return ";".join(sorted(found)) or None
 
@@ -282,7 +286,8 @@ def _classifier(net: Backbone) -> tuple[str, ...]:
 
 
 def _check_weights(name: str, file: Path) -> None:
-    """timm's loader takes a file of another network in silence where the classifier differs too."""
+    """ValueError where the file is not this network's. timm's loader says nothing where the
+    classifier differs too."""
     if not file.is_file():
         raise ValueError(f"weights: there is no file {str(file)!r}")
     try:

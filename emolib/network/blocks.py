@@ -1,6 +1,6 @@
 """MAI and AFA for networks of one's own: any two or more feature maps, of any channels.
 
-`network` has the equations; here each brings the 1×1 reductions of §3.3. The maps come as
+`maiafa` has the equations; here each brings the 1×1 reductions of §3.3. The maps come as
 backbones give them, the largest first (timm's `features_only`, an FPN), and their sizes may be odd
 and not square. The parameters' names are those of `MaiAfa`, so that a trained run's fit:
 `block.load_state_dict(net.state_dict(), strict=False)`.

@@ -121,17 +121,11 @@ def eca_gate(eca: EcaModule, pooled: Tensor) -> Tensor:
     return eca.gate(eca.conv(pooled[:, None]))[:, 0]
 
 
-def region_map(
-    U: Tensor,
-    B4: Tensor,
-    reduction: Conv1x1,
-    eca: EcaModule,
-    conv: Conv1x1,
-    Q: Tensor | None = None,
-) -> Tensor:
-    """D of Eq. 5, N×1×H×W."""
-    k = conv.weight.flatten() * eca_gate(eca, pooled_O4(U, B4, reduction, Q))  # N×512
-    return (weighted_sum(U, B4, reduction, k, Q) + conv.bias).sigmoid()
+def region_map(U: Tensor, B4: Tensor, reduction: Conv1x1, mai, Q: Tensor | None = None) -> Tensor:
+    """D of Eq. 5, N×1×H×W. mai: the module `MAI`."""
+    gate = eca_gate(mai.eca, pooled_O4(U, B4, reduction, Q))
+    k = mai.conv.weight.flatten() * gate  # N×512
+    return (weighted_sum(U, B4, reduction, k, Q) + mai.conv.bias).sigmoid()
 
 
 def weighted_sum(

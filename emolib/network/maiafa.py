@@ -260,8 +260,8 @@ class MaiAfa(TimmManners):
         return self.reductions[0].weight.dtype
 
     def _in_float32(self) -> "MaiAfa":
-        """The network itself or, where it has 16 bits, one whose head computes with the same
-        numbers in float32. In float16 the folded sums over positions are beyond the largest."""
+        """The network itself or, where it has 16 bits, a copy whose head computes with the same
+        numbers in float32. float16 has no room for the folded sums over positions."""
         if self._dtype not in (torch.float16, torch.bfloat16):
             return self
         wide = copy.copy(self)  # two threads may use the network at once: it stays as it is
@@ -321,4 +321,4 @@ class MaiAfa(TimmManners):
 
     def _folded_D(self, B: list[Tensor]) -> Tensor:
         U, Q = self._gated_map(B)
-        return folded.region_map(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv, Q)
+        return folded.region_map(U, B[-1], self.reductions[-1], self.mai, Q)

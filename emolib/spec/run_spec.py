@@ -143,8 +143,8 @@ class RunSpec:
             object.__setattr__(self, name, value)
 
     def _forget_what_does_not_apply(self, system: System) -> None:
-        """Settings that the system or the set does not have are the defaults: equal runs have equal
-        names."""
+        """Sets what the system or the set does not have to the defaults, so that equal runs have
+        equal names."""
         names = [n for n in ARCHITECTURE if n not in system.settings]
         names += [] if system.boxes else ["detector"]
         names += TRAINING if system.fitted else ()
@@ -190,12 +190,12 @@ class RunSpec:
 
     def predecessor(self) -> "RunSpec | None":
         """The training this one starts from: the same network on the chain's next set. A frozen
-        probe has none of its own; it freezes its backbone's.
+        probe starts from its backbone's own training there.
 
-        It inherits every setting but the learning rate (Table 6's for that set), its step, the
-        fold (0), `grouped`, `official` and `share` (matters of the target alone), and then takes
-        what `pretrain` says. Where this one is `grouped`, near-twins of its set's pictures are left
-        out all along the chain (`apart`): of the whole set's, so that its folds share the chain.
+        It inherits this one's settings, but for OF_THE_TARGET, the learning rate (Table 6's for
+        that set) and the rate's step. Then it takes what `pretrain` says. Where this one is
+        `grouped`, near-twins of its set's pictures are left out all along the chain (`apart`). That
+        is so for the whole set's pictures, so that all its folds share one chain.
         """
         if not self.stages:
             return None

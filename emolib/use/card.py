@@ -24,7 +24,7 @@ TASK = ("image-classification", "Image classification")
 
 def text(folder: Path) -> str:
     """The card of the complete run in `folder`, Markdown with Hugging Face's header. Where the run
-    lies in its study, it has the mean of the runs that differ in fold and seed alone."""
+    lies in its study, the card also has the mean over the runs of other folds and seeds."""
     result, environment = read_run(folder), read_json(folder / "environment.json")
     spec, predictions, drawn = result.spec, result.predictions, environment["data"]["demo"]
     stand_in = f"emolib's demo, drawn stand-ins for {spec.dataset}"

@@ -118,8 +118,9 @@ def _in_steps(net: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _constant_padding(net: nn.Module):
-    """TensorFlow's padding as it is where a convolution's stride divides its input's sides: the
-    same for all of them. In general it depends on them, by terms that torch takes minutes over."""
+    """Inside the block TensorFlow's padding is that of sides which the convolution's stride divides,
+    the same for all of them. In general it depends on the sides, and torch takes minutes over that.
+    """
     convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
     for conv in convolutions:
         conv.forward = functools.partial(_padded, conv)  # type: ignore[method-assign]

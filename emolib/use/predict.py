@@ -135,9 +135,8 @@ class Predictor:
 
 
 def speed(predictor: Predictor, paths) -> float:
-    """Pictures a second, from file to probability: decoding, boxes and network, 64 pictures at
-    most. On a CPU by the process's own time, so that it is the rate of one core and what runs
-    beside does not count."""
+    """Pictures a second, from file to probability: decoding, boxes and network; 64 pictures at
+    most. On a CPU it counts the process's own time: the rate of one core, whatever runs beside."""
     paths = list(paths)[:64]
     predictor.predict(paths[:2])
     clock = time.process_time if predictor.device.type == "cpu" else time.perf_counter

@@ -54,6 +54,6 @@ def _face(pen, rng, mood):
         pen.arc(0.5, 0.5, 0.29, 25, 155, DARK_RED, 0.08)
 
 
-def faces(*moods: str) -> dict[str, Callable]:
+def mood_faces(*moods: str) -> dict[str, Callable]:
     """{"angry face": draws it with a pen, …}"""
     return {f"{mood} face": functools.partial(_face, mood=mood) for mood in moods}

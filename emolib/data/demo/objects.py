@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFilter
 
-from .faces import faces
+from .faces import mood_faces
 from .pen import BLACK, BROWN, DARK_RED, GREEN, INK, PINK, RED, WHITE, YELLOW, Pen, hsv, vivid
 
 # ---- emotional objects: each fills about the unit square ----
@@ -228,7 +228,7 @@ def _wilted(pen, rng):
         pen.shape(BROWN, (x - 0.09, 0.97), (x, 0.88), (x + 0.07, 0.99))
 
 
-POSITIVE = faces("smiling", "laughing", "surprised") | {
+POSITIVE = mood_faces("smiling", "laughing", "surprised") | {
     "flower": _flower,
     "heart": _heart,
     "balloons": _balloons,
@@ -239,7 +239,7 @@ POSITIVE = faces("smiling", "laughing", "surprised") | {
     "rainbow": _rainbow,
     "kitten": _kitten,
 }
-NEGATIVE = faces("angry", "crying", "disgusted") | {
+NEGATIVE = mood_faces("angry", "crying", "disgusted") | {
     "spider": _spider,
     "snake": _snake,
     "skull": _skull,

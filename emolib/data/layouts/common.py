@@ -83,7 +83,7 @@ def emotion_folders(name: str, images: Path, emotions: tuple, positive: tuple) -
 
 
 def by_emotion(rows: list, positive, **fields) -> Listing:
-    """`Pictures` of (path, emotion), labelled by the emotion's polarity."""
+    """A `Listing` of (path, emotion), labelled by the emotion's polarity."""
     emotions = np.array([emotion for _, emotion in rows])
     return Listing(
         [p for p, _ in rows], np.isin(emotions, positive).astype(int), emotions, **fields
@@ -91,12 +91,14 @@ def by_emotion(rows: list, positive, **fields) -> Listing:
 
 
 def need_all(name: str, emotions, found: set, where: str) -> None:
+    """FileNotFoundError where one of the emotions is not among the found ones."""
     missing = [emotion for emotion in emotions if emotion not in found]
     if missing:
         raise FileNotFoundError(f"{name}: nothing of {', '.join(missing)} in {where}")
 
 
 def has(emotions, folder: Path) -> bool:
+    """Whether the folder holds a folder of one of the emotions."""
     return folder.is_dir() and any(emotion in subfolders(folder) for emotion in emotions)
 
 
@@ -193,7 +195,8 @@ def lines(file: Path) -> list[str]:
 def csv_cells(file: Path):
     """(line number, cells) for each line of a CSV file that is not empty.
 
-    No cell goes on in the next line: a quotation mark never closed would swallow the rows after it.
+    A cell ends with its line. Else a quotation mark that is never closed would swallow the rows
+    after it.
     """
     for number, line in enumerate(lines(file), start=1):
         try:
@@ -226,9 +229,9 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
 
 
 def is_list(file: Path) -> bool:
-    """Whether a text file begins with a picture's name and a label.
+    """Whether a text file begins with a picture's name and a label, in any encoding.
 
-    In any encoding, for a list in one that we do not read is an error and not no list.
+    A list in an encoding that we do not read is an error later; it must not pass for no list.
     """
     with open(file, "rb") as opened:
         start = opened.read(10_000).replace(b"\0", b"").decode("utf-8", "replace")

@@ -7,11 +7,11 @@ ResNet-101 (256 channels), emotional region proposals as in Faster R-CNN, global
 joined, a multi-task loss with label probabilities in place of hard labels. Numbers of regions,
 weights of the tasks and boxes that the proposals learn are not known; no code of that part.
 Chosen: torchvision's FPN, with batch norm, and RPN. The RPN learns the five best boxes of
-`proposals.objects`, because no set but EmotionROI has regions; its five best regions are averaged
+`object_boxes` (data/proposals), as no set but EmotionROI has regions. Its five best are averaged
 and joined with the four levels' global averages. Half the highest level's channels, at most 256;
 anchors of 4 and 8 strides on strides 8–32. Loss: classification + the proposals' two terms, equal
 weights; label probabilities, by the distance on Mikels' wheel in the paper, are 0.95 and 0.05 for
-two classes. The script's recipe: `compared.RECIPES`.
+two classes. The script's recipe: `spec.systems`.
 """
 
 from collections import OrderedDict

@@ -6,7 +6,7 @@ class, their mean per class, and its global average as detection logits; the cla
 those raw logits, averaged over the classes, couple as one sentiment map into the classification:
 [F, map·F], 4096 channels, pooled → one linear layer. Loss ½ CE(detection) + ½ CE(classification);
 the classification predicts. 448 px, SGD 1e-4, no weight decay, batch 10, 25 epochs, ÷10 every 7,
-random resized crop (`compared.RECIPES`).
+random resized crop (`spec.systems`).
 Left behind: the code's own pooling, whose gradient is k times too large and which current torch
 refuses; the mean here has its true gradient.
 Chosen: any backbone by `backbone=`; 4096 is then twice its channels. A fresh detection branch is
