@@ -62,6 +62,7 @@ def write_excluded(data, frame: pd.DataFrame) -> int:
     """
     path = data.root / EXCLUDED
     bad = unreadable(frame).rename(columns={"status": "reason"})[["path", "reason"]]
+    listed = pd.DataFrame(columns=["path", "reason"], dtype=str)
     if path.exists():
         try:
             listed = _read(path)
@@ -70,13 +71,10 @@ def write_excluded(data, frame: pd.DataFrame) -> int:
             raise ValueError(f"{path}: not readable as CSV ({why}); mend or remove it") from error
         if list(listed.columns) != ["path", "reason"]:
             raise ValueError(f"{path}: has other columns than path,reason; mend or remove it")
-        bad = pd.concat([listed, bad[~bad["path"].isin(listed["path"])]])
-        added = len(bad) - len(listed)
-    else:
-        added = len(bad)
-    if added:
-        files.write_csv(path, bad)
-    return added
+    new = bad[~bad["path"].isin(listed["path"])]
+    if len(new):
+        files.write_csv(path, pd.concat([listed, new]))
+    return len(new)
 
 
 def _row(path: Path, name: str, known: dict) -> dict:

@@ -118,8 +118,8 @@ def _in_steps(net: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _constant_padding(net: nn.Module):
-    """Inside the block TensorFlow's padding is that of sides which the convolution's stride divides,
-    the same for all of them. In general it depends on the sides, and torch takes minutes over that.
+    """Inside the block TensorFlow's padding is that of sides that the convolution's stride divides.
+    In general it depends on the sides, by terms that torch takes minutes over.
     """
     convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
     for conv in convolutions:
