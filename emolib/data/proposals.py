@@ -152,13 +152,11 @@ class BoxFinder:
         return self._all(pictures)  # no folder to keep them in
 
     def _all(self, pictures) -> Tensor:
-        def find(index: int) -> Tensor:
-            return self.find(pictures.image(index))
-
+        numbers = range(len(pictures))
         if self.by != OPENCV:  # torch brings threads of its own
-            return torch.stack([find(i) for i in range(len(pictures))])
+            return torch.stack([self.find(pictures.image(i)) for i in numbers])
         with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
-            return torch.stack(list(pool.map(find, range(len(pictures)))))
+            return torch.stack(list(pool.map(lambda i: self.find(pictures.image(i)), numbers)))
 
 
 def one_thread():
