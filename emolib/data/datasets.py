@@ -6,7 +6,6 @@
 import functools
 import hashlib
 import os
-import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,7 +18,7 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, Str
 from ..base.files import content
 from ..spec.sets import DATASETS, SETS
 from . import audit, layouts
-from .layouts.common import AGREE, NEUTRAL, csv_rows, shown
+from .layouts.common import AGREE, NEUTRAL, csv_rows, nfc, shown
 from .manifest import EXCLUDED, manifest
 
 Fold = tuple[np.ndarray, np.ndarray]  # indices: (trained on, tested)
@@ -216,10 +215,10 @@ def _without_excluded(data: Dataset) -> Dataset:
     file = data.root / EXCLUDED
     if not os.path.lexists(file):
         return data
-    index = {unicodedata.normalize("NFC", name): i for i, name in enumerate(data.names)}
+    index = {nfc(name): i for i, name in enumerate(data.names)}
     drop = set()
     for line, row in csv_rows(data.name, file, ("path", "reason")):
-        name = unicodedata.normalize("NFC", row["path"])
+        name = nfc(row["path"])
         if name in index:
             drop.add(index[name])
         elif not _inside(data.root, row["path"]):  # on disk but unlabelled: nothing to do
