@@ -18,8 +18,8 @@ from emolib.base import checkpoints, devices, run_folder
 from emolib.data import batches as pipeline
 from emolib.network import backbones, folded, resample
 from emolib.network.maiafa import MaiAfa
-from emolib.network.rivals import SYSTEMS, priya2020
-from emolib.spec.systems import FITTED
+from emolib.network.rivals import priya2020
+from emolib.spec import systems
 from emolib.training import cost, launch, local, sharing, sweep
 from emolib.training import loop as training
 from emolib.training.run import computing
@@ -209,8 +209,8 @@ READINGS = {
 }
 RIVALS = {
     name: dict(model=name) | {"pcnn": dict(backbone=None)}.get(name, {})
-    for name in SYSTEMS
-    if name not in FITTED and name != "clip_finetune"
+    for name in systems.RIVALS
+    if not systems.system_of(name).fitted and name != "clip_finetune"
 }
 TOWER = {"clip_finetune": dict(model="clip_finetune", backbone="test_vit", image_size=160)}
 TRAINED = ABLATIONS | RIVALS | TOWER | {"timm": PLAIN}

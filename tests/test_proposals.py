@@ -44,15 +44,15 @@ def test_finders_find_a_disc_and_nothing_in_an_empty_picture():
     disc = cv2.circle(np.full((90, 120, 3), 60, np.uint8), (80, 40), 18, (250, 240, 90), -1)
     truth = np.array([62 / 120, 22 / 90, 98 / 120, 58 / 90])
     for finder in proposals.FINDERS:
-        assert not proposals.find_boxes(finder, empty).any()
-        boxes = proposals.find_boxes(finder, torch.from_numpy(disc)).numpy()
+        assert not proposals.BoxFinder(finder).find(empty).any()
+        boxes = proposals.BoxFinder(finder).find(torch.from_numpy(disc)).numpy()
         boxes = boxes[boxes[:, 4] > 0]
         low, high = np.maximum(boxes[:, :2], truth[:2]), np.minimum(boxes[:, 2:4], truth[2:])
         inter = (high - low).clip(0).prod(1)
         area = (boxes[:, 2:4] - boxes[:, :2]).prod(1) + (truth[2:] - truth[:2]).prod()
         assert (inter / (area - inter)).max() > 0.5, finder
     noise = torch.randint(0, 256, (300, 40, 3), dtype=torch.uint8)
-    assert proposals.find_boxes("objects", noise).shape == (proposals.COUNT, 5)
+    assert proposals.BoxFinder("objects").find(noise).shape == (proposals.COUNT, 5)
 
 
 def test_one_box_of_each_cluster_is_chosen():
@@ -94,7 +94,8 @@ def test_a_detector_comes_from_its_file_or_is_an_error(root, tmp_path, monkeypat
     test = [data.root / path for path in result.predictions["path"]]
     again = emolib.load(result.folder, weights=folder).predict(test)
     assert np.allclose(again["p_positive"], result.predictions["p_positive"], atol=1e-5)
-    boxes = proposals.find_boxes("objects", pipeline.shrunk(data.paths[0], 64), name, str(folder))
+    finder = proposals.BoxFinder("objects", name, str(folder))
+    boxes = finder.find(pipeline.shrunk(data.paths[0], 64))
     with torch.no_grad():
         found = net.eval()([pipeline.shrunk(data.paths[0], 64).permute(2, 0, 1).float() / 255])[0]
     count = int((boxes[:, 4] > 0).sum())
@@ -107,9 +108,9 @@ def test_a_detector_comes_from_its_file_or_is_an_error(root, tmp_path, monkeypat
 def test_boxes_are_kept_by_set_and_size_and_the_predictor_finds_the_same(root):
     data = emolib.open_dataset("own", root)
     for size in (32, 64):
-        pictures = pipeline.Pictures(data, size, finder="objects")
+        pictures = pipeline.Pictures(data, size, finder=proposals.BoxFinder("objects"))
         for i in (0, 7):
             image = pipeline.shrunk(data.paths[i], pipeline.short_side(size))
-            assert torch.equal(pictures.boxes[i], proposals.find_boxes("objects", image))
-    again = pipeline.Pictures(data, 64, finder="objects", cache="off")
+            assert torch.equal(pictures.boxes[i], proposals.BoxFinder("objects").find(image))
+    again = pipeline.Pictures(data, 64, finder=proposals.BoxFinder("objects"), cache="off")
     assert torch.equal(again.boxes, pictures.boxes)

@@ -24,8 +24,7 @@ from trees import make_twitter, picture
 
 import emolib
 from emolib.base import checkpoints, files
-from emolib.network.rivals import SYSTEMS
-from emolib.spec.systems import BACKBONES, FITTED
+from emolib.spec.systems import RIVALS, system_of
 from emolib.tables import paper as tables
 from emolib.training import loop as training
 from emolib.training import sweep
@@ -490,10 +489,10 @@ def test_a_killed_papermill_leaves_no_process_and_the_next_call_goes_on(root, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", [s for s in SYSTEMS if not s.startswith("clip")])
+@pytest.mark.parametrize("system", [s for s in RIVALS if not s.startswith("clip")])
 def test_every_rival_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch, system):
     """After an interruption in the second of four epochs; the fitted ones, from one to the next."""
-    backbone = None if BACKBONES[system] is None else "resnet10t"
+    backbone = None if system_of(system).backbone is None else "resnet10t"
     settings = dict(epochs=4, image_size=64, batch_size=8, lr=1e-4, init="scratch")
     spec = emolib.RunSpec("emotionroi", model=system, backbone=backbone, **settings)
     whole = emolib.run(spec, root, tmp_path / "whole", device="cpu")
@@ -505,7 +504,7 @@ def test_every_rival_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch, syst
         return one_epoch(network, loader, batches, *args)
 
     monkeypatch.setattr(training, "one_epoch", interrupted)
-    if system not in FITTED:
+    if not system_of(system).fitted:
         with pytest.raises(KeyboardInterrupt):
             emolib.run(spec, root, tmp_path, device="cpu")
         monkeypatch.undo()

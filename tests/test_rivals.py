@@ -17,17 +17,17 @@ from emolib.base import devices
 from emolib.data import batches as pipeline
 from emolib.network import create as models
 from emolib.network.build import build_network
-from emolib.network.rivals import SYSTEMS, pcnn
+from emolib.network.rivals import pcnn, rival_class
 from emolib.spec import systems
 from emolib.training import loop as training
 
-TRAINED = [name for name, system in SYSTEMS.items() if not hasattr(system, "fit")]
+TRAINED = [name for name in systems.RIVALS if not systems.system_of(name).fitted]
 TINY = "vit_tiny_patch16_224"
 PROTOCOL = dict(image_size=32, epochs=20, lr=0.01, lr_step=16, batch_size=8, init="scratch")
 
 
 def backbone_of(name):
-    if systems.BACKBONES[name] is None:
+    if systems.system_of(name).backbone is None:
         return None
     return TINY if name.startswith("clip") else "resnet10t"
 
@@ -71,7 +71,7 @@ def test_logits_for_any_size_and_a_gradient_for_every_parameter(name):
         assert net(images).isfinite().all() and net(images[:1]).shape == (1, 3)
 
 
-@pytest.mark.parametrize("name", [n for n in SYSTEMS if not n.startswith("clip")])
+@pytest.mark.parametrize("name", [n for n in systems.RIVALS if not n.startswith("clip")])
 def test_each_overfits_sixteen_pictures_and_loads_to_equal_predictions(name, root, tmp_path):
     own = {"pcnn": {"epochs": 50, "lr_step": 50}}.get(name, {})
     one = emolib.RunSpec("own", model=name, backbone=backbone_of(name), **PROTOCOL | own)
@@ -184,10 +184,13 @@ def test_sizes_are_the_known_ones():
     assert models.size(emolib.create_model("rao2016"), 224)["macs"] is None
 
 
-def test_the_spec_knows_which_systems_look_at_boxes_and_which_are_fitted():
-    assert set(systems.WITH_BOXES) == {n for n, s in SYSTEMS.items() if hasattr(s, "finder")}
-    assert set(systems.FITTED) == {n for n, s in SYSTEMS.items() if hasattr(s, "fit")}
-    assert set(systems.BACKBONES) == {"maiafa", *SYSTEMS}
+@pytest.mark.parametrize("name", systems.RIVALS)
+def test_a_systems_record_says_what_its_class_does(name):
+    record, made_by = systems.system_of(name), rival_class(name)
+    assert record.boxes == hasattr(made_by, "finder")
+    assert record.uses_emotions == hasattr(made_by, "uses_emotions")
+    assert record.fitted == hasattr(made_by, "fit")
+    assert (record.backbone is None) == (not hasattr(made_by, "takes"))
 
 
 @pytest.mark.parametrize("name", ["wscnet", "mcpnet", "yao2019", "priya2020", "ar", "wu2019"])

@@ -10,10 +10,13 @@ import re
 import shutil
 import subprocess
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import joblib
 import torch
+
+from ..spec.sets import SETS
 
 # As torch's deterministic mode asks for on GPUs; it looks at a process's first multiplication.
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -30,11 +33,11 @@ MEMORY = re.compile(
 
 
 def pick_device(name: str) -> torch.device:
-    """ "auto" takes CUDA, then Apple's GPU, then the CPU; a GPU always with its number, and without
-    taking memory of it.
+    """The device of that name; "auto": CUDA, else Apple's GPU, else the CPU.
 
-    Raises ValueError for one not there. "auto" warns where it leaves a GPU aside that torch cannot
-    use, as with a driver that is too old.
+    A GPU has its number, and none of its memory is taken. Raises ValueError for a device that is
+    not there. "auto" warns where there is a GPU that torch cannot use, for example because its
+    driver is too old.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -108,16 +111,14 @@ def _torchs_reason() -> str:
 def gpu_facts(device: torch.device) -> dict:
     """What else a result on a GPU follows from: driver, CUDA, cuDNN, the GPU's capability and what
     is computed in TF32."""
-    convolutions = torch.backends.cudnn.conv.fp32_precision
-    products = torch.backends.cuda.matmul.fp32_precision
-    major, minor = torch.cuda.get_device_capability(device)
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     return {
         "driver": nvidia_driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "capability": f"{major}.{minor}",
-        "fp32_convolutions": convolutions,
-        "fp32_products": products,
+        "capability": "{}.{}".format(*torch.cuda.get_device_capability(device)),
+        "fp32_convolutions": convolutions.fp32_precision,
+        "fp32_products": torch.backends.cuda.matmul.fp32_precision,
     }
 
 
@@ -126,12 +127,13 @@ def tf32_in_convolutions():
     """Inside the block a GPU's float32 convolutions round their inputs to TF32 (10 bits), and its
     matrix products do not.
 
-    So it is in torch by default; it is set here so that a result does not follow from what the
-    caller had set. Convolutions are nearly all of a training's time and several times quicker so;
-    products are little of it, and the head's folded sums need their bits. Runs with the same
-    setting give the same bits where `deterministic` says so. No GPU, no effect.
+    This is torch's default. It is set here so that a result does not follow from what the caller
+    had set. Convolutions are nearly all of a training's time, and TF32 makes them several times
+    quicker. Products are little of it, and the head's folded sums need their bits. Without a GPU
+    nothing happens.
     """
-    convolutions, products = torch.backends.cudnn.conv, torch.backends.cuda.matmul
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+    products = torch.backends.cuda.matmul
     before = convolutions.fp32_precision, products.fp32_precision
     convolutions.fp32_precision, products.fp32_precision = "tf32", "ieee"
     try:
@@ -141,11 +143,11 @@ def tf32_in_convolutions():
 
 
 def cpu_threads(dataset: str) -> int:
-    """Threads of a training on a CPU. They change the last bits of its result, so their number
+    """Threads of a training on a CPU. They change the last bits of its result. So their number
     follows from the set and the machine, never from what else is running.
 
-    FI's trainings, which others wait for, take all cores; those of folds share them out, because
-    small batches gain little from a second one. EMOLIB_THREADS overrules both.
+    A training on FI takes all cores, because others wait for it. Trainings on folds share the
+    cores, because small batches gain little from a second one. EMOLIB_THREADS overrules both.
     """
     chosen = os.environ.get("EMOLIB_THREADS", "")
     if chosen:
@@ -153,37 +155,38 @@ def cpu_threads(dataset: str) -> int:
             raise ValueError(f"EMOLIB_THREADS={chosen!r}: must be a whole number above 0")
         return int(chosen)
     cores = joblib.cpu_count()
-    return cores if dataset == "fi" else max(1, cores // min(RUNS_AT_ONCE, cores))
+    return cores if SETS[dataset].folds == 1 else max(1, cores // min(RUNS_AT_ONCE, cores))
 
 
 @contextlib.contextmanager
+def changed(read: Callable, write: Callable, value):
+    """Inside the block a setting is `value`; read gives what it is, write(value) sets it."""
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
 def threads(count: int):
     """torch's threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return changed(torch.get_num_threads, torch.set_num_threads, count)
 
 
-@contextlib.contextmanager
 def deterministic(wanted: bool):
-    """Inside the block the same computation gives the same bits again on the same machine: torch
-    takes no other algorithms, and RuntimeError of torch's names an operation that has none."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, and none is read
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
+    """Inside the block the same computation gives the same bits again on the same machine. torch
+    takes only such algorithms and raises RuntimeError for an operation that has none."""
+    # costs time, and none is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return changed(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, wanted
+    )
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep what was freed instead of giving it back to the system and asking again: each
-    step uses the same hundreds of megabytes, and fresh pages cost up to half of a CPU step.
-    """
+    """Makes glibc keep memory that was freed. Each step uses the same hundreds of megabytes again,
+    and fresh pages from the system cost up to half of a CPU step."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # no glibc
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
@@ -211,8 +214,8 @@ def wait(device: torch.device) -> None:
 
 
 def give_back(device: torch.device | str) -> None:
-    """Hands GPU memory that nothing uses back, for the processes beside this one; on a GPU in an
-    error state nothing happens."""
+    """Gives GPU memory that nothing uses to the processes beside this one. On a GPU in an error
+    state nothing happens."""
     if torch.device(device).type == "cuda":
         gc.collect()  # what a traceback or a cycle still holds
         with contextlib.suppress(RuntimeError):
@@ -220,15 +223,15 @@ def give_back(device: torch.device | str) -> None:
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether torch, or a library under it, says so; a GPU without room for a context included."""
+    """Whether the error says that memory ran out, a GPU without room for a context included."""
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and MEMORY.search(str(error)) is not None
     )
 
 
 def spoilt(device: torch.device | str) -> str:
-    """Why this process can use the GPU no more, or "". An error inside a kernel, such as an index
-    out of range, stays with the process: whatever it asks of the GPU from then on fails too."""
+    """Why this process can no longer use the GPU, or "". After an error inside a kernel, such as an
+    index out of range, all that the process asks of the GPU fails too."""
     if torch.device(device).type != "cuda":
         return ""
     try:

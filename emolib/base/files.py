@@ -28,28 +28,28 @@ _REFUSED = {
 
 @contextlib.contextmanager
 def whole_file(path: Path):
-    """A temporary path beside `path`, on the disk and renamed to it when the block ends without an
-    error. A kill, or a crash of the machine, leaves the old file or the new one.
+    """Gives a temporary path beside `path`. When the block ends without an error, the file is put
+    on the disk and renamed to `path`. A kill or a crash of the machine leaves the old file or the
+    new one, never half of one.
 
-    Raises OSError that names `path` and what helps where the system refuses to write it.
+    Raises OSError where the system refuses to write it. The error names `path` and what helps.
     """
     path = Path(path)
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep_up(path.parent, f".{path.name}.*", older_than=3600)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        os.close(handle)
-        with _named(path):
+        try:
+            os.close(handle)
             yield Path(name)
             os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
             _to_disk(name)
             os.replace(name, path)
             with contextlib.suppress(OSError):  # some network folders cannot
                 _to_disk(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
 
 def _to_disk(path) -> None:
@@ -62,7 +62,8 @@ def _to_disk(path) -> None:
 
 @contextlib.contextmanager
 def _named(path: Path):
-    """The system's refusals, which torch and safetensors wrap in words of their own, as OSError."""
+    """Turns the system's refusals, which torch and safetensors wrap in words of their own, into
+    OSError."""
     try:
         yield
     except Exception as error:
@@ -85,7 +86,8 @@ def _errno(error: BaseException | None) -> int | None:
 
 
 def sweep_up(folder: Path, names: str = ".*", older_than: float = -math.inf) -> None:
-    """Removes what killed writers left in a folder: all of it only where nobody writes now."""
+    """Removes what killed writers left in a folder, if it is older than so many seconds. Without
+    `older_than` nobody may be writing there."""
     for left in Path(folder).glob(names):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > older_than:

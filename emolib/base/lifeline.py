@@ -15,7 +15,8 @@ VARIABLE = "EMOLIB_STARTED_BY"  # process number, for those that are not started
 
 @functools.cache
 def tie(pid: int) -> None:
-    """From now on this process ends, with exit code 1, within a second of process `pid`'s end."""
+    """From now on this process ends when process `pid` has ended: within a second, with exit code
+    1."""
     threading.Thread(target=_watch, args=(pid,), daemon=True).start()
 
 

@@ -2,13 +2,7 @@
 
 import numpy as np
 import torch
-from sklearn.metrics import (
-    accuracy_score,
-    balanced_accuracy_score,
-    f1_score,
-    recall_score,
-    roc_auc_score,
-)
+from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
 
 
@@ -20,9 +14,9 @@ def scores(labels, p_positive) -> dict:
     """
     labels = np.asarray(labels)
     predicted = (np.asarray(p_positive) >= 0.5).astype(int)
-    recall = 100 * recall_score(labels, predicted) if labels.any() else None
+    recall = 100 * sk.recall_score(labels, predicted) if labels.any() else None
     return {
-        "accuracy": float(100 * accuracy_score(labels, predicted)),
+        "accuracy": float(100 * sk.accuracy_score(labels, predicted)),
         "recall": None if recall is None else float(recall),
         "n": int(len(labels)),
     }
@@ -38,10 +32,10 @@ def more_scores(labels, p_positive) -> dict:
     labels, p = np.asarray(labels), np.asarray(p_positive, float)
     predicted, both = (p >= 0.5).astype(int), len(set(labels.tolist())) == 2
     found = {
-        "balanced_accuracy": balanced_accuracy_score(labels, predicted) if both else None,
-        "f1": f1_score(labels, predicted, zero_division=0) if labels.any() else None,
-        "auroc": roc_auc_score(labels, p) if both else None,
-        "recall_negative": recall_score(1 - labels, 1 - predicted) if not labels.all() else None,
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted) if both else None,
+        "f1": sk.f1_score(labels, predicted, zero_division=0) if labels.any() else None,
+        "auroc": sk.roc_auc_score(labels, p) if both else None,
+        "recall_negative": sk.recall_score(1 - labels, 1 - predicted) if not labels.all() else None,
         "ece": float(binary_calibration_error(torch.tensor(p), torch.tensor(labels), n_bins=10)),
     }
     return {name: None if v is None else 100 * float(v) for name, v in found.items()}

@@ -16,7 +16,7 @@ def watched() -> bool:
 
 
 def bar(things, description: str, total: int | None = None):
-    """tqdm over `things`; where nobody watches, nothing for a minute, then a line every minute."""
+    """tqdm over `things`. Where nobody watches it prints a line every minute, after the first."""
     if watched():
         return tqdm.auto.tqdm(things, desc=description, total=total, leave=False)
     quiet = functools.partial(tqdm.std.tqdm, delay=60, mininterval=60, maxinterval=600, ascii=True)

@@ -8,19 +8,6 @@ and `detector` find boxes for the rivals that look at them. `demo` draws stand-i
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    [
-        "pictures",
-        "layouts",
-        "datasets",
-        "manifest",
-        "audit",
-        "cache",
-        "batches",
-        "on_device",
-        "proposals",
-        "detector",
-        "demo",
-    ],
-)
+_files = "pictures layouts datasets manifest audit cache batches on_device".split()
+_files += ["proposals", "detector", "demo"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files)

@@ -16,19 +16,8 @@ from .layouts.common import NEUTRAL, ROI_POSITIVE
 FILE = "audit.csv"  # of a study, what `audit` found in its sets
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average
 BLOCK = 1024  # rows compared with all others at a time
-FINDING_COLUMNS = [
-    "finding",
-    "dataset",
-    "path",
-    "label",
-    "other_dataset",
-    "other_path",
-    "other_label",
-    "distance",
-    "conflict",
-    "leaks",
-    "detail",
-]
+FINDING_COLUMNS = "finding dataset path label other_dataset other_path other_label".split()
+FINDING_COLUMNS += ["distance", "conflict", "leaks", "detail"]
 
 
 def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NEAR) -> pd.DataFrame:
@@ -38,7 +27,7 @@ def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NE
     (row positions), distance (bits) and identical (the same bytes), nearest pairs first.
     """
     within = others is None
-    others = ours if within else others
+    others = ours if others is None else others
     hashes, other_hashes = _hashes(ours), _hashes(others)
     rows, other_rows = (np.flatnonzero(f["status"].to_numpy() == "ok") for f in (ours, others))
     found = []
@@ -64,8 +53,8 @@ def twin_groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
 
 
 def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.ndarray:
-    """Row positions in the manifest `frame` of what is a twin of a picture in the manifest
-    `others`, or a twin of such a one: what shares a group with them in `groups` of both."""
+    """Row positions in the manifest `frame` of all twins of pictures in the manifest `others`, and
+    of twins of those: what would share a group with them in `twin_groups` of both."""
     found, new = np.zeros(len(frame), bool), others
     while len(new):
         fresh = np.setdiff1d(twins(new, frame, near)["b"], np.flatnonzero(found))
@@ -75,12 +64,12 @@ def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.nd
 
 
 def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224) -> pd.DataFrame:
-    """Everything found, one row a finding (columns COLUMNS); `frames` are the sets' manifests.
+    """Everything found, one row a finding (FINDING_COLUMNS); `frames` are the sets' manifests.
 
-    Findings: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
-    fold"; "identical" and "near-twin", pairs within a set or between two, `conflict` where their
-    labels differ and `leaks` naming the folds whose test and training lists they connect;
-    "valence against keyword" where EmotionROI's measured valence contradicts its folder.
+    Of one picture: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
+    fold"; "valence against keyword", where EmotionROI's measured valence contradicts its folder.
+    Of pairs within a set or between two: "identical" and "near-twin". `conflict` says that their
+    labels differ, `leaks` which folds' test and training lists they connect.
     """
     found = []
     for data in datasets:
@@ -101,8 +90,8 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
         same, near = within["finding"] == "identical", within["finding"] == "near-twin"
         conflict = within["conflict"].astype(bool)  # text where no finding is a pair
         # the other sets of `datasets` that come before this one: FI, for the small sets
-        across = found[(found["other_dataset"] == data.name) & (found["dataset"] != data.name)]
-        tested = sum(len(test) for _, test in data.folds())
+        before = (found["other_dataset"] == data.name) & (found["dataset"] != data.name)
+        across = int(before.sum()) + int((own["other_dataset"] > "").sum()) - len(within)
         columns[data.name] = {
             "pictures": len(data),
             "unreadable": int((own["finding"] == "unreadable").sum()),
@@ -112,20 +101,18 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
             "identical pairs with different labels": int(conflict[same].sum()),
             f"near-twin pairs (pHash ≤ {NEAR}), identical ones apart": int(near.sum()),
             "near-twin pairs with different labels": int(conflict[near].sum()),
-            "test pictures over all folds": tested,
+            "test pictures over all folds": sum(len(test) for _, test in data.folds()),
             "… with an identical one in training": _leaking(data, within[same]),
             f"… with a twin in training (pHash ≤ {NEAR})": _leaking(data, within),
-            "twins in another set": len(across)
-            + int((own["other_dataset"] > "").sum())
-            - len(within),
+            "twins in another set": across,
             "valence against keyword": int((own["finding"] == "valence against keyword").sum()),
         }
     return pd.DataFrame(columns).rename_axis("")
 
 
 def pairs(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The pairs by title, nearest first: of each set those with two labels, those that leak and
-    the others, then those of two sets."""
+    """The pairs by title, nearest first. Each set's come first: those with two labels, those that
+    leak, the others. Then come the pairs between two sets."""
     found = found[found["other_path"] != ""]
     kinds = {}
     for (name, other), of_sets in found.groupby(["dataset", "other_dataset"], sort=False):
@@ -152,41 +139,35 @@ def _row(finding: str, data, i: int, **more) -> dict:
 
 def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
     """Findings about one picture each."""
-    found = [
-        _row("unreadable", data, i, detail=frame["status"].iloc[i])
-        for i in np.flatnonzero(frame["status"] != "ok")
-    ]
-    short = frame[["width", "height"]].min(axis=1)
-    found += [
-        _row(
-            "smaller than the crop",
-            data,
-            i,
-            detail=f"{frame['width'].iloc[i]}×{frame['height'].iloc[i]} px, crop {image_size}",
-        )
-        for i in np.flatnonzero((frame["status"] == "ok") & (short < image_size))
-    ]
-    in_a_fold = np.zeros(len(data), bool)
+    readable = (frame["status"] == "ok").to_numpy()
+    short = (frame[["width", "height"]].min(axis=1) < image_size).to_numpy()
+    sides = zip(frame["width"], frame["height"], strict=True)
+    sizes = [f"{w}×{h} px, crop {image_size}" for w, h in sides]
+    in_no_fold = np.ones(len(data), bool)
     for train, test in data.folds():
-        in_a_fold[train] = in_a_fold[test] = True
-    found += [_row("in no fold", data, i) for i in np.flatnonzero(~in_a_fold)]
+        in_no_fold[train] = in_no_fold[test] = False
+    findings = [
+        ("unreadable", ~readable, frame["status"].tolist()),
+        ("smaller than the crop", readable & short, sizes),
+        ("in no fold", in_no_fold, [""] * len(data)),
+    ]
     if data.extra is not None and "valence" in data.extra:
         valence = data.extra["valence"].to_numpy()
-        against = (valence != NEUTRAL) & (
-            (valence > NEUTRAL) != np.isin(data.emotions, ROI_POSITIVE)
-        )
-        found += [
-            _row("valence against keyword", data, i, detail=f"valence {valence[i]:g}")
-            for i in np.flatnonzero(against)
-        ]
-    return found
+        positive = np.isin(data.emotions, ROI_POSITIVE)
+        against = (valence != NEUTRAL) & ((valence > NEUTRAL) != positive)
+        findings.append(("valence against keyword", against, [f"valence {v:g}" for v in valence]))
+    return [
+        _row(finding, data, i, detail=details[i])
+        for finding, where, details in findings
+        for i in np.flatnonzero(where).tolist()
+    ]
 
 
 def _pairs(data, other, frames: dict) -> list[dict]:
     """Twins within a set (other is data) or between two."""
     within = other is data
     pairs = twins(frames[data.name], None if within else frames[other.name])
-    sides = _sides(data) if within else None
+    sides = _sides(data)
     found = []
     for pair in pairs.itertuples():
         leaks = ""

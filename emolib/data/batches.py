@@ -3,8 +3,8 @@
 Order and augmentation follow from (seed, epoch, index) alone, whatever the device, the batch or
 the number of workers. The part of the transform that is always the same (decode, short side to
 256/224 of the crop) comes out of the packed cache; cache="off" decodes the files each time. For
-crop="random" both give the same pixels. For crop="resized" they do not: with the cache, crops are
-taken from the shrunk picture, without it from the picture itself, as torchvision would.
+crop="random" both give the same pixels. For crop="resized" they differ: the cache's crops are taken
+from the shrunk picture, those without it from the picture itself, as in torchvision.
 """
 
 import functools
@@ -12,6 +12,7 @@ import math
 import os
 import random
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from .pictures import decode
 SHORT_SIDE = 256 / 224  # short side before the crop, as a multiple of the crop
 TRIES = 10  # torchvision's: boxes drawn before a random resized crop takes the whole picture
 DRAWS = 2 * TRIES + 3  # random numbers a picture and epoch
+View = tuple[int, int, int, int, bool]  # of a picture: top, left, height, width, flip
 
 
 def derived_seed(*parts: int) -> int:
@@ -53,17 +55,17 @@ def short_side(image_size: int) -> int:
 def centre(path: Path, image_size: int) -> Tensor:
     """Evaluation's view of a picture file: S×S×3 uint8."""
     image = shrunk(path, short_side(image_size))
-    return cut(image, centre_box(*image.shape[:2], image_size), image_size)
+    h, w, _ = image.shape
+    return cut(image, centre_box(h, w, image_size), image_size)
 
 
 class Pictures(Dataset):
-    """Items (epoch, index) → (S×S×3 uint8, label, extras); a negative epoch asks for evaluation's
-    view. extras: {} or, where `finder` names one of `proposals.FINDERS`, "boxes" in that view, by
-    `detector` (weights in the folder `weights`), and with emotions=True "emotions", the number of
-    the finer class, −1 where the set has none.
+    """Items (epoch, index) → (S×S×3 uint8, label, extras). A negative epoch asks for evaluation's
+    view. extras: {}; with a `finder`, "boxes" in that view; with emotions=True, "emotions": the
+    number of the finer class, −1 where the set has none.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
-    "resized" (torchvision's random resized crop). Both flip at random. Making one packs the set
+    "resized" (torchvision's random resized crop). Both flip at random. The set is packed here
     where that has not been done. ValueError or FileNotFoundError names an unreadable picture.
     """
 
@@ -74,15 +76,13 @@ class Pictures(Dataset):
         crop: str = "random",
         seed: int = 0,
         cache: str = "packed",
-        finder: str = "",
-        detector: str = proposals.OPENCV,
-        weights: str = "",
+        finder: proposals.BoxFinder | None = None,
         emotions: bool = False,
     ):
         self.data, self.image_size, self.crop, self.seed = data, image_size, crop, seed
         self.whole = cache == "off" and crop == "resized"  # crops come from the whole picture
         self.pack = None if cache == "off" else packed(data, short_side(image_size))
-        self.boxes = proposals.of_set(finder, self, detector, weights) if finder else None
+        self.boxes = finder.of_set(self) if finder else None
         self.emotions = None
         if emotions:
             known = data.emotions is not None
@@ -98,8 +98,8 @@ class Pictures(Dataset):
             return self.pack[index]
         return shrunk(self.data.paths[index], None if whole else short_side(self.image_size))
 
-    def box(self, epoch: int, index: int, h: int, w: int) -> tuple[int, int, int, int, bool]:
-        """(top, left, height, width, flip) of the view of a picture of h×w."""
+    def box(self, epoch: int, index: int, h: int, w: int) -> View:
+        """The view of a picture of h×w."""
         if epoch < 0:
             return centre_box(h, w, self.image_size)
         numbers = draws(self.seed, epoch, len(self))[index]
@@ -107,9 +107,9 @@ class Pictures(Dataset):
             return resized_box(h, w, numbers)
         return random_box(h, w, self.image_size, numbers)
 
-    def extras(self, index: int, shape: tuple[int, int], box: tuple) -> dict:
+    def extras(self, index: int, shape: Sequence[int], box: View) -> dict:
         """What else some systems are given of picture `index`, seen as `box` of h×w `shape`."""
-        found = {}
+        found: dict[str, Tensor | int] = {}
         if self.boxes is not None:
             found["boxes"] = proposals.in_view(self.boxes[index], shape, box, self.image_size)
         if self.emotions is not None:
@@ -131,18 +131,18 @@ def draws(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch, 1]).random((count, DRAWS))
 
 
-def centre_box(h: int, w: int, size: int) -> tuple[int, int, int, int, bool]:
+def centre_box(h: int, w: int, size: int) -> View:
     return round((h - size) / 2), round((w - size) / 2), size, size, False
 
 
-def random_box(h: int, w: int, size: int, numbers) -> tuple[int, int, int, int, bool]:
+def random_box(h: int, w: int, size: int, numbers) -> View:
     """torchvision's RandomCrop and RandomHorizontalFlip."""
     top, left, flip = numbers[-3:]
     top, left = int(top * (h - size + 1)), int(left * (w - size + 1))
     return top, left, size, size, bool(flip < 0.5)
 
 
-def resized_box(h: int, w: int, numbers) -> tuple[int, int, int, int, bool]:
+def resized_box(h: int, w: int, numbers) -> View:
     """torchvision's RandomResizedCrop: 8–100% of the area, sides 3:4 to 4:3; and the flip."""
     top, left, flip = numbers[-3:].tolist()
     for area, aspect in zip(
@@ -159,7 +159,7 @@ def resized_box(h: int, w: int, numbers) -> tuple[int, int, int, int, bool]:
     return (h - height) // 2, (w - width) // 2, height, width, flip < 0.5
 
 
-def cut(image: Tensor, box: tuple[int, int, int, int, bool], size: int) -> Tensor:
+def cut(image: Tensor, box: View, size: int) -> Tensor:
     """The box out of an image h×w×3, brought to size×size×3 and flipped where it says so.
 
     The resize is torchvision's, called without its wrapper, which takes as long again.
@@ -178,27 +178,20 @@ class Batches:
     ranks: of several processes that train together, each gets its share of every batch.
     """
 
-    def __init__(
-        self,
-        indices,
-        batch_size: int,
-        seed: int = 0,
-        shuffle: bool = False,
-        ranks: Ranks = Ranks(),
-    ):
+    def __init__(self, indices, batch_size: int, seed: int = 0, shuffle=False, ranks=Ranks()):
         self.indices, self.batch_size = np.asarray(indices), batch_size
         self.seed, self.shuffle, self.ranks, self.epoch = seed, shuffle, ranks, -1
 
     def __len__(self) -> int:
-        whole, left = divmod(len(self.indices), self.batch_size)
-        # a last batch of one joins its neighbour: batch norm at 1×1 px cannot train on it
-        return max(1, whole + (left > 1))
+        return len(self.sizes)
 
     @property
     def sizes(self) -> list[int]:
         """How many pictures each batch has, in all processes together."""
-        whole = self.batch_size * (len(self) - 1)
-        return [self.batch_size] * (len(self) - 1) + [len(self.indices) - whole]
+        full, left = divmod(len(self.indices), self.batch_size)
+        # a last batch of one joins its neighbour: batch norm at 1×1 px cannot train on it
+        before = max(0, full - 1 + (left > 1))
+        return [self.batch_size] * before + [len(self.indices) - self.batch_size * before]
 
     def __iter__(self):
         order = self.indices
@@ -221,15 +214,14 @@ def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "c
             return OnDevice(pictures, batches, pixels)
     # packed pictures need no worker processes
     workers = 0 if pictures.pack is not None else min(8, os.cpu_count() or 1)
+    # said, because inside a sweep's worker the default is joblib's, which DataLoader cannot use
+    start = "fork" if sys.platform == "linux" else "spawn"
     return DataLoader(
         pictures,
         batch_sampler=batches,
         num_workers=workers,
         persistent_workers=workers > 0,
-        # said, because inside a sweep's worker the default is joblib's, which DataLoader cannot use
-        multiprocessing_context=("fork" if sys.platform == "linux" else "spawn")
-        if workers
-        else None,
+        multiprocessing_context=start if workers else None,
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # else it draws from the global one, and dropout with it
     )
@@ -258,4 +250,4 @@ def decode_all(data) -> None:
         _decoded.add(key)
 
 
-_decoded = set()  # sets of pictures found whole in this process
+_decoded: set[tuple] = set()  # sets of pictures found whole in this process

@@ -1,12 +1,13 @@
 """The packed cache: a whole set decoded and shrunk, in one memory-mapped file.
 
 A pack is a safetensors file in the cache folder (EMOLIB_CACHE, else the user's), named after the
-set's fingerprint, the short side and the versions that decode and shrink, so that changed data
-are another pack. It appears under its name only when it is whole. All packs together keep to
-EMOLIB_CACHE_GB (default 50) and leave a tenth of the disk free: those unused for longest go first.
+set's fingerprint, the short side and the versions that decode and shrink. So changed data make
+another pack. It appears under its name only when it is whole. All packs together keep to
+EMOLIB_CACHE_GB (default 50) and leave a tenth of the disk free. The longest unused go first.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -55,9 +56,9 @@ class Packed:
 def packed(data, side: int) -> Packed | None:
     """The pack of `data` with short sides of `side` px, made where it is not there yet.
 
-    Of several processes one makes it while the others wait. None, with a warning that says why,
-    where there is no room for it or the folder cannot be written: pictures are then decoded anew
-    in every epoch. Raises what `decode` does for a picture that is not readable.
+    If several processes want it, one makes it and the others wait. Where there is no room for it or
+    the folder cannot be written, the result is None, and a warning says why: pictures are then
+    decoded anew in every epoch. Raises what `decode` does for a picture that is not readable.
     """
     file = folder() / f"{_key(data, side)}.safetensors"
     try:
@@ -67,7 +68,9 @@ def packed(data, side: int) -> Packed | None:
         with filelock.FileLock(file.parent / "making.lock"):  # one at a time keeps to the budget
             if pack := _opened(file, data):
                 return pack
-            _make_room(file, sum(3 * h * w for h, w in _sizes(data, side)))
+            with ThreadPoolExecutor() as pool:
+                needed = sum(pool.map(functools.partial(_size, side=side), data.paths))
+            _make_room(file, needed)
             before = data.fingerprint()
             _write(file, data, side)
             if data.fingerprint() != before:
@@ -134,7 +137,7 @@ def _opened(file: Path, data) -> Packed | None:
 
 
 def _write(file: Path, data, side: int) -> None:
-    """Streams the pictures into the file; at most AT_ONCE of them are in memory."""
+    """Streams the pictures into the file, DECODED_AT_ONCE in memory at most."""
     paths = [path for _, path in sorted(zip(data.names, data.paths, strict=True))]
     shapes = []
     with whole_file(file) as part, open(part, "wb") as out, ThreadPoolExecutor() as pool:
@@ -142,7 +145,7 @@ def _write(file: Path, data, side: int) -> None:
         for start in range(0, len(paths), DECODED_AT_ONCE):
             for image in pool.map(lambda path: shrunk(path, side), paths[start:][:DECODED_AT_ONCE]):
                 shapes.append(image.shape[:2])
-                out.write(np.ascontiguousarray(image))
+                out.write(np.ascontiguousarray(image).data)
         size = out.tell() - HEADER
         out.seek(0)
         out.write(_header(len(shapes), size))
@@ -173,9 +176,11 @@ def shrunk(path: Path, side: int | None) -> Tensor:
     return (image if side is None else shrink(image, side)).permute(1, 2, 0)
 
 
-def _make_room(file: Path, needed: int) -> None:
-    """Removes what killed makers left and packs, the longest unused first, until `needed` bytes
-    fit; OSError if they never do. A process that still reads a removed pack keeps it.
+def _make_room(file: Path, needed: float) -> None:
+    """Makes room for `needed` bytes; OSError where that cannot be.
+
+    Removes what killed makers left, then packs, the longest unused first. A process that still
+    reads a removed pack keeps it.
     """
     for left in file.parent.glob(".*.safetensors.*"):  # nobody else is making one
         left.unlink(missing_ok=True)
@@ -192,17 +197,11 @@ def _make_room(file: Path, needed: int) -> None:
             del sizes[pack]
 
 
-def _sizes(data, side: int):
-    """About how large each picture will be, (h, w), from the files' headers."""
-    with ThreadPoolExecutor() as pool:
-        for h, w in pool.map(_shape, data.paths):
-            yield side * max(1.0, h / w), side * max(1.0, w / h)
-
-
-def _shape(path: Path) -> tuple[int, int]:
+def _size(path: Path, side: int) -> float:
+    """About how many bytes a picture will take, from its file's header."""
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            return 3 * side**2 * max(image.size) / min(image.size)
     except FileNotFoundError:
         raise
     except Exception:

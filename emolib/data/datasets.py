@@ -6,7 +6,6 @@
 import functools
 import hashlib
 import os
-import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,12 @@ import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from ..base.files import content
+from ..spec.sets import DATASETS, SETS
 from . import audit, layouts
-from .layouts.common import AGREE, NEUTRAL, csv_rows, shown
+from .layouts.common import AGREE, NEUTRAL, csv_rows, nfc, shown
 from .manifest import EXCLUDED, manifest
 
+Fold = tuple[np.ndarray, np.ndarray]  # indices: (trained on, tested)
 DEMO_MARK = "DEMO_DATA.txt"  # written by demo.py into each set it draws
 
 
@@ -34,7 +35,7 @@ class Dataset:
     labels: np.ndarray  # int, 1 = positive, 0 = negative
     emotions: np.ndarray | None = None  # the finer classes, or None
     maps: list[Path] | None = None  # a stimuli map for each picture, or None
-    official_folds: list | None = None  # [(train, test), …] where the set brings its own
+    official_folds: list[Fold] | None = None  # where the set brings its own
     layout: str = ""  # what was recognised on disk, in words
     extra: pd.DataFrame | None = None  # what else the set says, a row for each picture, or None
     options: dict = field(default_factory=dict)  # {"agree": 3}, … where `open_dataset` had a choice
@@ -58,7 +59,8 @@ class Dataset:
         new = np.full(len(self), -1)
         new[keep] = np.arange(len(keep))
         folds = self.official_folds and [
-            tuple(new[part][new[part] >= 0] for part in pair) for pair in self.official_folds
+            (new[train][new[train] >= 0], new[test][new[test] >= 0])
+            for train, test in self.official_folds
         ]
         return replace(
             self,
@@ -70,32 +72,32 @@ class Dataset:
             extra=None if self.extra is None else self.extra.iloc[keep].reset_index(drop=True),
         )
 
-    def folds(
-        self, seed: int = 0, grouped=False, official: bool = True
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """[(train, test), …], indices: the set's own folds, else five stratified ones from `seed`;
-        where `official` is False as many stratified ones also where the set has its own.
+    def folds(self, seed: int = 0, grouped=False, official: bool = True) -> list[Fold]:
+        """[(train, test), …]: the set's own folds, else five stratified ones from `seed`. Where
+        `official` is False, as many stratified ones also where the set has its own.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
 
-        `grouped=True` keeps near-twins (`audit.groups`; reads every picture) on one side, an array
-        of a group's number for each picture those groups: as many folds of StratifiedGroupKFold,
-        also where the set has its own; for FI GroupShuffleSplit, 15% of the groups. Raises
-        ValueError where an array has not one number a picture.
+        `grouped=True` keeps near-twins (`audit.twin_groups`, which reads every picture) on one
+        side; an array of a group's number for each picture keeps those groups. There are then as
+        many folds of StratifiedGroupKFold, also where the set has its own; for FI
+        GroupShuffleSplit, 15% of the groups. Raises ValueError where an array has not one number a
+        picture.
         """
-        grouped = self._groups(grouped)
-        if self.name == "fi" and grouped is None:
-            order = np.random.default_rng(seed).permutation(len(self))
-            cut = round(0.15 * len(self))
-            return [(np.sort(order[cut:]), np.sort(order[:cut]))]
-        if self.name == "fi":
-            split = GroupShuffleSplit(1, test_size=0.15, random_state=seed)
-            return [tuple(map(np.sort, pair)) for pair in split.split(grouped, groups=grouped)]
-        own = self.name == "own" and self.official_folds
-        count = len(self.official_folds) if own else 5
-        if grouped is not None:
+        groups, one = self._groups(grouped), SETS[self.name]
+        if one.folds == 1:
+            share = one.shares[2]
+            if groups is None:
+                order = np.random.default_rng(seed).permutation(len(self))
+                test, train = np.split(order, [round(share * len(self))])
+            else:
+                split = GroupShuffleSplit(1, test_size=share, random_state=seed)
+                train, test = next(split.split(groups, groups=groups))
+            return [(np.sort(train), np.sort(test))]
+        count = len(self.official_folds or ()) or one.folds
+        if groups is not None:
             split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-            return list(split.split(np.zeros(len(self)), self._classes(), grouped))
+            return list(split.split(np.zeros(len(self)), self._classes(), groups))
         if self.official_folds and official:
             return self.official_folds
         split = StratifiedKFold(count, shuffle=True, random_state=seed)
@@ -106,21 +108,22 @@ class Dataset:
 
         With `grouped`, whole groups by GroupShuffleSplit, about as many pictures.
         """
-        if self.name != "fi":
+        count = SETS[self.name].shares[1] * len(self)
+        if not count:
             return None
-        grouped = self._groups(grouped)
-        train, _ = self.folds(seed, grouped)[fold]
-        if grouped is None:
+        groups = self._groups(grouped)
+        train, _ = self.folds(seed, groups)[fold]
+        if groups is None:
             order = np.random.default_rng([seed, 1]).permutation(train)
-            return np.sort(order[: round(0.05 * len(self))])
-        share, random = 0.05 * len(self) / len(train), np.random.RandomState([seed, 1])
-        split = GroupShuffleSplit(1, test_size=share, random_state=random)
-        _, chosen = next(split.split(train, groups=grouped[train]))
+            return np.sort(order[: round(count)])
+        random = np.random.RandomState([seed, 1])
+        split = GroupShuffleSplit(1, test_size=count / len(train), random_state=random)
+        _, chosen = next(split.split(train, groups=groups[train]))
         return np.sort(train[chosen])
 
     def part(self, indices: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
-        """A `share` of `indices` at random, the same of each class, at least one of each; a larger
-        share of the same seed holds the smaller one."""
+        """A `share` of `indices` at random: the same share of each class, at least one picture of
+        each. A larger share of the same seed holds the smaller one."""
         if share == 1:
             return indices
         order = np.random.default_rng([seed, 2]).permutation(indices)
@@ -170,7 +173,7 @@ class Dataset:
 def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Dataset:
     """The set "fi", "twitter1", "emotionroi" or "own" in the folder `root`/`name`.
 
-    Every layout of `layouts.LAYOUTS` is recognised; FI's parts (train/, val/, test/) are joined,
+    Every layout of `layouts` is recognised; FI's parts (train/, val/, test/) are joined,
     because the paper splits anew. `agree`: how many of five voters at least agreed (3, 4 or 5), for
     Twitter I and FI's CSV files. `labels`: EmotionROI's by the emotion searched for ("keyword") or
     by Emotion6's measured "valence", positive above 5; a picture at exactly 5 is neither and is
@@ -180,8 +183,8 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
     FileNotFoundError or ValueError that names the file and the row where a set is missing, half
     copied or contradicts itself.
     """
-    if name not in layouts.LAYOUTS:
-        raise ValueError(f"unknown data set {name!r}: one of {', '.join(layouts.LAYOUTS)}")
+    if name not in DATASETS:
+        raise ValueError(f"unknown data set {name!r}: one of {', '.join(DATASETS)}")
     if agree not in AGREE:
         raise ValueError(f"agree={agree!r}: one of {', '.join(map(str, AGREE))}")
     if labels not in ("keyword", "valence"):
@@ -204,7 +207,7 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
 
 def held(root) -> list[str]:
     """The sets that the folder `root` holds."""
-    return [name for name in layouts.LAYOUTS if (Path(root) / name).is_dir()]
+    return [name for name in DATASETS if (Path(root) / name).is_dir()]
 
 
 def _without_excluded(data: Dataset) -> Dataset:
@@ -212,10 +215,10 @@ def _without_excluded(data: Dataset) -> Dataset:
     file = data.root / EXCLUDED
     if not os.path.lexists(file):
         return data
-    index = {unicodedata.normalize("NFC", name): i for i, name in enumerate(data.names)}
+    index = {nfc(name): i for i, name in enumerate(data.names)}
     drop = set()
     for line, row in csv_rows(data.name, file, ("path", "reason")):
-        name = unicodedata.normalize("NFC", row["path"])
+        name = nfc(row["path"])
         if name in index:
             drop.add(index[name])
         elif not _inside(data.root, row["path"]):  # on disk but unlabelled: nothing to do
@@ -234,8 +237,8 @@ def _inside(folder: Path, name: str) -> bool:
 
 
 def _by_valence(data: Dataset) -> Dataset:
-    """`data` labelled by its measured valence, without the pictures in the scale's very middle."""
-    if "labels" not in data.options:
+    """`data` labelled by its measured valence, without the pictures at the scale's middle."""
+    if data.extra is None or "labels" not in data.options:
         raise ValueError(
             f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "
             f"{data.root} is {data.layout}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
-from safetensors.torch import load_file
+from timm.models import load_state_dict
 from torch import Tensor
 
 from ..base.files import sha256
@@ -54,12 +54,7 @@ def load_detector(name: str, weights: str) -> torch.nn.Module:
             ) from error
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
     try:
-        found = (
-            load_file(file)
-            if file.suffix == ".safetensors"
-            else torch.load(file, map_location="cpu", weights_only=True)
-        )
-        model.load_state_dict(found)
+        model.load_state_dict(load_state_dict(str(file)))
     except Exception as error:  # whatever the file's format makes the readers raise
         reason = str(error).splitlines()[0]
         raise ValueError(f"{file}: not torchvision's weights of {name!r} ({reason})") from error

@@ -15,17 +15,7 @@ from ..base import files, progress
 from .pictures import examine
 
 NUMBERS = ["label", "bytes", "width", "height", "frames", "mtime_ns"]
-MANIFEST_COLUMNS = [
-    "path",
-    "label",
-    "emotion",
-    "bytes",
-    "width",
-    "height",
-    "format",
-    "mode",
-    "frames",
-]
+MANIFEST_COLUMNS = "path label emotion bytes width height format mode frames".split()
 MANIFEST_COLUMNS += ["sha256", "phash", "status", "notes", "mtime_ns"]
 # Part of each row's seal: facts from another version of any of these are found anew.
 MANIFEST_VERSION = f"2 pillow {PIL.__version__} imagehash {imagehash.__version__}"
@@ -33,10 +23,11 @@ EXCLUDED = "excluded.csv"  # in the set's folder; open_dataset leaves out what i
 
 
 def manifest(data, cache=None, workers: int | None = None) -> pd.DataFrame:
-    """One row a picture, in the order of data.paths; COLUMNS, "" and 0 where there is nothing.
+    """One row a picture, in the order of data.paths: MANIFEST_COLUMNS, "" and 0 where there is
+    nothing.
 
     cache: a CSV file. Its rows are taken for pictures whose path, size and time of change are the
-    same; a damaged or foreign one is made anew with a warning.
+    same. A damaged or foreign one is made anew with a warning.
     Raises FileNotFoundError for a picture that is gone.
     """
     # Threads: reading, hashing, decoding and resizing release the GIL. On two cores processes were
@@ -71,6 +62,7 @@ def write_excluded(data, frame: pd.DataFrame) -> int:
     """
     path = data.root / EXCLUDED
     bad = unreadable(frame).rename(columns={"status": "reason"})[["path", "reason"]]
+    listed = pd.DataFrame(columns=["path", "reason"], dtype=str)
     if path.exists():
         try:
             listed = _read(path)
@@ -79,13 +71,10 @@ def write_excluded(data, frame: pd.DataFrame) -> int:
             raise ValueError(f"{path}: not readable as CSV ({why}); mend or remove it") from error
         if list(listed.columns) != ["path", "reason"]:
             raise ValueError(f"{path}: has other columns than path,reason; mend or remove it")
-        bad = pd.concat([listed, bad[~bad["path"].isin(listed["path"])]])
-        added = len(bad) - len(listed)
-    else:
-        added = len(bad)
-    if added:
-        files.write_csv(path, bad)
-    return added
+    new = bad[~bad["path"].isin(listed["path"])]
+    if len(new):
+        files.write_csv(path, pd.concat([listed, new]))
+    return len(new)
 
 
 def _row(path: Path, name: str, known: dict) -> dict:
@@ -122,14 +111,11 @@ def _write_cache(path: Path, frame: pd.DataFrame) -> None:
 
 
 def _seals(frame: pd.DataFrame) -> list[str]:
-    """A digest of each row of strings and of VERSION: half a file and stray edits do not pass."""
+    """A digest of each row of strings and of MANIFEST_VERSION: half a file and stray edits do not
+    pass."""
     rows = frame[MANIFEST_COLUMNS].itertuples(index=False, name=None)
-    return [
-        hashlib.sha256(repr((MANIFEST_VERSION, *row)).encode("utf-8", "surrogatepass")).hexdigest()[
-            :16
-        ]
-        for row in rows
-    ]
+    texts = (repr((MANIFEST_VERSION, *row)).encode("utf-8", "surrogatepass") for row in rows)
+    return [hashlib.sha256(text).hexdigest()[:16] for text in texts]
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:

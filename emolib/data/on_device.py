@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 SHARE = 12  # a pack may take a twelfth of the memory that is free: others may train beside this one
-_resident = weakref.WeakValueDictionary()  # packs on devices, while somebody uses them
+# packs on devices, while somebody uses them
+_resident: weakref.WeakValueDictionary[tuple, Tensor] = weakref.WeakValueDictionary()
 
 
 def pixels_of(pack, device: torch.device) -> Tensor | None:
-    """The pack's pixels on the device, copied there at the first call; None where they are too
-    many. All who ask share one copy, as long as somebody holds it."""
+    """The pack's pixels on the device, copied there at the first call. None where they are too
+    many. Everybody who asks gets the same copy, as long as somebody holds it."""
     key = (pack.file, str(device))
     pixels = _resident.get(key)
     if pixels is None and device.type == "cuda":

@@ -182,10 +182,11 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
 
 
 def _cut(image: Image.Image, data: bytes) -> bool:
-    """Whether a JPEG's end is missing unsaid: zeros instead of it, or the end marker too early.
+    """Whether a JPEG's end is missing: zeros stand there, or the end marker comes too early.
 
-    libjpeg makes noise of zeros and mid-grey of nothing, silently. Where either may be, a second
-    reading with other data put there tells: a whole picture never gets to it, a cut one does.
+    libjpeg says nothing: it makes noise of zeros and mid-grey of nothing. Where either may be, the
+    file is read again with other data put at its end. Only a cut picture reads that far, and then
+    it looks different.
     """
     right, bottom = image.size
     corner = image.crop((max(0, right - 8), max(0, bottom - 8), right, bottom))
@@ -206,7 +207,7 @@ def _rotated(image: Image.Image) -> bool:
 def _frames(image: Image.Image) -> int:
     with contextlib.suppress(Exception):  # a format without frames, or a later one is broken
         if image.format != "TIFF":
-            return image.n_frames
+            return getattr(image, "n_frames", 1)
         frames = 1
         with contextlib.suppress(EOFError):
             while frames < MAX_FRAMES:
@@ -244,31 +245,31 @@ def _phash(rgb: Image.Image) -> str:
 
 def _reason(error: Exception, data: bytes) -> str:
     """Why a file is unreadable: short, one line, without its path or Pillow's memory addresses."""
-    if getattr(error, "strerror", None):  # the system's own: permission denied, …
+    if isinstance(error, OSError) and error.strerror:  # the system's own: permission denied, …
         return error.strerror
     if isinstance(error, UnidentifiedImageError):
         return f"not a picture (starts with {data[:12]!r})" if data else "empty file"
     return " ".join((str(error) or type(error).__name__).split())[:150]
 
 
-_lock, _users = threading.Lock(), []
+_lock, _users, _filters = threading.Lock(), [0], contextlib.ExitStack()
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Pillow's warnings (of odd EXIF blocks that it reads past, …) off while any thread decodes:
-    warnings.catch_warnings in each of several threads would leave its filter behind for good.
+    """Pillow's warnings (of odd EXIF blocks, …) are off while any thread decodes.
+
+    One filter serves all threads: a warnings.catch_warnings in each would leave its own behind.
     """
     with _lock:
-        if not _users:
-            _quiet.filters = warnings.catch_warnings()
-            _quiet.filters.__enter__()
+        if not _users[0]:
+            _filters.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", module=r"PIL\.")
-        _users.append(1)
+        _users[0] += 1
     try:
         yield
     finally:
         with _lock:
-            _users.pop()
-            if not _users:
-                _quiet.filters.__exit__(None, None, None)
+            _users[0] -= 1
+            if not _users[0]:
+                _filters.close()

@@ -1,14 +1,15 @@
 """Where a picture may hold something: boxes that some rivals look at more closely.
 
 A finder turns a picture into COUNT×5 numbers, one row a box: left, top, right, bottom as shares of
-the picture's sides, and a score above 0; rows that are not needed are all zero, so that a picture
-without any box is COUNT rows of zeros. Boxes of a whole set are found once and kept beside the
-packed cache.
+the picture's sides, and a score above 0. Rows that are not needed are zero. Boxes of a whole set
+are found once and kept beside the packed cache.
 """
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.metadata import version
 
 import cv2
@@ -20,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from sklearn.cluster import SpectralClustering
 from torch import Tensor
 
+from ..base.devices import changed
 from ..base.files import whole_file
 from . import cache, detector
 from .pictures import shrink
@@ -87,7 +89,8 @@ def salient(image: np.ndarray) -> np.ndarray:
     and its box is 2% to 60% of the picture. Its score is that first share. image: h×w×3 uint8 RGB.
     """
     h, w = image.shape[:2]
-    _, saliency = cv2.saliency.StaticSaliencySpectralResidual_create().computeSaliency(image)
+    finder = cv2.saliency.StaticSaliencySpectralResidual_create()  # type: ignore[attr-defined]
+    _, saliency = finder.computeSaliency(image)
     saliency = np.nan_to_num(saliency)
     grey = (255 * saliency / max(saliency.max(), 1e-6)).astype(np.uint8)
     _, above = cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
@@ -113,59 +116,56 @@ FINDERS = {"objects": object_boxes, "salient": salient}
 OPENCV = "opencv"
 
 
-def find_boxes(finder: str, image: Tensor, by: str = OPENCV, weights: str = "") -> Tensor:
-    """A finder's boxes of an image h×w×3 uint8 (a tensor), by OpenCV, which looks for them at SIDE
-    px, or by a detector of torchvision's (`detector`), whose weights are in the folder `weights`.
-    """
-    if by != OPENCV:
-        model = detector.load_detector(by, str(weights))
-        return torch.from_numpy(_rows(*detector.detect(model, image, finder == "salient")))
-    small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
-    with one_thread():
-        return torch.from_numpy(FINDERS[finder](np.ascontiguousarray(small.numpy())))
+@dataclass(frozen=True)
+class BoxFinder:
+    """Who finds the boxes of a picture, and which."""
+
+    kind: str  # of FINDERS
+    by: str = OPENCV  # which looks for them at SIDE px; or a detector of torchvision's (`detector`)
+    weights: str = ""  # the folder that holds that detector's
+
+    def find(self, image: Tensor) -> Tensor:
+        """COUNT×5: the boxes of an image h×w×3 uint8."""
+        if self.by != OPENCV:
+            model = detector.load_detector(self.by, str(self.weights))
+            return torch.from_numpy(_rows(*detector.detect(model, image, self.kind == "salient")))
+        small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
+        with one_thread():
+            return torch.from_numpy(FINDERS[self.kind](np.ascontiguousarray(small.numpy())))
+
+    def of_set(self, pictures) -> Tensor:
+        """n×COUNT×5: the boxes of all of `pictures` (`batches.Pictures`), found once."""
+        made_by = [self.kind, BOXES_VERSION, pictures.image_size, cv2.__version__]
+        made_by += [version(name) for name in ("scikit-learn", "torchvision", "pillow")]
+        if self.by != OPENCV:
+            made_by.append(detector.identity(self.by, self.weights))
+        digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
+        name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{self.kind}-{digest}.boxes"
+        file = cache.folder() / name
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{file}.lock"):
+                if not file.exists():
+                    with whole_file(file) as part:
+                        save_file({"boxes": self._all(pictures)}, part)
+                return load_file(file)["boxes"]
+        return self._all(pictures)  # no folder to keep them in
+
+    def _all(self, pictures) -> Tensor:
+        numbers = range(len(pictures))
+        if self.by != OPENCV:  # torch brings threads of its own
+            return torch.stack([self.find(pictures.image(i)) for i in numbers])
+        with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
+            return torch.stack(list(pool.map(lambda i: self.find(pictures.image(i)), numbers)))
 
 
-@contextlib.contextmanager
 def one_thread():
-    """OpenCV's threads add up in any order, and a last bit decides between two boxes."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+    """OpenCV with one thread inside the block. Several add up in any order, and a last bit may
+    decide between two boxes."""
+    return changed(cv2.getNumThreads, cv2.setNumThreads, 1)
 
 
-def of_set(finder: str, pictures, by: str = OPENCV, weights: str = "") -> Tensor:
-    """n×COUNT×5: the boxes of all of `pictures` (a `pipeline.Pictures`), found once."""
-    made_by = [finder, BOXES_VERSION, pictures.image_size, cv2.__version__, version("scikit-learn")]
-    made_by += [version("torchvision"), version("pillow")]
-    if by != OPENCV:
-        made_by.append(detector.identity(by, weights))
-    digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
-    name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{finder}-{digest}.boxes"
-    file = cache.folder() / name
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(f"{file}.lock"):
-            if not file.exists():
-                with whole_file(file) as part:
-                    save_file({"boxes": _all(finder, pictures, by, weights)}, part)
-            return load_file(file)["boxes"]
-    return _all(finder, pictures, by, weights)  # no folder to keep them in
-
-
-def _all(finder: str, pictures, by: str, weights: str) -> Tensor:
-    if by != OPENCV:  # torch's own threads
-        return torch.stack(
-            [find_boxes(finder, pictures.image(i), by, weights) for i in range(len(pictures))]
-        )
-    with one_thread(), ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        found = pool.map(lambda i: find_boxes(finder, pictures.image(i)), range(len(pictures)))
-        return torch.stack(list(found))
-
-
-def in_view(boxes: Tensor, shape: tuple[int, int], box: tuple, size: int) -> Tensor:
+def in_view(boxes: Tensor, shape: Sequence[int], box: tuple, size: int) -> Tensor:
     """A picture's boxes as they lie in one view of it: COUNT×5, sides in px of the size×size view.
 
     shape: the picture's (height, width); box: the view's (top, left, height, width, flip). What is

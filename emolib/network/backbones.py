@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -17,18 +18,19 @@ from torch import Tensor, nn
 from .resample import average
 
 STRIDES = (32, 16, 8, 4)
+Backbone = Any  # an nn.Module of timm's, with what its kind has besides: feature_info, …
 
 
 def with_levels(
     name: str, pretrained: bool = False, weights: str | Path = "", increased: bool = False
-) -> nn.Module:
+) -> Backbone:
     """A backbone that gives its feature maps, strides 4 to 32 among them.
 
     increased: an HRNet's levels after its ImageNet head's channel-increase blocks. Raises
     ValueError for an unknown name or a model without feature maps.
     """
     _check_name(name)
-    options = {"features_only": True}
+    options: dict[str, Any] = {"features_only": True}
     if name.startswith("hrnet"):
         options["feature_location"] = "incre" if increased else ""
     try:
@@ -37,16 +39,16 @@ def with_levels(
         raise ValueError(f"backbone {name!r} has no feature maps in timm: {error}") from error
 
 
-def without_classifier(name: str, pretrained: bool = False, weights: str | Path = "") -> nn.Module:
-    """A timm model without its classifier; an HRNet without its ImageNet head, which is as large
-    as the rest of a small one: its four branches. Raises ValueError for an unknown name."""
+def without_classifier(name: str, pretrained: bool = False, weights: str | Path = "") -> Backbone:
+    """A timm model without its classifier. Of an HRNet its four branches, without the ImageNet
+    head, which is as large as the rest of a small one. Raises ValueError for an unknown name."""
     _check_name(name)
     if name.startswith("hrnet"):
         return with_levels(name, pretrained, weights)
     return make(name, pretrained, weights, num_classes=0)
 
 
-def four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
+def four_levels(backbone: Backbone) -> tuple[list[int], list[int]]:
     """Places of B1..B4 (strides 32, 16, 8, 4) among the backbone's features, and their channels.
 
     Raises ValueError for a backbone that lacks one of the strides.
@@ -64,7 +66,7 @@ def four_levels(backbone: nn.Module) -> tuple[list[int], list[int]]:
     return indices, [info.channels()[i] for i in indices]
 
 
-def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tensor]:
+def levels(backbone: Backbone, indices: list[int], images: Tensor) -> list[Tensor]:
     """B1..B4, N×c_i×h_i×w_i. Raises ValueError for pictures that are not N×3×H×W, floating point
     and 32 px a side or more, and for sides that an HRNet refuses."""
     if not torch.compiler.is_compiling():  # what is asked of a size there is asked of every size
@@ -73,9 +75,9 @@ def levels(backbone: nn.Module, indices: list[int], images: Tensor) -> list[Tens
     return [channels_first(backbone, features[i]) for i in indices]
 
 
-def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
-    """The last map of a `whole` backbone, N×channels(backbone)×h×w; of an HRNet its four
-    branches, averaged down to stride 32 and joined.
+def feature_map(backbone: Backbone, images: Tensor) -> Tensor:
+    """The last map of what `without_classifier` made, N×channels(backbone)×h×w. Of an HRNet: its
+    four branches, averaged down to stride 32 and joined.
 
     Raises ValueError for a backbone without one, such as a ViT.
     """
@@ -89,32 +91,35 @@ def feature_map(backbone: nn.Module, images: Tensor) -> Tensor:
     return channels_first(backbone, found)
 
 
-def channels(backbone: nn.Module) -> int:
+def channels(backbone: Backbone) -> int:
     """Of `feature_map`."""
     if _has_branches(backbone):
         return sum(four_levels(backbone)[1])
     return backbone.num_features
 
 
-def pooled(backbone: nn.Module, images: Tensor) -> Tensor:
-    """What a `whole` backbone's own classifier would see, N×width(backbone); of an HRNet
+def pooled(backbone: Backbone, images: Tensor) -> Tensor:
+    """What the own classifier of the backbone would see, N×width(backbone). Of an HRNet:
     `feature_map`'s global average."""
     if _has_branches(backbone):
         return feature_map(backbone, images).mean((2, 3))
     return _widened(backbone(images))
 
 
-def width(backbone: nn.Module) -> int:
+def width(backbone: Backbone) -> int:
     """Length of `pooled`'s vectors."""
     if _has_branches(backbone):
         return channels(backbone)
     return getattr(backbone, "head_hidden_size", None) or backbone.num_features
 
 
-def depths(backbone: nn.Module, coarse: bool = False) -> Callable[[str], tuple]:
-    """For layer-wise rates: the name of a parameter or module → its place, tuples that sort from
-    the stem upwards. timm's own order where the backbone brings it, else its children's and, not
-    coarse, that of the numbered blocks in them; a norm belongs to what it follows."""
+def depths(backbone: Backbone, coarse: bool = False) -> Callable[[str], tuple]:
+    """For layer-wise rates: a function from the name of a parameter or module to its place, tuples
+    that sort from the stem upwards.
+
+    The order is timm's own where the backbone brings it. Else it is that of the backbone's children
+    and, unless `coarse`, of the numbered blocks in them. A norm belongs to what it follows.
+    """
     name, inner = next(
         ((f"{n}.", m) for n, m in backbone.named_children() if n in ("model", "body")),
         ("", backbone),  # some of timm's feature networks wrap the whole one
@@ -124,14 +129,16 @@ def depths(backbone: nn.Module, coarse: bool = False) -> Callable[[str], tuple]:
         found |= {k.rpartition(".")[0]: layer for k, layer in found.items()}  # of modules
         return lambda key: (found[key.removeprefix(name)],)
     parents = {n for n, m in inner.named_modules() if any(m.children())}  # else no block: a layer
-    order, at = {}, 0
+    order: dict[str, int] = {}
+    at = 0
     for child, module in inner.named_children():
         at += any(p.dim() > 1 for p in module.parameters())
         order[child] = at
 
     def place(key: str) -> tuple:
         key = key.removeprefix(name)
-        found = _BLOCK.match(key)
+        if not (found := _BLOCK.match(key)):
+            raise KeyError(key)
         blocks = [int(found[i]) for i in (2, 3) if found[i] and key[: found.end(i)] in parents]
         return (order[found[1]], *(blocks[:-1] if coarse else blocks))
 
@@ -142,10 +149,12 @@ def depths(backbone: nn.Module, coarse: bool = False) -> Callable[[str], tuple]:
 _BLOCK = re.compile(r"([^.]+)(?:\.blocks)?(?:\.(\d+))?(?:\.(\d+))?(?:\.|$)")
 
 
-def set_grad_checkpointing(backbone: nn.Module, enable: bool = True) -> None:
-    """timm's, in a feature network too. ValueError for a backbone that it does not do it for."""
+def set_grad_checkpointing(backbone: Backbone, enable: bool = True) -> None:
+    """timm's gradient checkpointing, in a feature network too. ValueError for a backbone that timm
+    has none for."""
+    inner: Backbone = getattr(backbone, "model", backbone)
     try:
-        getattr(backbone, "model", backbone).set_grad_checkpointing(enable)
+        inner.set_grad_checkpointing(enable)
     except (AttributeError, AssertionError) as error:
         name = backbone.pretrained_cfg.get("architecture", "?")
         raise ValueError(
@@ -154,12 +163,21 @@ def set_grad_checkpointing(backbone: nn.Module, enable: bool = True) -> None:
         ) from error
 
 
-def _has_branches(backbone: nn.Module) -> bool:
+def _has_branches(backbone: Backbone) -> bool:
     return isinstance(backbone, HighResolutionNetFeatures)
 
 
+class Conv1x1(nn.Conv2d):
+    """A 1×1 convolution with a bias, as the reductions of §3.3: C = W B + b."""
+
+    bias: Tensor
+
+    def __init__(self, channels: int, width: int):
+        super().__init__(channels, width, kernel_size=1)
+
+
 @torch.no_grad()
-def standardise(conv: nn.Conv2d, found: Tensor) -> None:
+def standardise(conv: Conv1x1, found: Tensor) -> None:
     """Scales a convolution so that what it gave, `found` (N×c×h×w), would have had mean 0 and
     variance 1 in each channel (Krähenbühl et al. 2016)."""
     std, mean = torch.std_mean(found, dim=(0, 2, 3), correction=0)
@@ -168,7 +186,7 @@ def standardise(conv: nn.Conv2d, found: Tensor) -> None:
     conv.bias.copy_((conv.bias - mean) / std)
 
 
-def _check(backbone: nn.Module, images: Tensor) -> None:
+def _check(backbone: Backbone, images: Tensor) -> None:
     if not isinstance(images, Tensor):
         raise ValueError(f"the network takes a tensor of pictures, not {type(images).__name__}")
     shape = "×".join(map(str, images.shape))
@@ -195,7 +213,7 @@ def _check(backbone: nn.Module, images: Tensor) -> None:
         )
 
 
-def channels_first(backbone: nn.Module, B: Tensor) -> Tensor:
+def channels_first(backbone: Backbone, B: Tensor) -> Tensor:
     """N×c×h×w, no less than float32: Swin and its kin put the channels last, autocast leaves 16
     bits."""
     if getattr(backbone, "output_fmt", Format.NCHW) == Format.NHWC:
@@ -212,8 +230,8 @@ def _check_name(name: str) -> None:
         raise ValueError(f"unknown backbone {name!r}: not a model of timm {timm.__version__}")
 
 
-def make(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Module:
-    """A timm model; `weights` goes through timm's own loader once its tensors are seen to fit."""
+def make(name: str, pretrained: bool, weights: str | Path, **options) -> Backbone:
+    """A timm model. A file of `weights` is checked, then read by timm's own loader."""
     if model_entrypoint(name).__module__.endswith("vision_transformer"):
         options.setdefault("dynamic_img_size", True)  # its position embedding fits any crop
     if not pretrained:
@@ -226,7 +244,7 @@ def make(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Modu
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        net = timm.create_model(name, pretrained=True, **options)
+        net: Backbone = timm.create_model(name, pretrained=True, **options)
         if not weights:
             net.downloaded = _digest(net)
         return net
@@ -245,13 +263,13 @@ def make(name: str, pretrained: bool, weights: str | Path, **options) -> nn.Modu
 
 
 def downloaded(model: nn.Module) -> str | None:
-    """SHA-256 of the tensors that timm downloaded for a network just made; None where it was given
-    none or a local file's."""
-    found = {m.downloaded for m in model.modules() if hasattr(m, "downloaded")}
+    """SHA-256 of the tensors that timm downloaded for a network just made. None where it downloaded
+    nothing."""
+    found = {str(m.downloaded) for m in model.modules() if hasattr(m, "downloaded")}
     return ";".join(sorted(found)) or None
 
 
-def _digest(net: nn.Module) -> str:
+def _digest(net: Backbone) -> str:
     """Over the names and values of all tensors but the classifier's, which may be new."""
     digest, new = hashlib.sha256(), _classifier(net)
     for key, tensor in net.state_dict().items():
@@ -261,14 +279,15 @@ def _digest(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _classifier(net: nn.Module) -> tuple[str, ...]:
+def _classifier(net: Backbone) -> tuple[str, ...]:
     """The modules that timm names as a network's classifier."""
     found = net.pretrained_cfg.get("classifier") or ()
     return (found,) if isinstance(found, str) else tuple(found)
 
 
 def _check_weights(name: str, file: Path) -> None:
-    """timm's loader takes a file of another network in silence where the classifier differs too."""
+    """ValueError where the file is not this network's. timm's loader says nothing where the
+    classifier differs too."""
     if not file.is_file():
         raise ValueError(f"weights: there is no file {str(file)!r}")
     try:

@@ -1,6 +1,6 @@
 """MAI and AFA for networks of one's own: any two or more feature maps, of any channels.
 
-`network` has the equations; here each brings the 1×1 reductions of §3.3. The maps come as
+`maiafa` has the equations; here each brings the 1×1 reductions of §3.3. The maps come as
 backbones give them, the largest first (timm's `features_only`, an FPN), and their sizes may be odd
 and not square. The parameters' names are those of `MaiAfa`, so that a trained run's fit:
 `block.load_state_dict(net.state_dict(), strict=False)`.
@@ -19,11 +19,13 @@ from torch import Tensor, nn
 
 from ..spec.run_spec import Readings
 from . import maiafa
-from .backbones import standardise
+from .backbones import Conv1x1, standardise
 
 
 class _Block(nn.Module):
     """The reductions, the highest level's first."""
+
+    reductions: Sequence[Conv1x1]  # an nn.ModuleList
 
     def __init__(self, channels: Sequence[int], width: int, readings: Readings):
         super().__init__()
@@ -35,8 +37,9 @@ class _Block(nn.Module):
                 f"channels={channels!r}: the channels of two feature maps or more, each a whole "
                 "number above 0"
             )
-        self.channels = channels = [int(c) for c in given]
-        self.reductions = nn.ModuleList(nn.Conv2d(c, width, 1) for c in reversed(channels))
+        self.channels = [int(c) for c in given]
+        reductions = nn.ModuleList(Conv1x1(c, width) for c in reversed(self.channels))
+        self.reductions = reductions  # type: ignore[assignment]
 
     @torch.no_grad()
     def calibrate(self, maps: Sequence[Tensor]) -> None:

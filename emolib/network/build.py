@@ -12,9 +12,8 @@ from ..data import detector
 from ..data.batches import seed_all
 from ..data.proposals import OPENCV
 from ..spec.run_spec import RunSpec
-from ..spec.systems import FITTED
+from ..spec.systems import system_of
 from . import create
-from .rivals import SYSTEMS
 
 
 def build_network(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
@@ -23,19 +22,11 @@ def build_network(spec: RunSpec, weights: str = "", before: Path | None = None) 
     The fully connected layers of a fine-tuning start from its predecessor's too.
     """
     seed_all(spec.seed)
-    weights, options = weights_file(spec, weights), {}
-    if spec.model == "maiafa":
-        names = ("backbone", "mai", "afa", "readings", "width", "dropout")
-        options = {name: getattr(spec, name) for name in names}
-    elif spec.model in SYSTEMS:
-        options = {"backbone": spec.backbone}
-        if spec.model in FITTED:
-            options["image_size"] = spec.image_size
-        if spec.model == "rao2016":
-            options["seed"] = spec.seed
+    weights = weights_file(spec, weights)
+    options = {name: getattr(spec, name) for name in system_of(spec.model).settings}
     pretrained = before is None and spec.init == "imagenet"
     model = create.create_model(
-        spec.model, pretrained=pretrained, weights=weights if pretrained else "", **options
+        spec.model, spec.backbone, weights=weights, pretrained=pretrained, **options
     )
     if before:
         getattr(model, "start_from", model.load_state_dict)(load_file(before))
@@ -61,9 +52,11 @@ def weights_file(spec: RunSpec, weights: str) -> str:
 
 def weights_hash(spec: RunSpec, weights: str) -> str:
     """What the chain starts from: "scratch", a local file's hash, or "timm:" and the model name."""
-    file = "" if spec.init.endswith("scratch") else weights_file(spec, weights)
-    found = f"sha256:{content(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
-    found = "scratch" if spec.init.endswith("scratch") else found
+    if spec.init.endswith("scratch"):
+        found = "scratch"
+    else:
+        file = weights_file(spec, weights)
+        found = f"sha256:{content(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
     if spec.detector != OPENCV:
         found += f"; {detector.identity(spec.detector, weights)}"
     return found

@@ -9,10 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ..data.proposals import COUNT
 from ..spec.run_spec import Readings
-from ..spec.systems import BACKBONES
+from ..spec.systems import RIVALS, SYSTEMS, system_of
 from . import backbones
 from .maiafa import MaiAfa, check_settings
-from .rivals import SYSTEMS
+from .rivals import rival_class
 
 
 def create_model(
@@ -23,9 +23,9 @@ def create_model(
     weights: str | Path = "",
     **kwargs,
 ) -> nn.Module:
-    """The network (`"maiafa"`), a rival (`rivals.SYSTEMS`) or any timm model by its own name.
+    """The network (`"maiafa"`), a rival (`systems.RIVALS`) or any timm model by its own name.
 
-    backbone: a timm model; default the system's own (`systems.BACKBONES`). maiafa, mcpnet, rao2020
+    backbone: a timm model; default the system's own (`systems.SYSTEMS`). maiafa, mcpnet, rao2020
     and yao2019 need features at strides 4, 8, 16 and 32; pcnn and rao2016 have no backbone.
     pretrained: start from ImageNet weights, timm's download or the local file `weights`
     (safetensors or torch, timm's names). kwargs: mai, afa, head, readings, width, dropout of
@@ -39,26 +39,49 @@ def create_model(
     """
     if not isinstance(name, str):
         raise ValueError(f"name={name!r}: the name of a system, such as 'maiafa' or 'wscnet'")
-    if name == "maiafa":
-        return _maiafa(backbone or BACKBONES[name], num_classes, pretrained, weights, **kwargs)
-    if name in SYSTEMS:
-        return _rival(name, backbone, num_classes, pretrained, weights, **kwargs)
-    if not timm.is_model(name):
+    if name not in SYSTEMS and not timm.is_model(name):
         raise ValueError(
-            f"unknown model {name!r}: 'maiafa', {', '.join(SYSTEMS)} "
+            f"unknown model {name!r}: 'maiafa', {', '.join(RIVALS)} "
             "or a timm model name such as 'resnet101'"
         )
-    if backbone not in (None, name):
-        raise ValueError(
-            f"model {name!r} is its own backbone; backbone={backbone!r} does not apply"
-        )
+    own = system_of(name).backbone
+    if own in (None, name) and backbone not in (None, "", own):
+        what = "is its own backbone" if own else "has no backbone"
+        raise ValueError(f"model {name!r} {what}; backbone={backbone!r} does not apply")
+    source = (backbone or str(own), pretrained, weights)
+    if name == "maiafa":
+        return _made(name, MaiAfa, [_levels(*source, **kwargs)], num_classes, kwargs)
+    if rival := rival_class(name):
+        read = getattr(rival, "takes", "") == "levels"
+        make = backbones.with_levels if read else backbones.without_classifier
+        copies = getattr(rival, "backbones", 1) if own else 0
+        return _made(name, rival, [make(*source) for _ in range(copies)], num_classes, kwargs)
     if kwargs:
         raise ValueError(f"model {name!r} takes no {sorted(kwargs)}")
-    net = backbones.make(name, pretrained, weights, num_classes=num_classes)
+    net = backbones.make(*source, num_classes=num_classes)
     if isinstance(net.get_classifier(), nn.Linear):
         # some of timm's start with logits of ±10 for few classes; every system starts as torch does
         net.get_classifier().reset_parameters()
     return net
+
+
+def _levels(name: str, pretrained: bool, weights, readings=Readings(), width=1, **others):
+    """Our network's backbone. ValueError for settings that the network cannot be made with."""
+    check_settings(width, readings)
+    increased = readings.levels == "increased"
+    if increased and timm.is_model(name) and not name.startswith("hrnet"):
+        raise ValueError(
+            "readings.levels='increased' names the channel-increase blocks of HRNet's ImageNet "
+            f"head; backbone {name!r} has none (take levels='branches')"
+        )
+    return backbones.with_levels(name, pretrained, weights, increased)
+
+
+def _made(name: str, system: type, parts: list, num_classes: int, settings: dict) -> nn.Module:
+    try:
+        return system(*parts, num_classes, **settings)
+    except TypeError as error:
+        raise ValueError(f"model {name!r}: {error}") from error
 
 
 @torch.no_grad()
@@ -79,43 +102,3 @@ def size(model: nn.Module, image_size: int) -> dict:
         model(torch.zeros(1, 3, image_size, image_size, device=device), **extras)
     model.train(training)
     return {"parameters": parameters, "macs": counter.get_total_flops() // 2}
-
-
-def _maiafa(
-    backbone: str,
-    num_classes: int,
-    pretrained: bool,
-    weights: str | Path,
-    readings: Readings = Readings(),
-    **kwargs,
-) -> MaiAfa:
-    check_settings(kwargs.get("width", 1), readings)
-    increased = readings.levels == "increased"
-    if increased and timm.is_model(backbone) and not backbone.startswith("hrnet"):
-        raise ValueError(
-            "readings.levels='increased' names the channel-increase blocks of HRNet's ImageNet "
-            f"head; backbone {backbone!r} has none (take levels='branches')"
-        )
-    features = backbones.with_levels(backbone, pretrained, weights, increased)
-    return _made("maiafa", MaiAfa, features, num_classes, readings=readings, **kwargs)
-
-
-def _rival(name, backbone, num_classes, pretrained, weights, **kwargs) -> nn.Module:
-    system, own = SYSTEMS[name], BACKBONES[name]
-    if own is None:
-        if backbone:
-            raise ValueError(
-                f"model {name!r} has no backbone; backbone={backbone!r} does not apply"
-            )
-        return _made(name, system, num_classes, **kwargs)
-    make = backbones.with_levels if system.takes == "levels" else backbones.without_classifier
-    copies = range(getattr(system, "backbones", 1))
-    made = [make(backbone or own, pretrained, weights) for _ in copies]
-    return _made(name, system, *made, num_classes, **kwargs)
-
-
-def _made(name, system, *args, **kwargs) -> nn.Module:
-    try:
-        return system(*args, **kwargs)
-    except TypeError as error:
-        raise ValueError(f"model {name!r}: {error}") from error

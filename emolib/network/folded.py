@@ -1,6 +1,6 @@
 """The head's equations with every linear step moved to where it is cheap.
 
-Reduction, up-sampling, concatenation, scaling by ψ and global average pooling are linear, and O4
+Conv1x1, up-sampling, concatenation, scaling by ψ and global average pooling are linear, and O4
 enters D only through ECA's channel means and one weighted channel sum. So C4, O4, F and E, the
 512- and 2048-channel maps at stride 4, are never built. Written with
 
@@ -15,18 +15,23 @@ mean, which folds like D, and their maximum, which `LargestProduct` finds.
 Everything here is exact: the same values and gradients as the printed equations, to rounding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from timm.layers import EcaModule
+from torch import Tensor
 
+from .attention import SpatialAttention
+from .backbones import Conv1x1
 from .resample import adjoint, taps, up
 
 CHANNELS = 64
 
 
-def gated_map(attention: nn.ModuleList, B: list[Tensor], reductions: nn.ModuleList):
+def gated_map(
+    attention: Sequence[SpatialAttention], B: list[Tensor], reductions: Sequence[Conv1x1]
+) -> tuple[Tensor, Tensor]:
     """U = A3⊗C3 of spatial attention and Eq. 4 as printed, as (V, Q): U_c = Σ_i Q_ci V_i.
 
     V: N×(c3+1)×h×w, Q: 512×(c3+1).
@@ -38,7 +43,7 @@ def gated_map(attention: nn.ModuleList, B: list[Tensor], reductions: nn.ModuleLi
     return torch.cat([A3 * B[2], A3], dim=1), _with_bias(reductions[2])
 
 
-def pools_of_product(G: Tensor, B: Tensor, reduction: nn.Conv2d) -> Tensor:
+def pools_of_product(G: Tensor, B: Tensor, reduction: Conv1x1) -> Tensor:
     """[AvgPool; MaxPool] along the channels of O = R(G)⊗C: N×512×h×w, … → N×2×H×W."""
     width = reduction.out_channels
     mean = weighted_sum(G, B, reduction, G.new_full((1, width), 1 / width))
@@ -54,16 +59,16 @@ class LargestProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, G: Tensor, B: Tensor, W: Tensor, b: Tensor) -> Tensor:
-        best = at = None
-        for start in range(0, len(W), CHANNELS):
+        def largest(start: int) -> tuple[Tensor, Tensor]:
             part = slice(start, start + CHANNELS)
             product = up(G[:, part], B).mul_(F.conv2d(B, W[part], b[part]))
-            largest, where = product.max(1, keepdim=True)
-            if best is None:
-                best, at = largest, where
-            else:
-                at = torch.where(largest > best, where + start, at)
-                best = torch.maximum(largest, best)
+            return product.max(1, keepdim=True)
+
+        best, at = largest(0)
+        for start in range(CHANNELS, len(W), CHANNELS):
+            other, where = largest(start)
+            at = torch.where(other > best, where + start, at)
+            best = torch.maximum(other, best)
         ctx.save_for_backward(G, B, W, b, at)
         return best
 
@@ -100,7 +105,7 @@ class LargestProduct(torch.autograd.Function):
         )
 
 
-def pooled_O4(U: Tensor, B4: Tensor, reduction: nn.Conv2d, Q: Tensor | None = None) -> Tensor:
+def pooled_O4(U: Tensor, B4: Tensor, reduction: Conv1x1, Q: Tensor | None = None) -> Tensor:
     """GAP(O4) for O4 = R(U)⊗C4, N×512: Σ_y U_c(y)·(W·RᵀB4 + b·Rᵀ1)_c(y) / HW."""
     H, W = B4.shape[-2:]
     T = adjoint(B4, U)  # N×c×h×w
@@ -111,26 +116,20 @@ def pooled_O4(U: Tensor, B4: Tensor, reduction: nn.Conv2d, Q: Tensor | None = No
     return (products * _with_bias(reduction)).sum(2) / (H * W)
 
 
-def eca_gate(eca: nn.Module, pooled: Tensor) -> Tensor:
+def eca_gate(eca: EcaModule, pooled: Tensor) -> Tensor:
     """The channel weights of timm's EcaModule from pooled features: N×C → N×C."""
     return eca.gate(eca.conv(pooled[:, None]))[:, 0]
 
 
-def region_map(
-    U: Tensor,
-    B4: Tensor,
-    reduction: nn.Conv2d,
-    eca: nn.Module,
-    conv: nn.Conv2d,
-    Q: Tensor | None = None,
-) -> Tensor:
-    """D of Eq. 5, N×1×H×W."""
-    k = conv.weight.flatten() * eca_gate(eca, pooled_O4(U, B4, reduction, Q))  # N×512
-    return (weighted_sum(U, B4, reduction, k, Q) + conv.bias).sigmoid()
+def region_map(U: Tensor, B4: Tensor, reduction: Conv1x1, mai, Q: Tensor | None = None) -> Tensor:
+    """D of Eq. 5, N×1×H×W. mai: the module `MAI`."""
+    gate = eca_gate(mai.eca, pooled_O4(U, B4, reduction, Q))
+    k = mai.conv.weight.flatten() * gate  # N×512
+    return (weighted_sum(U, B4, reduction, k, Q) + mai.conv.bias).sigmoid()
 
 
 def weighted_sum(
-    U: Tensor, B: Tensor, reduction: nn.Conv2d, k: Tensor, Q: Tensor | None = None
+    U: Tensor, B: Tensor, reduction: Conv1x1, k: Tensor, Q: Tensor | None = None
 ) -> Tensor:
     """Σ_c k_c O_c for O = R(U)⊗C, N×1×H×W, k: N×512: up-samples one map a channel of B (and one)
     in place of 512.
@@ -145,7 +144,7 @@ def weighted_sum(
 
 
 def pooled_features(
-    B: list[Tensor], reductions: nn.ModuleList, weight: Tensor | None, psi: Callable | None
+    B: list[Tensor], reductions: Sequence[Conv1x1], weight: Tensor | None, psi: Callable | None
 ) -> Tensor:
     """GAP of (weight⊗F), N×2048, F of Eq. 7–8. weight: N×1×H/4×W/4, or None for 1.
 
@@ -166,11 +165,11 @@ def pooled_features(
         sums = sums + g.sum(2, keepdim=True) * reduction.bias
         v.append(sums[:, 0])
         Z.append(sums[:, 1])
-    v = torch.stack(v, dim=1)  # N×4×512
-    v = v if psi is None else v * psi(torch.cat(Z, dim=1))[:, :, None]
-    return v.flatten(1)
+    levels = torch.stack(v, dim=1)  # N×4×512
+    levels = levels if psi is None else levels * psi(torch.cat(Z, dim=1))[:, :, None]
+    return levels.flatten(1)
 
 
-def _with_bias(reduction: nn.Conv2d) -> Tensor:
+def _with_bias(reduction: Conv1x1) -> Tensor:
     """512×(c+1): the reduction's weight and its bias as one more column."""
     return torch.cat([reduction.weight.flatten(1), reduction.bias[:, None]], dim=1)

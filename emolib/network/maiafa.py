@@ -15,15 +15,18 @@ prints it; "folded" (folded.py, the default) without ever building C4, O4, F or 
 
 import copy
 import numbers
+from collections.abc import Sequence
 
 import torch
 from timm.layers import EcaModule
 from torch import Tensor, nn
 
 from ..spec.run_spec import Readings
-from . import backbones, folded
+from . import folded
 from .attention import ShuffleAttention, SpatialAttention
-from .backbones import four_levels, levels, standardise
+from .backbones import Backbone, Conv1x1, four_levels, levels, standardise
+from .manners import TimmManners, last_layer
+from .precision import full_precision, in_float32
 from .resample import up
 
 
@@ -35,15 +38,18 @@ class MAI(nn.Module):
     at stride 4: O4 goes to ECA (timm's, kernel size by its rule) and a 1×1 convolution.
     """
 
+    attention: Sequence[SpatialAttention | ShuffleAttention]  # an nn.ModuleList
+
     def __init__(self, width: int = 512, readings: Readings = Readings(), levels: int = 4):
         super().__init__()
         shuffle = readings.attention == "shuffle"
         self.fused = readings.gate == "fused"
-        self.attention = nn.ModuleList(
+        gates = [
             ShuffleAttention(width) if shuffle else SpatialAttention() for _ in range(levels - 1)
-        )
+        ]
+        self.attention = nn.ModuleList(gates)  # type: ignore[assignment]
         self.eca = EcaModule(width)
-        self.conv = nn.Conv2d(width, 1, kernel_size=1)
+        self.conv = Conv1x1(width, 1)
 
     def interact(self, C1: Tensor, *finer: Tensor) -> Tensor:
         """Eq. 1–4 on C1, C2, C3 down to A3⊗C3 at stride 8, the map that Eq. 4 up-samples last."""
@@ -119,14 +125,14 @@ def concatenate(C) -> Tensor:
     return torch.cat([up(c, C[-1]) for c in C], dim=1)
 
 
-class MaiAfa(nn.Module):
+class MaiAfa(TimmManners):
     """The network of Fig. 1. Make one with `emolib.create_model("maiafa", …)`.
 
     images: N×3×H×W float, normalised by `pretrained_cfg`'s mean and std → logits: N×num_classes.
 
-    It has a timm model's manners: `forward_features`, `forward_head`, `reset_classifier`,
-    `group_matcher` for layer-wise rates, `set_grad_checkpointing`; any number of pictures, none
-    too. After `half()` or `bfloat16()` it takes pictures of that dtype and answers in it.
+    It has a timm model's manners: `forward_features`, `forward_head` and what `TimmManners` has. It
+    takes any number of pictures, none too. After `half()` or `bfloat16()` it takes pictures of that
+    dtype and answers in it.
 
     backbone: a timm `features_only` model whose features include strides 4, 8, 16 and 32. mai,
     afa: False takes the module away (Table 7): without MAI E = F; without AFA the classifier sees
@@ -140,9 +146,13 @@ class MaiAfa(nn.Module):
     called, for pictures that are not N×3×H×W, floating point and 32 px a side or more.
     """
 
+    reductions: Sequence[Conv1x1]  # an nn.ModuleList
+    mai: MAI  # None where it is taken away, as is `afa`
+    afa: AFA
+
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         num_classes: int = 2,
         mai: bool = True,
         afa: bool = True,
@@ -162,11 +172,12 @@ class MaiAfa(nn.Module):
         self.indices, channels = four_levels(backbone)
         only_O4 = mai and not afa and readings.without_afa == "gated"
         self.has_regions = mai and not only_O4
-        self.reductions = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
-        self.mai = MAI(width, readings) if mai else None
+        reductions = nn.ModuleList(Conv1x1(c, width) for c in channels)
+        self.reductions = reductions  # type: ignore[assignment]
+        self.mai = MAI(width, readings) if mai else None  # type: ignore[assignment]
         if only_O4:
-            self.mai.conv = None  # no D without AFA
-        self.afa = AFA(width, readings) if afa else None
+            self.mai.conv = None  # type: ignore[assignment]  # no D without AFA
+        self.afa = AFA(width, readings) if afa else None  # type: ignore[assignment]
         self.num_features = width if only_O4 else 4 * width  # of forward_features
         self.head_hidden_size = 128  # of forward_head(…, pre_logits=True)
         self.classifier = nn.Sequential(  # §3.4
@@ -176,7 +187,7 @@ class MaiAfa(nn.Module):
             nn.Linear(512, self.head_hidden_size),
             nn.ReLU(),
             nn.Dropout(dropout),
-            _last_layer(self.head_hidden_size, num_classes),
+            last_layer(self.head_hidden_size, num_classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -188,53 +199,15 @@ class MaiAfa(nn.Module):
 
     def forward_head(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
         """`forward_features`' vectors → logits or, before the last layer, N×128."""
-        with _no_autocast(pooled):
+        with full_precision(pooled):
             return (self.classifier[:-1] if pre_logits else self.classifier)(pooled)
 
     def with_regions(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(logits, D) by one pass. Raises RuntimeError where the network has no D."""
         self._check_regions()
         pooled, D = self._features(images)
+        assert D is not None
         return self.forward_head(pooled), D
-
-    def get_classifier(self) -> nn.Module:
-        """The last layer: what `reset_classifier` replaces."""
-        return self.classifier[-1]
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh last layer for `num_classes`; 0: none, `net(images)` then gives N×128.
-
-        Raises ValueError for another pooling than the paper's, "avg".
-        """
-        if global_pool not in (None, "avg"):
-            raise ValueError(f"global_pool={global_pool!r}: the network has 'avg' only (§3.4)")
-        there = self.classifier[0].weight
-        self.classifier[-1] = _last_layer(self.head_hidden_size, num_classes).to(there)
-        self.num_classes = num_classes
-
-    def group_matcher(self, coarse: bool = False):
-        """timm's key for layer-wise rates: a parameter's or module's name → its place, the
-        backbone's layers (coarse: stages) from the stem on, then the head as one."""
-        place, prefix = backbones.depths(self.backbone, coarse), "backbone."
-        return lambda name: (
-            (0, *place(name.removeprefix(prefix))) if name.startswith(prefix) else (1,)
-        )
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """The backbone's activations are computed again in the backward pass rather than kept; the
-        head keeps little. ValueError for a backbone that timm does not do this for: HRNet."""
-        backbones.set_grad_checkpointing(self.backbone, enable)
-
-    def load_state_dict(self, state_dict, *args, **kwargs):
-        """torch's own; RuntimeError in one line for the weights of another number of classes."""
-        last = state_dict.get("classifier.6.weight")
-        if last is not None and self.num_classes not in (0, len(last)):
-            raise RuntimeError(
-                f"these weights are of {len(last)} classes and this network has "
-                f"{self.num_classes}: make it with num_classes={len(last)}, load them, then "
-                f"reset_classifier({self.num_classes})"
-            )
-        return super().load_state_dict(state_dict, *args, **kwargs)
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """B1..B4, no less than float32. Raises ValueError for pictures that the network does not
@@ -249,7 +222,7 @@ class MaiAfa(nn.Module):
         """D of Eq. 5, N×1×H/4×W/4 in (0, 1). Raises RuntimeError where the network has no D."""
         self._check_regions()
         B = self.levels(images)
-        with _no_autocast(images):
+        with full_precision(images):
             head = self._in_float32()
             D = head._folded_D(B) if self.head == "folded" else head.mai(*head._reduce(B))
             return D.to(self._dtype)
@@ -262,7 +235,7 @@ class MaiAfa(nn.Module):
         if self.mai is None:
             raise RuntimeError("this network was made with mai=False: it has no maps A, O and D")
         B = self.levels(images)
-        with _no_autocast(images):
+        with full_precision(images):
             head = self._in_float32()
             C = head._reduce(B)
             D = {"D": head.mai(*C)} if self.has_regions else {}
@@ -287,15 +260,15 @@ class MaiAfa(nn.Module):
         return self.reductions[0].weight.dtype
 
     def _in_float32(self) -> "MaiAfa":
-        """The network itself or, where it has 16 bits, one whose head computes with the same
-        numbers in float32. In float16 the folded sums over positions are beyond the largest."""
+        """The network itself or, where it has 16 bits, a copy whose head computes with the same
+        numbers in float32. float16 has no room for the folded sums over positions."""
         if self._dtype not in (torch.float16, torch.bfloat16):
             return self
         wide = copy.copy(self)  # two threads may use the network at once: it stays as it is
         wide._modules = dict(self._modules)
         for name in ("reductions", "mai", "afa"):
             if name in wide._modules:
-                wide._modules[name] = _in_float32(wide._modules[name])
+                wide._modules[name] = in_float32(getattr(wide, name))
         return wide
 
     def _check_regions(self) -> None:
@@ -308,7 +281,7 @@ class MaiAfa(nn.Module):
     def _features(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """(GAP(E), D or None)"""
         B = self.levels(images)
-        with _no_autocast(images):
+        with full_precision(images):
             head = self._in_float32()
             pooled, D = head._folded(B) if self.head == "folded" else head._reference(B)
             return pooled.to(self._dtype), None if D is None else D.to(self._dtype)
@@ -335,40 +308,17 @@ class MaiAfa(nn.Module):
             pooled = folded.pooled_O4(U, B[-1], self.reductions[-1], Q)
             return pooled * folded.eca_gate(self.mai.eca, pooled), None
         D = self._folded_D(B) if self.mai else None
-        weight = 1 + D if self.mai and self.afa else D
+        weight = 1 + D if D is not None and self.afa else D
         psi = self.afa.psi if self.afa else None
         return folded.pooled_features(B, self.reductions, weight, psi), D
 
     def _gated_map(self, B: list[Tensor]) -> tuple[Tensor, Tensor | None]:
         """The map U that Eq. 4 up-samples last, as (V, Q) with U = Q V, or as (U, None)."""
         if self.readings.attention == "spatial" and not self.mai.fused:
-            return folded.gated_map(self.mai.attention, B, self.reductions)
+            return folded.gated_map(self.mai.attention, B, self.reductions)  # type: ignore[arg-type]
         C = [reduce(b) for reduce, b in zip(self.reductions[:3], B[:3], strict=True)]
         return self.mai.interact(*C), None
 
     def _folded_D(self, B: list[Tensor]) -> Tensor:
         U, Q = self._gated_map(B)
-        return folded.region_map(U, B[-1], self.reductions[-1], self.mai.eca, self.mai.conv, Q)
-
-
-def _last_layer(width: int, num_classes: int) -> nn.Module:
-    whole = isinstance(num_classes, numbers.Integral) and not isinstance(num_classes, bool)
-    if not whole or num_classes < 0:
-        raise ValueError(
-            f"num_classes={num_classes!r}: must be a whole number, 0 for no last layer"
-        )
-    return nn.Linear(width, num_classes) if num_classes else nn.Identity()
-
-
-def _in_float32(module: nn.Module | None) -> nn.Module | None:
-    """The same module with its numbers in float32, as long as the result is held."""
-    if module is None:
-        return None
-    wide = copy.copy(module)
-    wide._parameters = {k: p if p is None else p.float() for k, p in module._parameters.items()}
-    wide._modules = {name: _in_float32(m) for name, m in module._modules.items()}
-    return wide
-
-
-def _no_autocast(images: Tensor):
-    return torch.autocast(images.device.type, enabled=False)
+        return folded.region_map(U, B[-1], self.reductions[-1], self.mai, Q)

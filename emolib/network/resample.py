@@ -1,6 +1,7 @@
 """Bilinear up-sampling as the linear map it is: R (up) and its adjoint Rᵀ (adjoint)."""
 
 import functools
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -22,13 +23,12 @@ def adjoint(x: Tensor, like: Tensor) -> Tensor:
     return rows @ x @ columns.mT
 
 
-def average(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """`F.adaptive_avg_pool2d`: …×H×W → …×h×w. On a GPU its gradient differs from time to time, and
-    torch refuses it where runs are to be deterministic; so there it is a pooling where the sides
-    divide, else one small matrix a side."""
+def average(x: Tensor, size: Sequence[int]) -> Tensor:
+    """`F.adaptive_avg_pool2d`: …×H×W → …×h×w. On a GPU torch's gradient of it differs from time to
+    time. So there it is a plain pooling where the sides divide, else one small matrix a side."""
     (H, W), (h, w) = x.shape[-2:], size
     if x.is_cpu:
-        return F.adaptive_avg_pool2d(x, size)
+        return F.adaptive_avg_pool2d(x, (h, w))
     if H % h == 0 and W % w == 0:
         return F.avg_pool2d(x, (H // h, W // w))
     return _shares(h, H, x) @ x @ _shares(w, W, x).mT
@@ -55,9 +55,9 @@ def taps(small: int, large: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 def _matrix(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """small×large: column j holds the weights of the inputs in output j of a 1-D up-sampling."""
-    if torch.compiler.is_compiling():  # sizes may be symbols there, which no cache can keep
-        return _made(small, large, dtype, device)
-    return _kept(small, large, dtype, device)
+    # sizes may be symbols in a compiler, which no cache can keep
+    make = _made if torch.compiler.is_compiling() else _kept
+    return make(small, large, dtype, device)
 
 
 def _made(small: int, large: int, dtype: torch.dtype, device: torch.device) -> Tensor:

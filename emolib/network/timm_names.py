@@ -12,19 +12,8 @@ from dataclasses import replace
 import timm
 from timm.models import generate_default_cfgs, register_model
 
-REGISTERED = (
-    "hrnet_w18_small",
-    "hrnet_w18",
-    "hrnet_w32",
-    "hrnet_w48",
-    "resnet18",
-    "resnet50",
-    "resnet101",
-    "tf_efficientnet_lite0",
-    "efficientnet_b0",
-    "mobilenetv3_large_100",
-    "convnext_tiny",
-)
+REGISTERED = "hrnet_w18_small hrnet_w18 hrnet_w32 hrnet_w48 resnet18 resnet50 resnet101".split()
+REGISTERED += ["tf_efficientnet_lite0", "efficientnet_b0", "mobilenetv3_large_100", "convnext_tiny"]
 PREFIX = "maiafa_"
 
 
@@ -66,9 +55,8 @@ def _entrypoint(backbone: str):
 def _cfg(backbone: str):
     """How the backbone's pictures are prepared, without its weights."""
     cfg = timm.get_pretrained_cfg(backbone)
-    return replace(
-        cfg, url=None, file=None, hf_hub_id=None, num_classes=2, classifier="classifier.6", tag=None
-    )
+    no_weights: dict = {"url": None, "file": None, "hf_hub_id": None, "tag": None}
+    return replace(cfg, **no_weights, num_classes=2, classifier="classifier.6")  # type: ignore[type-var]
 
 
 # where register_model looks for them

@@ -7,8 +7,6 @@ May import nothing of emolib. Read `run_spec` first: `Readings` lists what the p
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    ["run_spec", "systems"],
-    {"run_spec": ["Readings", "RunSpec"]},
-)
+_files = "run_spec systems sets published".split()
+_names = {"run_spec": ["Readings", "RunSpec"]}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files, _names)

@@ -7,26 +7,19 @@ import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from .sets import DATASETS
-from .systems import BACKBONES, FITTED, WITH_BOXES
+from .sets import DATASETS, SETS
+from .systems import System, system_of
 
 STARTS = ("imagenet", "scratch")
+# the same along a chain, whose trainings are of one network
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
-TRAINING = (
-    "crop",
-    "epochs",
-    "batch_size",
-    "lr",
-    "lr_step",
-    "head_lr",
-    "momentum",
-    "optimizer",
-    "weight_decay",
-    "dropout",
-    "freeze_bn",
-    "precision",
-    "deterministic",
-)
+# matters of the chain's last training alone, as its earlier ones have them
+OF_THE_TARGET: dict[str, typing.Any] = {"fold": 0, "grouped": False, "official": True, "share": 1.0}
+# of the systems whose record names them
+ARCHITECTURE = ("mai", "afa", "readings", "width", "dropout")
+# of the systems that the loop trains
+TRAINING: tuple[str, ...] = ("crop", "epochs", "batch_size", "lr", "lr_step", "head_lr")
+TRAINING += ("momentum", "optimizer", "weight_decay", "freeze_bn", "precision", "deterministic")
 LARGEST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
@@ -80,9 +73,10 @@ class RunSpec:
 
     dataset: str
     model: str = "maiafa"
-    backbone: str | None = None  # None: the system's own, BACKBONES
+    backbone: str | None = None  # None: the system's own, `systems.System`
     fold: int = 0
-    init: str | None = None  # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
+    # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …; None becomes the paper's
+    init: str = None  # type: ignore[assignment]
     seed: int = 0
     split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
     grouped: bool = False  # near-twins on one side of every fold, in place of the paper's folds
@@ -118,46 +112,56 @@ class RunSpec:
     pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
 
     def __post_init__(self):
-        def put(name, value):
-            object.__setattr__(self, name, value)
-
         _check("dataset", self.dataset, typing.Literal[DATASETS])
+        system, of_set = system_of(self.model), SETS[self.dataset]
         if isinstance(self.readings, dict):
-            put("readings", Readings(**self.readings))
-        if self.init is None:
-            put("init", "imagenet" if self.dataset == "fi" else "fi:imagenet")
-        if self.init.rpartition(":")[2] not in STARTS:  # "fi" = "fi:imagenet"
-            put("init", self.init + ":imagenet")
-        check_init(self.init)
+            self._put(readings=Readings(**self.readings))
+        self._put(init=_whole_chain(of_set.init if self.init is None else self.init))
         if self.dataset in self.stages:
             raise ValueError(f"init={self.init!r}: {self.dataset} cannot be pre-trained on itself")
-        own = BACKBONES.get(self.model, self.model)
-        if own in (None, self.model) and self.backbone not in (None, self.model):
-            what = "is its own backbone" if own else "has no backbone"
+        if system.backbone in (None, self.model) and self.backbone not in (None, self.model):
+            what = "is its own backbone" if system.backbone else "has no backbone"
             raise ValueError(f"backbone={self.backbone!r}: model {self.model!r} {what}")
-        put("backbone", self.backbone or own)
-        if self.model == "maiafa":
-            put("detector", "opencv")
-        else:
-            self._forget_what_does_not_apply(put)
-        if self.dataset != "twitter1":  # nothing to choose: equal runs have equal names
-            put("agree", 3)
-        if self.dataset != "emotionroi":
-            put("labels", "keyword")
-        if self.dataset in ("fi", "emotionroi") or self.grouped:
-            put("official", True)
+        self._put(backbone=self.backbone or system.backbone)
+        self._forget_what_does_not_apply(system)
         if self.lr is None:
-            put("lr", 1e-3 if self.dataset == "fi" else 1e-4)
+            self._put(lr=of_set.lr)
         if self.lr_step is None:
-            put("lr_step", max(1, round(self.epochs / 3)) if isinstance(self.epochs, int) else 1)
-        apart = (
-            tuple(sorted({*self.apart})) if isinstance(self.apart, (list, tuple)) else self.apart
-        )
-        put("apart", apart)
+            third = max(1, round(self.epochs / 3)) if isinstance(self.epochs, int) else 1
+            self._put(lr_step=third)
+        if isinstance(self.apart, (list, tuple)):
+            self._put(apart=tuple(sorted({*self.apart})))
         pretrain = self.pretrain.items() if isinstance(self.pretrain, dict) else self.pretrain
-        put("pretrain", tuple(sorted((str(k), v) for k, v in pretrain)))
+        self._put(pretrain=tuple(sorted((str(k), v) for k, v in pretrain)))
         for f in fields(self):
-            put(f.name, _check(f.name, getattr(self, f.name), f.type))
+            self._put(**{f.name: _check(f.name, getattr(self, f.name), f.type)})
+        self._check_ranges()
+        self.predecessor()  # raises for a wrong name or value in pretrain
+
+    def _put(self, **values) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _forget_what_does_not_apply(self, system: System) -> None:
+        """Sets what the system or the set does not have to the defaults, so that equal runs have
+        equal names."""
+        names = [n for n in ARCHITECTURE if n not in system.settings]
+        names += [] if system.boxes else ["detector"]
+        names += TRAINING if system.fitted else ()
+        names += [one.option for d, one in SETS.items() if one.option and d != self.dataset]
+        if self.grouped or not SETS[self.dataset].brings_folds:
+            names += ["official"]
+        default = {f.name: f.default for f in fields(self)} | {"readings": Readings()}
+        self._put(**{name: default[name] for name in names})
+        *stages, start = self.init.split(":")
+        if system.fitted:
+            self._put(epochs=1)
+        if system.before == "nobody":
+            self._put(pretrain=())
+            stages = []
+        self._put(init=":".join([*stages, start if self.backbone else "scratch"]))
+
+    def _check_ranges(self) -> None:
         for name in ("epochs", "batch_size", "image_size", "width", "lr_step", "lr", "head_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
@@ -173,27 +177,6 @@ class RunSpec:
         for key, _ in self.pretrain:
             if key.partition(".")[0] not in self.stages:
                 raise ValueError(f"{key}: init={self.init!r} has no training on that set")
-        self.predecessor()  # raises for a wrong name or value in pretrain
-
-    def _forget_what_does_not_apply(self, put) -> None:
-        """Settings that a rival does not have are the defaults: equal runs have equal names."""
-        names = ("mai", "afa", "readings", "width", "dropout")
-        if self.model in FITTED:
-            names += TRAINING
-        if self.model not in WITH_BOXES:
-            names += ("detector",)
-        for f in fields(self):
-            if f.name in names:
-                put(f.name, Readings() if f.name == "readings" else f.default)
-        if self.model in FITTED:
-            put("epochs", 1)
-        *stages, start = self.init.split(":")
-        if self.model in ("rao2016", "clip_probe"):  # no training before the fit
-            put("pretrain", ())
-            stages = []
-        if self.backbone is None:
-            start = "scratch"
-        put("init", ":".join([*stages, start]))
 
     @property
     def data_options(self) -> dict:
@@ -207,12 +190,12 @@ class RunSpec:
 
     def predecessor(self) -> "RunSpec | None":
         """The training this one starts from: the same network on the chain's next set. A frozen
-        probe has none of its own; it freezes its backbone's.
+        probe starts from its backbone's own training there.
 
-        It inherits every setting but the learning rate (Table 6's for that set), its step, the
-        fold (0), `grouped`, `official` and `share` (matters of the target alone), and then takes
-        what `pretrain` says. Where this one is `grouped`, near-twins of its set's pictures are left
-        out all along the chain (`apart`): of the whole set's, so that its folds share the chain.
+        It inherits this one's settings, but for OF_THE_TARGET, the learning rate (Table 6's for
+        that set) and the rate's step. Then it takes what `pretrain` says. Where this one is
+        `grouped`, near-twins of its set's pictures are left out all along the chain (`apart`). That
+        is so for the whole set's pictures, so that all its folds share one chain.
         """
         if not self.stages:
             return None
@@ -222,11 +205,10 @@ class RunSpec:
             field_type(name)
             if name.startswith("readings.") or name in NETWORK:
                 raise ValueError(f"{dataset}.{name}: the pre-training trains the same network")
-        changes = {"lr": None, "lr_step": None, "fold": 0, "dataset": dataset, "init": init}
-        changes |= {"grouped": False, "official": True, "share": 1.0}
+        changes = OF_THE_TARGET | {"lr": None, "lr_step": None, "dataset": dataset, "init": init}
         if self.grouped:
             changes["apart"] = (*self.apart, self.dataset)
-        if self.model == "frozen_probe":
+        if system_of(self.model).before == "its backbone":
             changes |= {"model": self.backbone, "epochs": 90}
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
         return replace(self, **changes | {"pretrain": rest} | mine)
@@ -234,22 +216,8 @@ class RunSpec:
     @property
     def step(self) -> "RunSpec":
         """Equal for runs whose training steps take the same time and memory."""
-        return replace(
-            self,
-            dataset="fi",
-            init="scratch",
-            pretrain=(),
-            fold=0,
-            seed=0,
-            split_seed=0,
-            grouped=False,
-            apart=(),
-            official=True,
-            share=1.0,
-            epochs=1,
-            lr=1.0,
-            lr_step=1,
-        )
+        same = OF_THE_TARGET | {"dataset": "fi", "init": "scratch", "pretrain": (), "apart": ()}
+        return replace(self, **same, seed=0, split_seed=0, epochs=1, lr=1.0, lr_step=1)
 
     def to_dict(self) -> dict:
         """Plain values, as in spec.json."""
@@ -290,6 +258,14 @@ class RunSpec:
         variant = "" if self.method in (self.model, "normal") else "-" + self.method
         stem = f"{self.dataset}-{name}{variant}-{'-'.join(self.stages) or self.init}"
         return f"{stem}-fold{self.fold}-seed{self.seed}-{digest}".translate(PLAIN_NAMES)
+
+
+def _whole_chain(init: str) -> str:
+    """The chain with its start: "fi" is "fi:imagenet". ValueError where it names anything but sets
+    and, last, what to start from."""
+    init = init if init.rpartition(":")[2] in STARTS else init + ":imagenet"
+    check_init(init)
+    return init
 
 
 def check_init(init: str) -> None:

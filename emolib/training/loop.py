@@ -21,7 +21,8 @@ from ..base.metrics import scores
 from ..base.parallel import Ranks
 from ..data.batches import Batches, Pictures, loader, normalise, seed_all
 from ..data.datasets import Dataset
-from ..network.rivals import SYSTEMS
+from ..data.proposals import BoxFinder
+from ..network.rivals import rival_class
 from ..spec.run_spec import RunSpec
 from ..spec.systems import system_of
 from . import compiling
@@ -160,18 +161,10 @@ def pictures_of(spec: RunSpec, data: Dataset, weights: str = "") -> Pictures:
 
     A system without gradients reads the files itself, so that nothing is packed for it.
     """
-    system = SYSTEMS.get(spec.model)
-    return Pictures(
-        data,
-        spec.image_size,
-        spec.crop,
-        spec.seed,
-        "off" if system_of(spec.model).fitted else spec.cache,
-        getattr(system, "finder", ""),
-        spec.detector,
-        weights,
-        getattr(system, "uses_emotions", False),
-    )
+    kind, system = getattr(rival_class(spec.model), "finder", ""), system_of(spec.model)
+    finder = BoxFinder(kind, spec.detector, weights) if kind else None
+    cache, emotions = "off" if system.fitted else spec.cache, system.uses_emotions
+    return Pictures(data, spec.image_size, spec.crop, spec.seed, cache, finder, emotions)
 
 
 def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: RunSpec) -> dict:

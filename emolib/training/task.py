@@ -12,8 +12,8 @@ from ..data import audit
 from ..data.datasets import Dataset, open_dataset
 from ..data.manifest import manifest
 from ..network.build import weights_hash
-from ..network.rivals import SYSTEMS
 from ..spec.run_spec import RunSpec
+from ..spec.systems import system_of
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
 def _identity(spec: RunSpec, data: Dataset, parts: tuple, weights: str) -> dict:
     """What a run depends on besides its spec: pictures and labels, their split, the weights, and
     the finer emotions where its system learns them."""
-    learns = getattr(SYSTEMS.get(spec.model), "uses_emotions", False)
+    learns = system_of(spec.model).uses_emotions
     emotions = data.emotions_hash() if learns else None
     names = [[data.names[i] for i in part] for part in parts]
     return ({"emotions": emotions} if emotions else {}) | {

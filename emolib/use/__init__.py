@@ -6,7 +6,5 @@ May import `spec`, `base`, `data`, `network` and `tables`. Read `load` first, th
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    ["load", "predict", "inputs", "explain", "hub", "card", "export"],
-)
+_files = "load predict inputs explain hub card export".split()
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files)

@@ -11,25 +11,9 @@ from ..base.metrics import wilson
 from ..base.run_folder import is_complete, read_run, read_spec
 from ..data.batches import short_side
 from ..spec.run_spec import RunSpec
+from ..spec.sets import SETS
 from ..tables import paper
 
-SETS = {
-    "fi": "FI (You et al., AAAI 2016): photographs from Flickr and Instagram",
-    "twitter1": "Twitter I (You et al., AAAI 2015): pictures out of tweets",
-    "emotionroi": "EmotionROI (Peng et al., ICIP 2016): Emotion6's photographs from Flickr",
-    "own": "the user's own pictures and labels.csv",
-}
-LABELLED = {
-    "fi": "Each picture was found by one of eight emotions as a search word; Amazon Mechanical "
-    "Turk workers, five a picture, said whether it arouses that emotion. Four of the emotions "
-    "count as positive here.",
-    "twitter1": "Five Amazon Mechanical Turk workers a picture said whether it is positive or "
-    "negative, as the set's paper tells; {agree} of the five or more agree on those used here.",
-    "emotionroi": "A picture's emotion is the search word it was found by on Flickr; joy and "
-    "surprise count as positive.",
-    "own": "Whoever wrote labels.csv; emolib does not know.",
-}
-UNKNOWN = "emolib does not know; the set's own paper may."
 VALENCE = (
     "A picture is positive where the mean valence that the people of Emotion6's user study (Peng "
     "et al., CVPR 2015) gave it is above the scale's middle."
@@ -40,69 +24,41 @@ TASK = ("image-classification", "Image classification")
 
 def text(folder: Path) -> str:
     """The card of the complete run in `folder`, Markdown with Hugging Face's header. Where the run
-    lies in its study, it has the mean of the runs that differ in fold and seed alone."""
+    lies in its study, the card also has the mean over the runs of other folds and seeds."""
     result, environment = read_run(folder), read_json(folder / "environment.json")
-    spec, drawn = result.spec, environment["data"]["demo"]
-    data = (
-        f"emolib's demo, drawn stand-ins for {spec.dataset}"
-        if drawn
-        else SETS.get(spec.dataset, spec.dataset)
-    )
-    predictions = result.predictions
-    counts = _counts(predictions)
-    siblings = _siblings(folder, spec, environment)
+    spec, predictions, drawn = result.spec, result.predictions, environment["data"]["demo"]
+    stand_in = f"emolib's demo, drawn stand-ins for {spec.dataset}"
+    data = stand_in if drawn else SETS[spec.dataset].source
+    rows = _table(result.metrics, _counts(predictions), _siblings(folder, spec, environment))
     share = 100 * max(predictions["label"].mean(), 1 - predictions["label"].mean())
-    lines = [
-        "---",
-        _header(spec, result.metrics, data),
-        "---",
-        "",
-        f"# {spec.id}",
-        "",
+    head = (
+        f"---\n{_header(spec, result.metrics, data)}\n---\n\n# {spec.id}\n\n"
         f"Says whether a picture evokes a positive or a negative emotion. {_what(spec)} Trained "
         "and tested by emolib, which reproduces Zhang et al., “Image Emotion Classification "
         "Network Based on Multilayer Attentional Interaction and Adaptive Feature Aggregation” "
-        "(CMC 2023).",
-        "",
-        "## Data",
-        "",
-        f"- Pictures: {data}; fingerprint `{environment['data']['fingerprint']}`.",
-        f"- Split: {_split(spec, environment, len(predictions))}",
-        f"- Start: {_start(spec)}",
+        "(CMC 2023)."
+    )
+    sections = {
+        "Data": f"- Pictures: {data}; fingerprint `{environment['data']['fingerprint']}`.\n"
+        f"- Split: {_split(spec, environment, len(predictions))}\n"
+        f"- Start: {_start(spec)}\n"
         f"- Seen as: short side {short_side(spec.image_size)} px, of it the centre, "
         f"{spec.image_size} px a side.",
-        "",
-        "## Who took part in the labels",
-        "",
-        DRAWN if drawn else _labelled(spec),
-        "",
-        "## Metrics",
-        "",
-        *_table(result.metrics, counts, siblings),
-        "",
+        "Who took part in the labels": DRAWN if drawn else _labelled(spec),
+        "Metrics": "\n".join(rows) + "\n\n"
         "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
         "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
         "all folds (Bayle et al. 2020). Always "
         f"saying the more frequent class would score {share:.2f}.",
-        "",
-        "## Intended use",
-        "",
-        "Research on what pictures evoke, and comparison with the paper. The two classes say how "
-        "an average of labellers might call a picture, not what one viewer feels or what anybody "
-        "in the picture feels.",
-        "",
-        "## Limits",
-        "",
-        *[f"- {line}" for line in _limits(spec, drawn, len(predictions))],
-        "",
-        "## Use",
-        "",
-        "```python",
-        "import emolib",
-        'emolib.load("this folder").predict(["picture.jpg"])',
-        "```",
-    ]
-    return "\n".join(lines) + "\n"
+        "Intended use": "Research on what pictures evoke, and comparison with the paper. The two "
+        "classes say how an average of labellers might call a picture, not what one viewer feels "
+        "or what anybody in the picture feels.",
+        "Limits": "\n".join(f"- {line}" for line in _limits(spec, drawn, len(predictions))),
+        "Use": '```python\nimport emolib\nemolib.load("this folder").predict(["picture.jpg"])\n```',
+    }
+    return (
+        "\n\n".join([head, *(f"## {title}\n\n{body}" for title, body in sections.items())]) + "\n"
+    )
 
 
 def _header(spec: RunSpec, metrics: dict, data: str) -> str:
@@ -149,21 +105,24 @@ def _split(spec: RunSpec, environment: dict, tested: int) -> str:
     grouped += "" if spec.official else ", random in place of the set's own"
     grouped += f", without near-twins of {', '.join(spec.apart)}" if spec.apart else ""
     grouped += f", {spec.share:.0%} of the training pictures" if spec.share < 1 else ""
-    kind = "80/5/15" if spec.dataset == "fi" else f"fold {spec.fold}, counted from 0"
+    one = SETS[spec.dataset]
+    kind = f"fold {spec.fold}, counted from 0"
+    if one.folds == 1:
+        kind = "/".join(f"{100 * share:.0f}" for share in one.shares)
     of = f"{trained} pictures trained on, " if trained else ""
     return f"{kind}{grouped}; {of}{tested} tested. No epoch was chosen on the test pictures."
 
 
 def _start(spec: RunSpec) -> str:
-    *stages, start = spec.init.split(":")
-    first = "ImageNet weights of the backbone" if start == "imagenet" else "random weights"
-    return first + "".join(f", then a training on {s}" for s in reversed(stages)) + "."
+    imagenet = spec.init.endswith("imagenet")
+    first = "ImageNet weights of the backbone" if imagenet else "random weights"
+    return first + "".join(f", then a training on {s}" for s in reversed(spec.stages)) + "."
 
 
 def _labelled(spec: RunSpec) -> str:
     if spec.dataset == "emotionroi" and spec.labels == "valence":
         return VALENCE
-    return LABELLED.get(spec.dataset, UNKNOWN).format(agree=spec.agree)
+    return SETS[spec.dataset].labelled.format(agree=spec.agree)
 
 
 def _counts(predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:

@@ -44,17 +44,8 @@ class Explanation:
         left.imshow(self.picture)
         frames = [(self.crop, "white", "--")] + [(box[:4], "#de8f05", "-") for box in self.boxes]
         for (x0, y0, x1, y1), colour, style in frames:
-            left.add_patch(
-                Rectangle(
-                    (x0 - 0.5, y0 - 0.5),
-                    x1 - x0,
-                    y1 - y0,
-                    fill=False,
-                    lw=1.5,
-                    edgecolor=colour,
-                    linestyle=style,
-                )
-            )
+            line = {"fill": False, "lw": 1.5, "edgecolor": colour, "linestyle": style}
+            left.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, **line))
         word, p = ("positive", self.p_positive) if self.label else ("negative", 1 - self.p_positive)
         left.set_title(f"{word}, {p:.0%}; dashed: what the network saw", fontsize=9)
         right.imshow(self.overlay)
@@ -70,8 +61,11 @@ class Explanation:
 
 
 def highest_regions(D: np.ndarray) -> list[tuple]:
-    """Where D is nearer to its highest value than to its lowest: the box (x0, y0, x1, y1, highest
-    D in it), in cells of D, of each connected part, the highest MOST. None where D is flat."""
+    """Where D is nearer to its highest value than to its lowest: the box of each connected part.
+
+    (x0, y0, x1, y1, highest D in it), in cells of D; the MOST_REGIONS highest. None where D is
+    flat.
+    """
     low, high = D.min(), D.max()
     parts, count = ndimage.label((D > (low + high) / 2) & (low < high))
     scores = ndimage.maximum(D, parts, range(1, count + 1))

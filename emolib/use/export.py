@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,8 @@ SIDE_STEP = 32  # px
 
 class _Outputs(nn.Module):
     """(logits, D) in one pass, or the logits alone."""
+
+    net: Any  # an nn.Module
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -70,7 +73,7 @@ def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
             verbose=False,
         )
     with whole_file(Path(file)) as part:
-        onnx.save(part, external_data=False)
+        onnx.save(part, external_data=False)  # type: ignore[union-attr]
     return Path(file)
 
 
@@ -115,11 +118,12 @@ def _in_steps(net: nn.Module) -> bool:
 
 @contextlib.contextmanager
 def _constant_padding(net: nn.Module):
-    """TensorFlow's padding as it is where a convolution's stride divides its input's sides: the
-    same for all of them. In general it depends on them, by terms that torch takes minutes over."""
+    """Inside the block TensorFlow's padding is that of sides that the convolution's stride divides.
+    In general it depends on the sides, by terms that torch takes minutes over.
+    """
     convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
     for conv in convolutions:
-        conv.forward = functools.partial(_padded, conv)
+        conv.forward = functools.partial(_padded, conv)  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -9,7 +9,6 @@ the names of a run folder's. Whoever wrote them: nothing but plain values is rea
 checked as every RunSpec is.
 """
 
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +22,10 @@ from ..base.files import read_json, sha256, whole_file, write_json, write_text
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
+from .load import REPOSITORY, check_there
 
 CLASSES = ["negative", "positive"]
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-REPOSITORY = re.compile(r"(hf-hub:)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
 
 def save(run, folder) -> Path:
@@ -37,12 +36,7 @@ def save(run, folder) -> Path:
     where files are no longer those that the run wrote.
     """
     run, folder = Path(run), Path(folder)
-    for name in ("spec.json", WEIGHTS, "predictions.csv", "environment.json", "metrics.json"):
-        if not (run / name).is_file():
-            raise FileNotFoundError(
-                f"{run} has no {name}: not a complete run folder, or one whose weights were not "
-                "kept; run its spec again"
-            )
+    check_there(run, "spec.json", WEIGHTS, "predictions.csv", "environment.json", "metrics.json")
     for name, written in read_json(run / "environment.json").get("files", {}).items():
         if (run / name).is_file() and sha256(run / name) != written:
             raise ValueError(f"{run / name} is not the file that the run wrote; run its spec again")
@@ -125,7 +119,9 @@ class Network(
         return self.net(images, **extras)
 
     @classmethod
-    def from_pretrained(cls, name, revision: str | None = None, **download) -> "Network":
+    def from_pretrained(  # type: ignore[override]
+        cls, name, revision: str | None = None, **download
+    ) -> "Network":
         """From what `save` or `save_pretrained` wrote: a folder, or as `folder_of` says.
 
         In evaluation mode. Raises what `folder_of` and `read_config` do, FileNotFoundError for a

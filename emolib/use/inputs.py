@@ -1,5 +1,6 @@
 """What a person may hand a predictor: files, folders, and pictures in memory."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.layouts.common import SUFFIXES
+from ..data.layouts.common import SUFFIXES, below
 from ..data.pictures import decode, pixels
 
 ACCEPTED = "a path, a folder, a PIL image, an array H×W×3 or H×W, a tensor 3×H×W, or a list of them"
@@ -25,7 +26,7 @@ def listed(pictures) -> list[tuple[str, object]]:
     """
     one = isinstance(pictures, (str, Path, Image.Image, Tensor))
     one = one or (isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OUS")
-    found = []
+    found: list[tuple[str, object]] = []
     try:
         items = [pictures] if one else iter(pictures)
     except TypeError:
@@ -67,13 +68,7 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
 
 def _inside(folder: Path) -> list[Path]:
     """Every picture below `folder` by its suffix, hidden ones aside, sorted."""
-    files = [
-        p
-        for p in sorted(folder.rglob("*"))
-        if p.suffix.lower() in SUFFIXES
-        and p.is_file()
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-    ]
+    files = sorted(itertools.chain(*below(folder).values()))
     if not files:
         raise ValueError(f"{folder}: a folder without pictures ({', '.join(sorted(SUFFIXES))})")
     return files

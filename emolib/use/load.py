@@ -13,6 +13,9 @@ from ..network.build import build_network, fitting_weights
 from ..spec.run_spec import RunSpec
 from .predict import Predictor
 
+# a name on the Hugging Face hub: "owner/name", perhaps with "hf-hub:" before it, "@revision" behind
+REPOSITORY = re.compile(r"(hf-hub:)?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?")
+
 
 def load(source, device: str = "auto", weights="") -> Predictor:
     """The predictor of a trained network.
@@ -27,15 +30,20 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     Raises FileNotFoundError where the folder holds no run, ValueError that names the file where its
     spec or weights are none.
     """
-    device = pick_device(device)
+    there = pick_device(device)
     if not isinstance(source, (str, Path)) or not str(source) or Path(source).is_file():
         raise ValueError(
             f"load({str(source)!r}): takes a run folder, a folder in the Hugging Face layout, "
             "'owner/name' or a name such as 'maiafa_resnet50'"
         )
     if isinstance(source, str) and not Path(source).exists():
-        if source.startswith("maiafa_") and timm.is_model(source.removeprefix("maiafa_")):
-            return _untrained(source, device, str(weights))
+        backbone = source.removeprefix("maiafa_")
+        if backbone != source and timm.is_model(backbone):
+            warnings.warn(
+                f"{source}: its classifier is untrained, its answers are chance", stacklevel=2
+            )
+            spec = RunSpec("own", backbone=backbone, init="imagenet" if weights else "scratch")
+            return _ready(spec, build_network(spec, str(weights)), there, "")
         if _on_hub(source):
             from .hub import folder_of
 
@@ -43,41 +51,37 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     folder = Path(source)
     hub_layout = (folder / "config.json").exists() and not (folder / "spec.json").exists()
     about = folder / ("config.json" if hub_layout else "spec.json")
-    for file in (about, folder / "model.safetensors"):
-        if not file.exists():
-            raise FileNotFoundError(
-                f"{folder} has no {file.name}: not a complete run folder, or one whose weights "
-                "were not kept; run its spec again"
-            )
+    file = folder / "model.safetensors"
+    check_there(folder, about.name, file.name)
     if hub_layout:
         from .hub import read_config
 
         spec = read_config(about)
     else:
         spec = read_spec(about)
-    # its weights come from the file below, so the start they were trained from is not needed
-    file = folder / "model.safetensors"
+    # its weights come from the file, so the start they were trained from is not needed
     with fitting_weights(file, f"this folder's {about.name}"):
         model = build_network(spec, before=file)
-    return _ready(spec, model, device, str(weights))
+    return _ready(spec, model, there, str(weights))
 
 
-def _untrained(name: str, device: torch.device, weights: str) -> Predictor:
-    """The network that timm knows as `name`, with a new head."""
-    warnings.warn(f"{name}: its classifier is untrained, its answers are chance", stacklevel=3)
-    start = "imagenet" if weights else "scratch"
-    spec = RunSpec("own", backbone=name.removeprefix("maiafa_"), init=start)
-    return _ready(spec, build_network(spec, weights), device, "")
+def check_there(run: Path, *names: str) -> None:
+    """FileNotFoundError where a run folder has not all these files."""
+    for name in names:
+        if not (run / name).is_file():
+            raise FileNotFoundError(
+                f"{run} has no {name}: not a complete run folder, or one whose weights were not "
+                "kept; run its spec again"
+            )
 
 
-def _ready(spec: RunSpec, model, device: torch.device, weights: str) -> Predictor:
-    model = model.to(device, memory_format=torch.channels_last).eval()
-    return Predictor(spec, model, device, weights)
+def _ready(spec: RunSpec, model: torch.nn.Module, device: torch.device, weights: str) -> Predictor:
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Predictor(spec, model.eval(), device, weights)
 
 
 def _on_hub(source: str) -> bool:
-    """Whether it names a repository rather than a folder that is not there: two plain words with a
-    slash between them, perhaps @revision, the first of which is no folder here."""
-    owner, slash, name = source.removeprefix("hf-hub:").partition("/")
-    plain = re.fullmatch(r"\w[\w.-]*", owner) and re.fullmatch(r"\w[\w.-]*(@[\w./-]+)?", name)
-    return bool(slash and plain) and (source.startswith("hf-hub:") or not Path(owner).exists())
+    """Whether it names a repository rather than a folder that is not there: no folder has the
+    owner's name here, or it says "hf-hub:"."""
+    found = REPOSITORY.fullmatch(source)
+    return found is not None and (bool(found[1]) or not Path(found[2]).parent.exists())

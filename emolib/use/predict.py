@@ -5,6 +5,7 @@ import numbers
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from torch.utils.data import default_collate
 
 from ..base.devices import autocast, on
 from ..base.progress import bar
-from ..data import proposals
 from ..data.batches import centre_box, cut, normalise, short_side
 from ..data.pictures import shrink
+from ..data.proposals import BoxFinder, in_view
 from ..spec.run_spec import RunSpec
 from .explain import Explanation, highest_regions
 from .inputs import as_pixels, listed
@@ -33,7 +34,7 @@ class Predictor:
     """
 
     spec: RunSpec
-    model: torch.nn.Module
+    model: Any  # an nn.Module, as `create_model` makes it
     device: torch.device
     weights: str = ""  # the folder with the weights of the run's detector, if it had one
 
@@ -121,21 +122,21 @@ class Predictor:
         size, (image, box) = self.spec.image_size, self._shrunk(name, picture)
         extras = {}
         if hasattr(self.model, "finder"):
-            found = proposals.find_boxes(self.model.finder, image, self.spec.detector, self.weights)
-            extras["boxes"] = proposals.in_view(found, tuple(image.shape[:2]), box, size)
+            finder = BoxFinder(self.model.finder, self.spec.detector, self.weights)
+            extras["boxes"] = in_view(finder.find(image), image.shape[:2], box, size)
         return cut(image, box, size), extras
 
     def _shrunk(self, name: str, picture) -> tuple[torch.Tensor, tuple]:
         """The picture as crops are taken from it, h×w×3 uint8, and the centre crop's box in it."""
         size = self.spec.image_size
         image = shrink(as_pixels(name, picture), short_side(size)).permute(1, 2, 0)
-        return image, centre_box(*image.shape[:2], size)
+        h, w, _ = image.shape
+        return image, centre_box(h, w, size)
 
 
 def speed(predictor: Predictor, paths) -> float:
-    """Pictures a second, from file to probability: decoding, boxes and network, 64 pictures at
-    most. On a CPU by the process's own time, so that it is the rate of one core and what runs
-    beside does not count."""
+    """Pictures a second, from file to probability: decoding, boxes and network; 64 pictures at
+    most. On a CPU it counts the process's own time: the rate of one core, whatever runs beside."""
     paths = list(paths)[:64]
     predictor.predict(paths[:2])
     clock = time.process_time if predictor.device.type == "cpu" else time.perf_counter

@@ -1,3 +1,3 @@
 """Drawn pictures that stand in for the sets: `demo` writes them, `scenes` composes one,
-`objects` and `styles` are what it is made of.
+`objects`, `faces` and `styles` are what it is made of, `pen` draws.
 """

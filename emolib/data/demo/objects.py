@@ -3,114 +3,20 @@
 Why these, and what a picture is made of, is said in `scenes`.
 """
 
-import colorsys
-import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-OVERSAMPLING = 2  # pictures are drawn this much larger: ImageDraw has no anti-aliasing
-BLACK, WHITE, INK = (44, 38, 46), (252, 250, 244), (52, 44, 52)
-RED, DARK_RED, PINK = (226, 40, 48), (132, 14, 24), (250, 150, 170)
-YELLOW, GREEN, BROWN = (255, 210, 50), (66, 150, 62), (112, 78, 48)
-
-
-class Pen:
-    """Draws on `image` in units of `unit` pixels: for an object 1 is its side, for a scene the
-    picture's short side."""
-
-    def __init__(self, image, unit):
-        self.image, self.unit, self.draw = image, unit, ImageDraw.Draw(image)
-        self.width, self.height = image.width / unit, image.height / unit
-
-    def _scale(self, points):
-        return [(x * self.unit, y * self.unit) for x, y in points]
-
-    def disc(self, x, y, rx, fill, ry=None):
-        ry = rx if ry is None else ry
-        self.draw.ellipse(self._scale([(x - rx, y - ry), (x + rx, y + ry)]), fill)
-
-    def box(self, x0, y0, x1, y1, fill):
-        self.draw.rectangle(self._scale([(x0, y0), (x1, y1)]), fill)
-
-    def shape(self, fill, *points):
-        self.draw.polygon(self._scale(points), fill)
-
-    def line(self, fill, width, *points):
-        width = max(1, round(width * self.unit))
-        self.draw.line(self._scale(points), fill, width, joint="curve")
-
-    def arc(self, x, y, r, start, end, fill, width, ry=None):
-        """Part of an ellipse's rim; degrees, clockwise from three o'clock."""
-        box = self._scale([(x - r, y - (ry or r)), (x + r, y + (ry or r))])
-        self.draw.arc(box, start, end, fill, max(1, round(width * self.unit)))
-
-    def chord(self, x, y, r, start, end, fill):
-        self.draw.chord(self._scale([(x - r, y - r), (x + r, y + r)]), start, end, fill)
-
-
-def hsv(hue, saturation, value):
-    return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(hue % 1, saturation, value))
-
-
-def _vivid(rng):
-    return hsv(rng.uniform(), rng.uniform(0.65, 0.9), rng.uniform(0.85, 1.0))
-
+from .faces import mood_faces
+from .pen import BLACK, BROWN, DARK_RED, GREEN, INK, PINK, RED, WHITE, YELLOW, Pen, hsv, vivid
 
 # ---- emotional objects: each fills about the unit square ----
 
 
-def _face(pen, rng, mood):
-    skin = {"angry": (224, 84, 50), "crying": (128, 160, 214), "disgusted": (150, 172, 72)}
-    pen.disc(0.5, 0.5, 0.49, INK)
-    pen.disc(0.5, 0.5, 0.46, skin.get(mood, YELLOW))
-    if mood == "laughing":
-        for x in (0.31, 0.69):
-            pen.arc(x, 0.42, 0.11, 190, 350, INK, 0.06)
-        pen.chord(0.5, 0.54, 0.3, 0, 180, DARK_RED)
-        pen.box(0.24, 0.54, 0.76, 0.62, WHITE)
-        pen.disc(0.5, 0.77, 0.14, PINK, 0.06)
-        return
-    for x in (0.32, 0.68):
-        inward = 0.5 - x
-        if mood == "angry":  # V brows over narrowed eyes
-            pen.disc(x, 0.45, 0.1, WHITE)
-            pen.disc(x + 0.15 * inward, 0.46, 0.055, BLACK)
-            pen.line(BLACK, 0.09, (x - 0.95 * inward, 0.24), (x + 0.7 * inward, 0.42))
-        elif mood == "crying":
-            pen.line(INK, 0.05, (x - 0.6 * inward, 0.3), (x + 0.5 * inward, 0.2))
-            pen.arc(x, 0.36, 0.1, 10, 170, INK, 0.055)
-            pen.box(x - 0.05, 0.46, x + 0.05, 0.8, (60, 96, 200))
-            pen.disc(x, 0.82, 0.075, (60, 96, 200))
-        elif mood == "disgusted":
-            pen.line(INK, 0.06, (x - 0.6 * inward, 0.3), (x + 0.4 * inward, 0.4))
-            pen.line(INK, 0.06, (x - 0.6 * inward, 0.47), (x + 0.4 * inward, 0.4))
-        elif mood == "surprised":
-            pen.arc(x, 0.26, 0.12, 200, 340, INK, 0.045)
-            pen.disc(x, 0.42, 0.11, WHITE)
-            pen.disc(x, 0.42, 0.055, INK)
-        else:
-            pen.disc(x, 0.39, 0.06, INK, 0.09)
-            pen.disc(x - 0.35 * inward, 0.6, 0.08, PINK, 0.06)
-    if mood == "angry":
-        pen.box(0.28, 0.64, 0.72, 0.8, BLACK)
-        pen.box(0.31, 0.67, 0.69, 0.77, WHITE)
-        for x in (0.4, 0.5, 0.6):
-            pen.line(BLACK, 0.03, (x, 0.66), (x, 0.78))
-    elif mood == "crying":
-        pen.arc(0.5, 0.84, 0.15, 200, 340, INK, 0.07)
-    elif mood == "disgusted":
-        pen.line(INK, 0.06, *[(0.24 + 0.13 * i, 0.66 + 0.05 * (-1) ** i) for i in range(5)])
-        pen.disc(0.56, 0.77, 0.1, DARK_RED, 0.12)
-    elif mood == "surprised":
-        pen.disc(0.5, 0.72, 0.13, DARK_RED, 0.16)
-    else:
-        pen.arc(0.5, 0.5, 0.29, 25, 155, DARK_RED, 0.08)
-
-
 def _flower(pen, rng):
-    petals, colour = int(rng.integers(6, 9)), _vivid(rng)
+    petals, colour = int(rng.integers(6, 9)), vivid(rng)
     pen.line(GREEN, 0.05, (0.5, 0.5), (0.5, 1.0))
     pen.disc(0.62, 0.88, 0.11, GREEN, 0.05)
     for i in range(petals):
@@ -129,12 +35,12 @@ def _heart(pen, rng):
 def _balloons(pen, rng):
     for x, y in ((0.24, 0.32), (0.76, 0.34), (0.5, 0.22)):
         pen.line(INK, 0.02, (x, y), (0.5, 1.0))
-        pen.disc(x, y, 0.18, _vivid(rng), 0.22)
+        pen.disc(x, y, 0.18, vivid(rng), 0.22)
         pen.disc(x - 0.06, y - 0.08, 0.04, WHITE, 0.06)
 
 
 def _cake(pen, rng):
-    icing = _vivid(rng)
+    icing = vivid(rng)
     pen.disc(0.5, 0.93, 0.5, WHITE, 0.07)
     pen.box(0.1, 0.5, 0.9, 0.92, (222, 170, 110))
     pen.box(0.1, 0.44, 0.9, 0.58, icing)
@@ -147,7 +53,7 @@ def _cake(pen, rng):
 
 
 def _gift(pen, rng):
-    paper, ribbon = _vivid(rng), _vivid(rng)
+    paper, ribbon = vivid(rng), vivid(rng)
     pen.box(0.1, 0.42, 0.9, 0.98, paper)
     pen.box(0.04, 0.3, 0.96, 0.46, paper)
     pen.box(0.43, 0.3, 0.57, 0.98, ribbon)
@@ -157,7 +63,7 @@ def _gift(pen, rng):
 
 
 def _butterfly(pen, rng):
-    upper, lower = _vivid(rng), _vivid(rng)
+    upper, lower = vivid(rng), vivid(rng)
     for side in (-1, 1):
         pen.disc(0.5 + 0.22 * side, 0.7, 0.17, lower, 0.2)
         pen.disc(0.5 + 0.26 * side, 0.34, 0.23, upper, 0.26)
@@ -226,20 +132,13 @@ def _snake(pen, rng):
         pen.disc(*point, 0.095, back)
     for x, y in path[1:-2:3]:
         pen.shape(belly, (x - 0.07, y), (x, y - 0.05), (x + 0.07, y), (x, y + 0.05))
-    x, y = path[-1]
-    pen.shape(
-        back,
-        (x - 0.2, y - 0.02),
-        (x - 0.08, y + 0.13),
-        (x + 0.16, y + 0.09),
-        (x + 0.2, y - 0.08),
-        (x, y - 0.19),
-    )
-    for dx in (-0.06, 0.08):
-        pen.disc(x + dx, y - 0.03, 0.045, YELLOW)
-        pen.line(BLACK, 0.03, (x + dx, y - 0.07), (x + dx, y + 0.01))
-    pen.line(RED, 0.03, (x - 0.17, y + 0.05), (x - 0.3, y + 0.1), (x - 0.38, y + 0.06))
-    pen.line(RED, 0.03, (x - 0.3, y + 0.1), (x - 0.34, y + 0.17))
+    head = pen.at(*path[-1], 1)
+    head.shape(back, (-0.2, -0.02), (-0.08, 0.13), (0.16, 0.09), (0.2, -0.08), (0, -0.19))
+    for x in (-0.06, 0.08):
+        head.disc(x, -0.03, 0.045, YELLOW)
+        head.line(BLACK, 0.03, (x, -0.07), (x, 0.01))
+    head.line(RED, 0.03, (-0.17, 0.05), (-0.3, 0.1), (-0.38, 0.06))
+    head.line(RED, 0.03, (-0.3, 0.1), (-0.34, 0.17))
 
 
 def _skull(pen, rng):
@@ -329,10 +228,7 @@ def _wilted(pen, rng):
         pen.shape(BROWN, (x - 0.09, 0.97), (x, 0.88), (x + 0.07, 0.99))
 
 
-POSITIVE = {
-    "smiling face": functools.partial(_face, mood="smiling"),
-    "laughing face": functools.partial(_face, mood="laughing"),
-    "surprised face": functools.partial(_face, mood="surprised"),
+POSITIVE = mood_faces("smiling", "laughing", "surprised") | {
     "flower": _flower,
     "heart": _heart,
     "balloons": _balloons,
@@ -343,10 +239,7 @@ POSITIVE = {
     "rainbow": _rainbow,
     "kitten": _kitten,
 }
-NEGATIVE = {
-    "angry face": functools.partial(_face, mood="angry"),
-    "crying face": functools.partial(_face, mood="crying"),
-    "disgusted face": functools.partial(_face, mood="disgusted"),
+NEGATIVE = mood_faces("angry", "crying", "disgusted") | {
     "spider": _spider,
     "snake": _snake,
     "skull": _skull,
@@ -356,7 +249,7 @@ NEGATIVE = {
     "storm cloud": _storm,
     "wilted flower": _wilted,
 }
-OBJECTS = POSITIVE | NEGATIVE
+OBJECTS: dict[str, Callable] = POSITIVE | NEGATIVE
 
 
 def _grow(alpha, reach):

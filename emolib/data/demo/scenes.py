@@ -23,7 +23,8 @@ import math
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from .objects import INK, OVERSAMPLING, Pen, draw_object, hsv
+from .objects import draw_object
+from .pen import INK, OVERSAMPLING, Pen, hsv
 
 # ---- scenes and neutral things ----
 
@@ -42,56 +43,37 @@ def _gradient(pen, top, bottom):
     pen.image.paste(Image.fromarray(ramp.astype(np.uint8)))
 
 
-def _tree(pen, x, y, size, rng):
+def _tree(pen, rng):
     leaf = _tone(rng, rng.choice([0.1, 0.27, 0.33]), 0.5, 0.6)
-    pen.box(x - 0.06 * size, y - 0.5 * size, x + 0.06 * size, y, _tone(rng, 0.08, 0.5, 0.4))
+    pen.box(-0.06, -0.5, 0.06, 0, _tone(rng, 0.08, 0.5, 0.4))
     if rng.uniform() < 0.5:
-        pen.disc(x, y - 0.65 * size, 0.3 * size, leaf, 0.38 * size)
+        pen.disc(0, -0.65, 0.3, leaf, 0.38)
     else:
-        pen.shape(
-            leaf,
-            (x - 0.32 * size, y - 0.25 * size),
-            (x, y - size),
-            (x + 0.32 * size, y - 0.25 * size),
-        )
+        pen.shape(leaf, (-0.32, -0.25), (0, -1), (0.32, -0.25))
 
 
-def _house(pen, x, y, size, rng):
-    pen.box(x - 0.4 * size, y - 0.6 * size, x + 0.4 * size, y, _tone(rng, rng.uniform(), 0.3, 0.75))
+def _house(pen, rng):
+    pen.box(-0.4, -0.6, 0.4, 0, _tone(rng, rng.uniform(), 0.3, 0.75))
     roof = _tone(rng, rng.choice([0.02, 0.08, 0.6]), 0.5, 0.5)
-    pen.shape(
-        roof, (x - 0.48 * size, y - 0.6 * size), (x, y - size), (x + 0.48 * size, y - 0.6 * size)
-    )
+    pen.shape(roof, (-0.48, -0.6), (0, -1), (0.48, -0.6))
     pane = _tone(rng, rng.choice([0.14, 0.58]), 0.4, 0.7)
-    for dx in (-0.26, 0.1):
-        pen.box(x + dx * size, y - 0.5 * size, x + (dx + 0.16) * size, y - 0.32 * size, pane)
-    pen.box(x - 0.08 * size, y - 0.26 * size, x + 0.08 * size, y, roof)
+    for x in (-0.26, 0.1):
+        pen.box(x, -0.5, x + 0.16, -0.32, pane)
+    pen.box(-0.08, -0.26, 0.08, 0, roof)
 
 
-def _car(pen, x, y, size, rng):
+def _car(pen, rng):
     paint = _tone(rng, rng.uniform(), 0.6, 0.7)
-    pen.shape(
-        paint,
-        (x - 0.28 * size, y - 0.25 * size),
-        (x - 0.16 * size, y - 0.45 * size),
-        (x + 0.16 * size, y - 0.45 * size),
-        (x + 0.3 * size, y - 0.25 * size),
-    )
-    pen.box(x - 0.5 * size, y - 0.28 * size, x + 0.5 * size, y - 0.08 * size, paint)
-    for dx in (-0.28, 0.28):
-        pen.disc(x + dx * size, y - 0.08 * size, 0.1 * size, INK)
+    pen.shape(paint, (-0.28, -0.25), (-0.16, -0.45), (0.16, -0.45), (0.3, -0.25))
+    pen.box(-0.5, -0.28, 0.5, -0.08, paint)
+    for x in (-0.28, 0.28):
+        pen.disc(x, -0.08, 0.1, INK)
 
 
-def _lamp(pen, x, y, size, rng):
-    pen.box(x - 0.02 * size, y - 0.8 * size, x + 0.02 * size, y, INK)
+def _lamp(pen, rng):
+    pen.box(-0.02, -0.8, 0.02, 0, INK)
     shade = _tone(rng, rng.uniform(), 0.4, 0.8)
-    pen.shape(
-        shade,
-        (x - 0.2 * size, y - 0.7 * size),
-        (x - 0.1 * size, y - size),
-        (x + 0.1 * size, y - size),
-        (x + 0.2 * size, y - 0.7 * size),
-    )
+    pen.shape(shade, (-0.2, -0.7), (-0.1, -1), (0.1, -1), (0.2, -0.7))
 
 
 def _scatter(pen, rng, kinds, ground, count):
@@ -99,7 +81,8 @@ def _scatter(pen, rng, kinds, ground, count):
     for depth in np.sort(rng.uniform(0, 1, count)):
         thing = kinds[rng.integers(len(kinds))]
         y = ground + depth * (pen.height - ground)
-        thing(pen, rng.uniform(0, pen.width), y, rng.uniform(0.22, 0.4) * (0.6 + 0.6 * depth), rng)
+        x, size = rng.uniform(0, pen.width), rng.uniform(0.22, 0.4) * (0.6 + 0.6 * depth)
+        thing(pen.at(x, y, size), rng)
 
 
 def _meadow(pen, rng):
@@ -130,7 +113,7 @@ def _street(pen, rng):
     road = pen.height * rng.uniform(0.6, 0.75)
     pen.box(0, road, pen.width, pen.height, _tone(rng, 0.6, 0.08, 0.5))
     for x in np.arange(0.1, pen.width + 0.3, 0.36):
-        _house(pen, x, road, rng.uniform(0.38, 0.62), rng)
+        _house(pen.at(x, road, rng.uniform(0.38, 0.62)), rng)
     _scatter(pen, rng, [_car, _car, _lamp], road + 0.1, int(rng.integers(2, 5)))
 
 
@@ -256,7 +239,7 @@ def draw_picture(shown, counterparts, clutter, style, rng):
     stimuli map: a grey picture of the same size, 255 on the objects shown, with soft edges.
     """
     short = int(rng.integers(96, 129))
-    size = (short, round(short * rng.uniform(1, 1.5)))
+    size: tuple = (short, round(short * rng.uniform(1, 1.5)))
     size = size[:: rng.choice([-1, 1])]
     picture = Image.new("RGB", (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING))
     SCENES[rng.integers(len(SCENES))](Pen(picture, short * OVERSAMPLING), rng)
@@ -265,7 +248,8 @@ def draw_picture(shown, counterparts, clutter, style, rng):
     air = _tone(rng, rng.uniform(), 0.15, 0.65)
     picture.paste(air, mask=Image.new("L", size, int(rng.integers(50, 120))))
 
-    pen, regions, stimuli = Pen(picture, short), [], Image.new("L", size)
+    pen, stimuli = Pen(picture, short), Image.new("L", size)
+    regions: list[tuple] = []
     for i in range(len(shown)):
         # Two large objects would not fit side by side. Small ones are the rarer: a network that
         # trains for a minute must find enough that it can see.

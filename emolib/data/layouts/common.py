@@ -5,6 +5,7 @@ import reprlib
 import unicodedata
 import warnings
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,19 +17,8 @@ FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
 FI = FI_POSITIVE + FI_NEGATIVE
 ROI_POSITIVE = ("joy", "surprise")
 ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-SUFFIXES = {
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".avif",
-    ".tif",
-    ".tiff",
-}
+ROI = ROI_POSITIVE + ROI_NEGATIVE
+SUFFIXES = set(".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .avif .tif .tiff".split())
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
@@ -51,27 +41,49 @@ class Listing:
     options: dict = field(default_factory=dict)
 
 
-def emotion_folders(name: str, images: Path, positive, negative) -> Listing:
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a set lies on disk."""
+
+    what: str  # is looked for, in words
+    recognised: Callable  # a folder → something true where it holds the set in this way
+    read: Callable[[Path, int], Listing]  # the set's folder, `agree` of `open_dataset`
+
+
+LAYOUTS: dict[str, list[Layout]] = defaultdict(list)  # of each set; filled by `layout`
+
+
+def layout(dataset: str, what: str, recognised: Callable):
+    """Makes the function below it the reader of a layout of the set."""
+
+    def add(read: Callable[[Path, int], Listing]):
+        LAYOUTS[dataset].append(Layout(what, recognised, read))
+        return read
+
+    return add
+
+
+def emotion_folders(name: str, images: Path, emotions: tuple, positive: tuple) -> Listing:
     """Pictures that lie in one folder an emotion (any case)."""
     found, rows = subfolders(images), []
-    for emotion in sorted(positive + negative):
+    for emotion in sorted(emotions):
         pictures = picture_files(found[emotion]) if emotion in found else []
         if not pictures:
             raise FileNotFoundError(
                 f"{name}: no pictures in {images / emotion}; the set has the folders "
-                f"{', '.join(sorted(positive + negative))}"
+                f"{', '.join(sorted(emotions))}"
             )
         rows += [(picture, emotion) for picture in pictures]
     listed = {picture for picture, _ in rows}
     below_ = (p for files in below(images).values() for p in files)
     beside = [p for p in below_ if p not in listed and "ground_truth" not in p.parts]
     warn_unlisted(name, images, len(beside), "the emotion folders themselves")
-    count = len(positive + negative)
-    return by_emotion(rows, positive, layout=f"{ {6: 'six', 8: 'eight'}[count] } emotion folders")
+    count = {6: "six", 8: "eight"}[len(emotions)]
+    return by_emotion(rows, positive, layout=f"{count} emotion folders")
 
 
 def by_emotion(rows: list, positive, **fields) -> Listing:
-    """`Pictures` of (path, emotion), labelled by the emotion's polarity."""
+    """A `Listing` of (path, emotion), labelled by the emotion's polarity."""
     emotions = np.array([emotion for _, emotion in rows])
     return Listing(
         [p for p, _ in rows], np.isin(emotions, positive).astype(int), emotions, **fields
@@ -79,18 +91,20 @@ def by_emotion(rows: list, positive, **fields) -> Listing:
 
 
 def need_all(name: str, emotions, found: set, where: str) -> None:
+    """FileNotFoundError where one of the emotions is not among the found ones."""
     missing = [emotion for emotion in emotions if emotion not in found]
     if missing:
         raise FileNotFoundError(f"{name}: nothing of {', '.join(missing)} in {where}")
 
 
 def has(emotions, folder: Path) -> bool:
+    """Whether the folder holds a folder of one of the emotions."""
     return folder.is_dir() and any(emotion in subfolders(folder) for emotion in emotions)
 
 
 def subfolders(folder: Path) -> dict[str, Path]:
     """{name in lower case: folder}; ValueError where two differ only in case."""
-    found = {}
+    found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.is_dir():
             first = found.setdefault(path.name.lower(), path)
@@ -181,7 +195,8 @@ def lines(file: Path) -> list[str]:
 def csv_cells(file: Path):
     """(line number, cells) for each line of a CSV file that is not empty.
 
-    No cell goes on in the next line: a quotation mark never closed would swallow the rows after it.
+    A cell ends with its line. Else a quotation mark that is never closed would swallow the rows
+    after it.
     """
     for number, line in enumerate(lines(file), start=1):
         try:
@@ -214,9 +229,9 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
 
 
 def is_list(file: Path) -> bool:
-    """Whether a text file begins with a picture's name and a label.
+    """Whether a text file begins with a picture's name and a label, in any encoding.
 
-    In any encoding, for a list in one that we do not read is an error and not no list.
+    A list in an encoding that we do not read is an error later; it must not pass for no list.
     """
     with open(file, "rb") as opened:
         start = opened.read(10_000).replace(b"\0", b"").decode("utf-8", "replace")

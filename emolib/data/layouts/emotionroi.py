@@ -6,38 +6,36 @@ from pathlib import Path
 
 import pandas as pd
 
-from .common import (
-    MEASURED,
-    ROI_NEGATIVE,
-    ROI_POSITIVE,
-    SUFFIXES,
-    Listing,
-    case_folded,
-    emotion_folders,
-    lines,
-    nfc,
-    shortened,
-    shown,
-    subfolders,
+from . import common
+from .common import MEASURED, SUFFIXES, Listing, layout, shortened, shown
+
+
+@layout(
+    "emotionroi",
+    "images/ with six emotion folders (anger/, …)",
+    lambda folder: common.has(common.ROI, folder / "images"),
 )
-
-
 def in_images(folder: Path, agree: int) -> Listing:
     return _emotionroi(folder, folder / "images")
 
 
+@layout(
+    "emotionroi",
+    "six emotion folders (anger/, …)",
+    lambda folder: common.has(common.ROI, folder),
+)
 def in_folders(folder: Path, agree: int) -> Listing:
     return _emotionroi(folder, folder)
 
 
 def _emotionroi(folder: Path, images: Path) -> Listing:
-    pictures = emotion_folders("emotionroi", images, ROI_POSITIVE, ROI_NEGATIVE)
-    names = [nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
-    index = {case_folded(name): i for i, name in enumerate(names)}
+    pictures = common.emotion_folders("emotionroi", images, common.ROI, common.ROI_POSITIVE)
+    names = [common.nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
+    index = {common.case_folded(name): i for i, name in enumerate(names)}
     for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
         file = folder / "training_testing_split" / f"{split}.txt"
-        for row, line in enumerate(lines(file) if os.path.lexists(file) else (), start=1):
-            if line.strip() and case_folded(line.strip()) not in index:
+        for row, line in enumerate(common.lines(file) if os.path.lexists(file) else (), start=1):
+            if line.strip() and common.case_folded(line.strip()) not in index:
                 raise ValueError(
                     f"emotionroi: {file} line {row} names "
                     f"{shown(line.strip())}, which is not in {images}; copy the set again"
@@ -55,7 +53,7 @@ def _emotionroi(folder: Path, images: Path) -> Listing:
 
 
 def _maps(folder: Path, images: Path, paths: list[Path]) -> list[Path]:
-    emotions = subfolders(folder)
+    emotions = common.subfolders(folder)
     files = []
     for path in paths:
         emotion = path.relative_to(images).parts[0]
@@ -72,7 +70,7 @@ def _maps(folder: Path, images: Path, paths: list[Path]) -> list[Path]:
 def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.DataFrame:
     """Emotion6's valence and arousal (1 to 9) and shares of votes, a row for each of `names`."""
     columns, rows = list(MEASURED), {}
-    for row, line in enumerate(lines(file), start=1):
+    for row, line in enumerate(common.lines(file), start=1):
         name, *cells = (cell.strip() for cell in line.split("\t"))
         if row == 1 and Path(name).suffix.lower() not in SUFFIXES:
             columns = [c.strip("[] ").lower().removeprefix("prob.").strip() for c in cells]
@@ -84,10 +82,14 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
             continue
         if not line.strip():
             continue
-        if case_folded(name) not in index or case_folded(name) in rows:
+        if common.case_folded(name) not in index or common.case_folded(name) in rows:
             raise ValueError(
                 f"emotionroi: {file} line {row} names {shown(name)}, "
-                + ("as an earlier line does" if case_folded(name) in rows else f"not in {images}")
+                + (
+                    "as an earlier line does"
+                    if common.case_folded(name) in rows
+                    else f"not in {images}"
+                )
             )
         try:
             values = dict(zip(columns, map(float, cells), strict=True))
@@ -102,11 +104,11 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
                 f"emotionroi: {file} line {row}: valence {values['valence']:g} is not on "
                 "Emotion6's scale from 1 to 9"
             )
-        rows[case_folded(name)] = values
-    missing = [name for name in names if case_folded(name) not in rows]
+        rows[common.case_folded(name)] = values
+    missing = [name for name in names if common.case_folded(name) not in rows]
     if missing:
         raise ValueError(
             f"emotionroi: {file} has no line for {len(missing)} of {len(names)} pictures, the "
             f"first is {missing[0]!r}"
         )
-    return pd.DataFrame([rows[case_folded(name)] for name in names])[list(MEASURED)]
+    return pd.DataFrame([rows[common.case_folded(name)] for name in names])[list(MEASURED)]

@@ -5,41 +5,65 @@ import urllib.parse
 import warnings
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .common import (
-    FI,
-    FI_NEGATIVE,
-    FI_POSITIVE,
-    PARTS,
-    Listing,
-    below,
-    by_emotion,
-    case_folded,
-    count,
-    csv_cells,
-    emotion_folders,
-    find_file,
-    is_list,
-    lines,
-    need_all,
-    shortened,
-    shown,
-    subfolders,
-    warn_unlisted,
+from . import common
+from .common import FI, FI_POSITIVE, PARTS, Listing, layout, shortened, shown
+
+
+def _is_json(file: Path) -> bool:
+    if file.suffix.lower() != ".json":
+        return False
+    with open(file, "rb") as opened:
+        # in any encoding: a list in one that we do not read is an error and not no list
+        skipped = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
+        return opened.read(1000).translate(None, skipped).startswith(b"[[")
+
+
+def list_files(folder: Path) -> list[Path]:
+    """JSON files of lists, and text files whose first line begins with a picture's name."""
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    files = [p for p in files if _is_json(p) or (p.suffix.lower() == ".txt" and common.is_list(p))]
+    return sorted(files, key=lambda p: p.stem.lower() not in PARTS)  # these say what a part is
+
+
+def vote_files(folder: Path) -> list[tuple[str, Path]]:
+    """The files <emotion>.csv and <emotion>_….csv."""
+    files = [(p.stem.lower().partition("_")[0], p) for p in sorted(folder.glob("*.[cC][sS][vV]"))]
+    return [(emotion, file) for emotion, file in files if emotion in FI]
+
+
+def without_lists(folder: Path) -> bool:
+    """FI's lists and CSV files say more than the folders beside them: these count without them."""
+    return not list_files(folder) and not vote_files(folder)
+
+
+def fi_parts(folder: Path) -> list[tuple[str, Path]]:
+    found = common.subfolders(folder)
+    return [(part, found[name]) for name, part in PARTS.items() if name in found]
+
+
+@layout(
+    "fi",
+    "eight emotion folders (amusement/, …)",
+    lambda folder: common.has(FI, folder) and without_lists(folder),
 )
-
-
 def fi_folders(folder: Path, agree: int) -> Listing:
-    return emotion_folders("fi", folder, FI_POSITIVE, FI_NEGATIVE)
+    return common.emotion_folders("fi", folder, FI, FI_POSITIVE)
 
 
+@layout(
+    "fi",
+    "train/, val/ or test/ with the emotion folders in each",
+    lambda folder: any(common.has(FI, p) for _, p in fi_parts(folder)) and without_lists(folder),
+)
 def in_parts(folder: Path, agree: int) -> Listing:
     """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
     found = [
-        (part, emotion_folders("fi", path, FI_POSITIVE, FI_NEGATIVE))
+        (part, common.emotion_folders("fi", path, FI, FI_POSITIVE))
         for part, path in fi_parts(folder)
     ]
     return Listing(
@@ -51,24 +75,25 @@ def in_parts(folder: Path, agree: int) -> Listing:
     )
 
 
+@layout("fi", "lists (*.json of [path, class], *.txt of '<path> <label>')", list_files)
 def lists(folder: Path, agree: int) -> Listing:
     """Lists beside the pictures, which lie in `folder` or in one of its subfolders."""
-    files, index = list_files(folder), below(folder)
+    files, index = list_files(folder), common.below(folder)
     for part in sorted(folder.iterdir()):  # half of the lists would be another set
         if part.suffix.lower() in (".json", ".txt") and part.stem.lower() in PARTS:
             if part not in files:
                 raise ValueError(f"fi: {part} is beside lists and is none; mend or remove it")
     listed = [(file, *entry) for file in files for entry in fi_list(file)]
     base = _base(folder, index, [path for _, _, path, _ in listed])
-    found = [find_file(index, base + path, folder) for _, _, path, _ in listed]
+    found = [common.find_file(index, base + path, folder) for _, _, path, _ in listed]
     missing = [entry for entry, path in zip(listed, found, strict=True) if path is None]
     if missing:
-        file, entry, path, _ = missing[0]
+        file, entry, name, _ = missing[0]
         raise FileNotFoundError(
-            f"fi: {file} entry {entry} names {shown(path)}, which is not in {folder / base}; "
+            f"fi: {file} entry {entry} names {shown(name)}, which is not in {folder / base}; "
             f"{len(missing)} of the {len(listed)} listed pictures are not there"
         )
-    rows = {}  # a picture may be listed twice, if it is the same emotion
+    rows: dict[Any, tuple] = {}  # a picture may be listed twice, if it is the same emotion
     for path, (file, entry, name, emotion) in zip(found, listed, strict=True):
         first = rows.setdefault(path, (file, entry, emotion))
         if first[2] != emotion:
@@ -76,12 +101,14 @@ def lists(folder: Path, agree: int) -> Listing:
                 f"fi: {file} entry {entry} calls {shown(name)} {emotion}; "
                 f"{first[0].name} entry {first[1]} calls it {first[2]}"
             )
-    need_all("fi", FI, {emotion for _, _, emotion in rows.values()}, f"the lists in {folder}")
-    warn_unlisted("fi", folder / base, count(index, base) - len(rows), "any list")
+    common.need_all(
+        "fi", FI, {emotion for _, _, emotion in rows.values()}, f"the lists in {folder}"
+    )
+    common.warn_unlisted("fi", folder / base, common.count(index, base) - len(rows), "any list")
     paths = sorted(rows)
     parts = [PARTS.get(rows[path][0].stem.lower(), "") for path in paths]
     names = ", ".join(file.name for file in files)
-    return by_emotion(
+    return common.by_emotion(
         [(path, rows[path][2]) for path in paths],
         FI_POSITIVE,
         layout=f"lists {names}, pictures in {base or 'the same folder'}",
@@ -95,7 +122,8 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
     The label is an emotion's name, or a number with the emotion as a folder of the path. Raises
     ValueError that names file and entry where label and folder contradict each other.
     """
-    entries, numbers = [], {}  # numbers: {class: emotion} and back
+    entries = []
+    numbers: dict[str, str] = {}  # {class: emotion} and back
     for entry, path, label in _json_pairs(file) if _is_json(file) else _text_pairs(file):
         path = path.replace("\\", "/").removeprefix("./")
         folders = [part.lower() for part in path.split("/")[:-1] if part.lower() in FI]
@@ -126,7 +154,7 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
 
 
 def _json_pairs(file: Path):
-    text = "\n".join(lines(file))
+    text = "\n".join(common.lines(file))
     try:
         pairs = json.loads(text)
     except (ValueError, RecursionError) as error:  # also of integers too long, lists too deep
@@ -140,7 +168,7 @@ def _json_pairs(file: Path):
 
 
 def _text_pairs(file: Path):
-    for entry, line in enumerate(lines(file), start=1):
+    for entry, line in enumerate(common.lines(file), start=1):
         if line.strip():
             path, _, label = line.strip().replace("\t", " ").rpartition(" ")
             if not path:
@@ -150,6 +178,7 @@ def _text_pairs(file: Path):
             yield entry, path.strip(), label.lower()
 
 
+@layout("fi", "the source's CSV files of URLs and votes (amusement.csv, …)", vote_files)
 def votes(folder: Path, agree: int) -> Listing:
     """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested.
 
@@ -157,35 +186,42 @@ def votes(folder: Path, agree: int) -> Listing:
     left out, as are pictures that reach `agree` under two emotions; one warning counts them all.
     """
     files = vote_files(folder)
-    need_all("fi", FI, {emotion for emotion, _ in files}, f"the CSV files in {folder}")
-    index = below(folder)
-    votes, seen, urls, gone, few = defaultdict(dict), set(), 0, 0, 0
+    common.need_all("fi", FI, {emotion for emotion, _ in files}, f"the CSV files in {folder}")
+    index = common.below(folder)
+    votes: dict[Path, dict] = defaultdict(dict)
+    seen, urls, gone, few = set(), 0, 0, 0
     for emotion, file in files:
         for name, yes, no in fi_votes(file):
             places = (f"{emotion}/{name}", f"images/{emotion}/{name}", f"images/{name}")
-            path = next(filter(None, (find_file(index, place, folder) for place in places)), None)
+            path = next(
+                filter(None, (common.find_file(index, place, folder) for place in places)), None
+            )
             urls += 1
             gone += path is None
             few += path is not None and yes < agree
             seen.add(path)
             if path is not None and yes >= agree:
                 votes[path][emotion] = (yes, no)
-    rows = sorted((path, *given.items()) for path, given in votes.items() if len(given) == 1)
-    there = {emotion for _, (emotion, _) in rows}
-    need_all("fi", FI, there, f"the downloaded pictures in {folder}")
+    rows = [
+        (path, emotion, *counts)
+        for path, given in sorted(votes.items())
+        if len(given) == 1
+        for emotion, counts in given.items()
+    ]
+    there = {emotion for _, emotion, *_ in rows}
+    common.need_all("fi", FI, there, f"the downloaded pictures in {folder}")
     left_out = (
         f"{gone} of {urls} URLs have no picture, {few} pictures have fewer than {agree} agreeing "
         f"votes, {len(votes) - len(rows)} have two emotions"
     )
-    unlisted = count(index) - len(seen - {None})
+    unlisted = common.count(index) - len(seen - {None})
     if gone or few or unlisted or len(votes) > len(rows):
         warnings.warn(f"fi: {left_out}, {unlisted} are in no CSV file: left out", stacklevel=4)
-    columns = [{"agree": yes, "disagree": no} for _, (_, (yes, no)) in rows]
-    return by_emotion(
-        [(path, emotion) for path, (emotion, _) in rows],
+    return common.by_emotion(
+        [row[:2] for row in rows],
         FI_POSITIVE,
         layout=f"the source's CSV files of URLs with votes ({left_out})",
-        extra=pd.DataFrame(columns),
+        extra=pd.DataFrame([row[2:] for row in rows], columns=["agree", "disagree"]),
         options={"agree": agree},
     )
 
@@ -196,8 +232,10 @@ def fi_votes(file: Path) -> list[tuple[str, int, int]]:
     Columns by a header's names (url, agree, disagree); without one as the source has them: the two
     cells after the URL are disagree, agree. Raises ValueError that names the file and the line.
     """
-    rows, columns, seen = [], None, {}
-    for line, cells in csv_cells(file):
+    rows: list[tuple[str, int, int]] = []
+    columns: Any = None
+    seen: dict[str, tuple] = {}
+    for line, cells in common.csv_cells(file):
         at = [i for i, cell in enumerate(cells) if "://" in cell]
         if columns is None and not at:  # the header
             heads = [cell.lower().replace("disagree", "against") for cell in cells]
@@ -218,7 +256,7 @@ def fi_votes(file: Path) -> list[tuple[str, int, int]]:
                 f"fi: {file} line {line} is {shown(cells)}; expected a URL and two votes"
             )
         row = (name, int(picked[1]), int(picked[2]))
-        first = seen.setdefault(case_folded(name), (line, row))
+        first = seen.setdefault(common.case_folded(name), (line, row))
         if first[1] != row:
             raise ValueError(
                 f"fi: {file} line {line} gives {shortened(name)} other votes than line {first[0]}"
@@ -235,40 +273,15 @@ def _file_name(url: str) -> str:
         return ""
 
 
-def fi_parts(folder: Path) -> list[tuple[str, Path]]:
-    found = subfolders(folder)
-    return [(part, found[name]) for name, part in PARTS.items() if name in found]
-
-
-def vote_files(folder: Path) -> list[tuple[str, Path]]:
-    """The files <emotion>.csv and <emotion>_….csv."""
-    files = [(p.stem.lower().partition("_")[0], p) for p in sorted(folder.glob("*.[cC][sS][vV]"))]
-    return [(emotion, file) for emotion, file in files if emotion in FI]
-
-
-def list_files(folder: Path) -> list[Path]:
-    """JSON files of lists, and text files whose first line begins with a picture's name."""
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
-    files = [p for p in files if _is_json(p) or (p.suffix.lower() == ".txt" and is_list(p))]
-    return sorted(files, key=lambda p: p.stem.lower() not in PARTS)  # these say what a part is
-
-
-def _is_json(file: Path) -> bool:
-    if file.suffix.lower() != ".json":
-        return False
-    with open(file, "rb") as opened:
-        # in any encoding: a list in one that we do not read is an error and not no list
-        skipped = b" \t\r\n\0\xef\xbb\xbf\xff\xfe"
-        return opened.read(1000).translate(None, skipped).startswith(b"[[")
-
-
 def _base(folder: Path, index: dict, listed: list[str]) -> str:
     """The subfolder, with a slash, or nothing, below which the listed pictures lie.
 
     Raises ValueError where two would do.
     """
     bases = ["", *(f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir())]
-    held = {base: sum(case_folded(base + path) in index for path in listed) for base in bases}
+    held = {
+        base: sum(common.case_folded(base + path) in index for path in listed) for base in bases
+    }
     best = [base for base in bases if held[base] == max(held.values())]
     if len(best) > 1 and held[best[0]]:
         raise ValueError(
@@ -276,8 +289,3 @@ def _base(folder: Path, index: dict, listed: list[str]) -> str:
             "move one of the two away"
         )
     return best[0]
-
-
-def without_lists(folder: Path) -> bool:
-    """FI's lists and CSV files say more than the folders beside them: these count without them."""
-    return not list_files(folder) and not vote_files(folder)

@@ -1,15 +1,32 @@
 """A set of one's own: labels.csv with the columns path,label[,fold][,emotion]."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .common import POLARITY, Listing, below, count, csv_rows, find_file, shown, warn_unlisted
+from .common import (
+    POLARITY,
+    Listing,
+    below,
+    count,
+    csv_rows,
+    find_file,
+    layout,
+    shown,
+    warn_unlisted,
+)
 
 
+@layout(
+    "own",
+    "labels.csv with the columns path,label[,fold][,emotion]",
+    lambda folder: (folder / "labels.csv").is_file(),
+)
 def own_labels(folder: Path, agree: int) -> Listing:
     """labels.csv beside or above the pictures: path,label[,fold][,emotion]."""
-    file, index, rows = folder / "labels.csv", below(folder), {}
+    file, index = folder / "labels.csv", below(folder)
+    rows: dict[Any, tuple] = {}
     for line, row in csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
         path = find_file(index, row["path"], folder)
         wrong = _own_wrong(row, path, folder)

@@ -6,24 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from .common import (
-    AGREE,
-    Listing,
-    is_list,
-    lines,
-    nfc,
-    picture_files,
-    shown,
-    subfolders,
-    warn_unlisted,
+from . import common
+from .common import AGREE, Listing, layout, shown
+
+
+@layout(
+    "twitter1",
+    "Agg_AMT_Candidates/ with ground_truth/twitter_three_agrees.txt",
+    lambda folder: (folder / "Agg_AMT_Candidates").is_dir(),
 )
-
-
 def source(folder: Path, agree: int) -> Listing:
     truth = folder / "ground_truth" / f"twitter_{AGREE[agree]}_agrees.txt"
     return _twitter_list(folder / "Agg_AMT_Candidates", truth, agree)
 
 
+@layout("twitter1", "images/ with a list", lambda folder: (folder / "images").is_dir())
 def beside_images(folder: Path, agree: int) -> Listing:
     """images/ and the usual lists, or one list of another name (`agree` then has no say)."""
     places = [p for p in (folder, folder / "ground_truth") if p.is_dir()]
@@ -31,7 +28,9 @@ def beside_images(folder: Path, agree: int) -> Listing:
     lists = [p for p in usual if p.is_file()]
     if lists:
         return _twitter_list(folder / "images", lists[0], agree)
-    lists = [file for place in places for file in sorted(place.glob("*.txt")) if is_list(file)]
+    lists = [
+        file for place in places for file in sorted(place.glob("*.txt")) if common.is_list(file)
+    ]
     if len(lists) != 1 or any(w in lists[0].name for w in AGREE.values()):
         raise FileNotFoundError(
             f"twitter1: there is no file {usual[0].name} and no single other list of lines "
@@ -41,12 +40,12 @@ def beside_images(folder: Path, agree: int) -> Listing:
 
 
 def _twitter_list(images: Path, file: Path, agree: int | None) -> Listing:
-    files = {nfc(p.name): p for p in picture_files(images)}
+    files = {common.nfc(p.name): p for p in common.picture_files(images)}
     labels = _label_file(file, files, images)
     names = sorted(labels)
     unlabelled = len(files) - len(names)
     if agree in (3, None):  # at four and five the rest has fewer votes, as it should
-        warn_unlisted("twitter1", images, unlabelled, file.name)
+        common.warn_unlisted("twitter1", images, unlabelled, file.name)
     folds = _twitter_folds(file.parent / f"{AGREE[agree or 3]}_agrees", names, labels, images, file)
     place = "" if file.parent == images.parent else f"{file.parent.name}/"
     return Listing(
@@ -59,15 +58,21 @@ def _twitter_list(images: Path, file: Path, agree: int | None) -> Listing:
     )
 
 
+def polarity(folder: Path) -> list[tuple[int, Path]]:
+    names = {"neg": 0, "negative": 0, "pos": 1, "positive": 1}
+    return [(names[n], path) for n, path in sorted(common.subfolders(folder).items()) if n in names]
+
+
+@layout("twitter1", "pos/ and neg/ (or positive/ and negative/)", polarity)
 def by_polarity(folder: Path, agree: int) -> Listing:
     rows = []
     for label, path in polarity(folder):
-        rows += [(picture, label) for picture in picture_files(path)]
+        rows += [(picture, label) for picture in common.picture_files(path)]
     if {label for _, label in rows} != {0, 1}:
         raise FileNotFoundError(f"twitter1: {folder} needs pictures in pos/ and in neg/")
     sides = defaultdict(list)
     for picture, _ in rows:
-        sides[nfc(picture.name)].append(picture)
+        sides[common.nfc(picture.name)].append(picture)
     both = next((n for n, pictures in sides.items() if len(pictures) > 1), None)
     if both:
         raise ValueError(f"twitter1: {both!r} is in two of {folder}'s polarity folders")
@@ -76,11 +81,6 @@ def by_polarity(folder: Path, agree: int) -> Listing:
         np.array([label for _, label in rows]),
         layout=f"{' + '.join(p.name + '/' for _, p in polarity(folder))}, no public folds",
     )
-
-
-def polarity(folder: Path) -> list[tuple[int, Path]]:
-    names = {"neg": 0, "negative": 0, "pos": 1, "positive": 1}
-    return [(names[n], path) for n, path in sorted(subfolders(folder).items()) if n in names]
 
 
 def _twitter_folds(folder: Path, names: list, labels: dict, images: Path, file: Path):
@@ -105,12 +105,13 @@ def _label_file(file: Path, known, images: Path, agreed=None, source="") -> dict
     """{picture: label} from lines `<file> <0/1>`; each among `known`, none against `agreed`."""
     if not file.is_file():
         raise FileNotFoundError(f"twitter1: there is no file {file}; copy the set again")
-    labels, agreed = {}, agreed or {}
-    for row, line in enumerate(lines(file), start=1):
+    labels: dict[str, int] = {}
+    agreed = agreed or {}
+    for row, line in enumerate(common.lines(file), start=1):
         if not line.strip():
             continue
         name, _, label = line.strip().replace("\t", " ").rpartition(" ")  # names may hold spaces
-        name = nfc(name.strip())
+        name = common.nfc(name.strip())
         if label not in ("0", "1") or not name:
             raise ValueError(
                 f"twitter1: {file} line {row} is {shown(line)}; expected '<file> <0 or 1>'"

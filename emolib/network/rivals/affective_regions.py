@@ -16,40 +16,29 @@ A replay of the released test outputs gave 88.53% for the whole picture alone, 8
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..backbones import pooled, width
-from .parts import boxes_in, crops, full_precision
+from .parts import boxes_in, crops
+from .tower import Tower
 
 ALPHA, BETA, BEST = 0.6, 0.3, 8
 BOXES_AT_ONCE = 256  # crops through the network, for its memory
 
 
-class AffectiveRegions(nn.Module):
-    takes = "whole"
+class AffectiveRegions(Tower):
     finder = "objects"
-
-    def __init__(self, backbone: nn.Module, num_classes: int = 2):
-        super().__init__()
-        self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
-        self.classifier = nn.Linear(width(backbone), num_classes)
 
     def forward(self, images: Tensor, boxes: Tensor | None = None) -> Tensor:
         """In training the whole picture alone, as in the authors' code."""
-        logits = self._logits(images)
+        logits_of = super().forward
+        logits = logits_of(images)
         if self.training:
             return logits
-        if boxes is None:
-            boxes = boxes_in(images, self.finder, self.pretrained_cfg)
-        half = tuple(max(32, s // 2 // 32 * 32) for s in images.shape[-2:])
+        boxes = boxes_in(self, images, boxes)
+        half = [max(32, s // 2 // 32 * 32) for s in images.shape[-2:]]
         parts = crops(images, boxes, half).split(BOXES_AT_ONCE)
-        of_boxes = torch.cat([self._logits(part) for part in parts])
+        of_boxes = torch.cat([logits_of(part) for part in parts])
         return fuse(logits, of_boxes.unflatten(0, boxes.shape[:2]), boxes[..., 4])
-
-    def _logits(self, images: Tensor) -> Tensor:
-        features = pooled(self.backbone, images)
-        with full_precision(images):
-            return self.classifier(features)
 
 
 def fuse(whole: Tensor, of_boxes: Tensor, objectness: Tensor) -> Tensor:

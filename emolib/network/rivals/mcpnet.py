@@ -10,13 +10,16 @@ cross-layer fusion top-down, each level's mean with what came from above, up-sam
 multi-layer fusion as the concatenation of the four global averages; dropout 0.5; one linear layer.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import four_levels, levels
+from ..backbones import Backbone, four_levels, levels
+from ..precision import full_precision
 from ..resample import average, up
-from .parts import block, full_precision
+from .parts import block
 
 SCALES = (1, 2, 3, 6)
 
@@ -47,29 +50,28 @@ class AdaptiveContext(nn.Module):
 
 class MCPNet(nn.Module):
     takes = "levels"
+    context: Sequence[nn.ModuleList]  # an nn.ModuleList
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2):
+    def __init__(self, backbone: Backbone, num_classes: int = 2):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.indices, channels = four_levels(backbone)
         c = min(256, channels[0] // 2)
         self.reduce = nn.ModuleList(block(k, c) for k in channels)
-        self.context = nn.ModuleList(
-            nn.ModuleList(AdaptiveContext(c, s) for s in SCALES) for _ in channels
-        )
+        contexts = [nn.ModuleList(AdaptiveContext(c, s) for s in SCALES) for _ in channels]
+        self.context = nn.ModuleList(contexts)  # type: ignore[assignment]
         self.join = nn.ModuleList(block((1 + len(SCALES)) * c, c) for _ in channels)
         self.classifier = nn.Sequential(nn.Dropout(0.5), nn.Linear(4 * c, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
         B = levels(self.backbone, self.indices, images)
-        with full_precision(images):
-            return self._head(B)
-
-    def _head(self, B: list[Tensor]) -> Tensor:
         above, pooled = None, []
-        for b, reduce, context, join in zip(B, self.reduce, self.context, self.join, strict=True):
-            x = reduce(b)
-            x = join(torch.cat([x, *(scale(x) for scale in context)], 1))
-            above = x if above is None else (x + up(above, x)) / 2  # cross-layer fusion
-            pooled.append(above.mean((2, 3)))
-        return self.classifier(torch.cat(pooled, 1))
+        with full_precision(images):
+            for b, reduce, context, join in zip(
+                B, self.reduce, self.context, self.join, strict=True
+            ):
+                x = reduce(b)
+                x = join(torch.cat([x, *(scale(x) for scale in context)], 1))
+                above = x if above is None else (x + up(above, x)) / 2  # cross-layer fusion
+                pooled.append(above.mean((2, 3)))
+            return self.classifier(torch.cat(pooled, 1))

@@ -1,11 +1,13 @@
 """What several rivals need: pixels behind normalised images, boxes in them and their crops."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from ...base.devices import deterministic
-from ...data import proposals
+from ...data.proposals import BoxFinder
 
 
 def without_normalisation(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -22,23 +24,22 @@ def block(channels: int, width: int) -> nn.Module:
     )
 
 
-def full_precision(images: Tensor):
-    """Under autocast the backbone alone runs in 16 bits, as in our own network."""
-    return torch.autocast(images.device.type, enabled=False)
-
-
-def boxes_in(images: Tensor, finder: str, cfg: dict) -> Tensor:
-    """N×COUNT×5, px: what `finder` finds in the images themselves."""
+def boxes_in(net, images: Tensor, boxes: Tensor | None) -> Tensor:
+    """N×COUNT×5, px: `boxes` or, where there are none, what the network's `finder` finds in the
+    images themselves."""
+    if boxes is not None:
+        return boxes
+    cfg = net.pretrained_cfg
     mean, std = (torch.tensor(cfg[name], device=images.device) for name in ("mean", "std"))
     views = (
         (255 * without_normalisation(images, mean, std)).round().byte().permute(0, 2, 3, 1).cpu()
     )
     size = torch.tensor([images.shape[3], images.shape[2]] * 2 + [1])
-    found = torch.stack([proposals.find_boxes(finder, view) for view in views]) * size
+    found = torch.stack([BoxFinder(net.finder).find(view) for view in views]) * size
     return found.to(images.device)
 
 
-def crops(images: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+def crops(images: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     """The boxes N×K×5 (px) of the images at a common size: N·K×3×size. A row of zeros gives the
     whole picture, so that the number of crops never changes."""
     N, K = boxes.shape[:2]

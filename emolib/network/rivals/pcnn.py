@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from ...data.batches import derived_seed
 from ...spec.run_spec import RunSpec
+from ..precision import full_precision
 from ..resample import average
-from .parts import full_precision
 
 
 class _AcrossChannels(nn.Module):

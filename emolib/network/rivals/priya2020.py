@@ -13,9 +13,10 @@ a classifier on each (256 hidden units on the low-level side); their logits' mea
 import torch
 from torch import Tensor, nn
 
-from ..backbones import pooled, width
+from ..backbones import Backbone, pooled, width
+from ..precision import full_precision
 from ..resample import average
-from .parts import full_precision, without_normalisation
+from .parts import without_normalisation
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
 ROOT2 = 2**0.5
@@ -55,8 +56,11 @@ def edges(view: Tensor, filters: Tensor = EDGES) -> Tensor:
 
 class Priya2020(nn.Module):
     takes = "whole"
+    mean: Tensor
+    std: Tensor
+    filters: Tensor
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2):
+    def __init__(self, backbone: Backbone, num_classes: int = 2):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         length = BINS**3 + 5 * BLOCKS**2

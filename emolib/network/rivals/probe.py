@@ -16,9 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from ...data.batches import centre, normalise
-from ..backbones import pooled, width
+from ..backbones import Backbone, pooled, width
 
 CERTAIN = 30.0  # the logit of the only class there is
+SEEN_AT_ONCE = 64  # pictures through the network
 
 
 def fit_logistic(features: np.ndarray, labels, C: float) -> tuple[np.ndarray, float]:
@@ -33,10 +34,18 @@ def fit_logistic(features: np.ndarray, labels, C: float) -> tuple[np.ndarray, fl
     return weights, float(model.intercept_[0] - weights @ scale.mean_)
 
 
+def both_classes(z: np.ndarray) -> np.ndarray:
+    """n×2: the probabilities of "negative" and "positive" from n logits of "positive"."""
+    p = 1 / (1 + np.exp(-z))
+    return np.stack([1 - p, p], 1)
+
+
 class Probe(nn.Module):
     takes = "whole"
+    weights: Tensor
+    intercept: Tensor
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2, image_size: int = 224):
+    def __init__(self, backbone: Backbone, num_classes: int = 2, image_size: int = 224):
         super().__init__()
         if num_classes != 2:
             raise ValueError(f"num_classes={num_classes}: a probe knows two")
@@ -62,11 +71,11 @@ class Probe(nn.Module):
         return torch.stack([torch.zeros_like(z), z], 1)
 
     @torch.inference_mode()
-    def features(self, paths, batch_size: int = 64) -> np.ndarray:
+    def features(self, paths) -> np.ndarray:
         """n×d float64, of each picture's centre crop."""
         device, found = self.weights.device, []
-        for start in range(0, len(paths), batch_size):
-            views = [centre(path, self.image_size) for path in paths[start:][:batch_size]]
+        for start in range(0, len(paths), SEEN_AT_ONCE):
+            views = [centre(path, self.image_size) for path in paths[start:][:SEEN_AT_ONCE]]
             images = normalise(torch.stack(views), self.pretrained_cfg, device)
             found.append(pooled(self.backbone, images).cpu().double())
         return torch.cat(found).numpy()
@@ -82,5 +91,4 @@ class Probe(nn.Module):
         """n×2: the probabilities of "negative" and "positive"."""
         weights = self.weights.cpu().double().numpy()
         z = self.features(paths) @ weights + self.intercept.item()
-        p = 1 / (1 + np.exp(-z))
-        return np.stack([1 - p, p], 1)
+        return both_classes(z)

@@ -25,11 +25,11 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import non_negative_factorization
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
-from torch import nn
+from torch import Tensor, nn
 
 from ...data.batches import centre
 from ...data.proposals import one_thread
-from .probe import fit_logistic
+from .probe import both_classes, fit_logistic
 
 WORDS, TOPICS, ROUNDS = 200, 50, 5
 SAMPLE, LOOKED_AT = 60_000, 2000  # descriptors and pictures that the words are made of
@@ -38,6 +38,8 @@ PYRAMID = (1, 2, 4)
 
 
 class Rao2016(nn.Module):
+    logistic: Tensor
+
     def __init__(self, num_classes: int = 2, image_size: int = 224, seed: int = 0):
         super().__init__()
         if num_classes != 2:
@@ -75,8 +77,7 @@ class Rao2016(nn.Module):
             svm = self._get("svm")
             value = self._mixtures(counts) @ svm[:-1] + svm[-1]
             z = z + slope * _best(value, bag, len(paths))
-        p = 1 / (1 + np.exp(-z))
-        return np.stack([1 - p, p], 1)
+        return both_classes(z)
 
     def _put(self, name: str, values: np.ndarray) -> None:
         getattr(self, name).copy_(torch.from_numpy(np.asarray(values, np.float32)))
@@ -188,7 +189,8 @@ def describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for size in sizes
         for a, b in zip(x, y, strict=True)
     ]
-    _, found = cv2.SIFT_create().compute(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), points)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    _, found = cv2.SIFT_create().compute(grey, points)  # type: ignore[attr-defined]
     found = np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1e-12))
     row, column = (np.tile(a.astype(int), len(sizes)) for a in (y, x))
     blocks = [row * n // S * n + column * n // S for n in PYRAMID]

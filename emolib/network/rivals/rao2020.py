@@ -7,14 +7,15 @@ ResNet-101 (256 channels), emotional region proposals as in Faster R-CNN, global
 joined, a multi-task loss with label probabilities in place of hard labels. Numbers of regions,
 weights of the tasks and boxes that the proposals learn are not known; no code of that part.
 Chosen: torchvision's FPN, with batch norm, and RPN. The RPN learns the five best boxes of
-`proposals.objects`, because no set but EmotionROI has regions; its five best regions are averaged
+`object_boxes` (data/proposals), as no set but EmotionROI has regions. Its five best are averaged
 and joined with the four levels' global averages. Half the highest level's channels, at most 256;
 anchors of 4 and 8 strides on strides 8–32. Loss: classification + the proposals' two terms, equal
 weights; label probabilities, by the distance on Mikels' wheel in the paper, are 0.95 and 0.05 for
-two classes. The script's recipe: `compared.RECIPES`.
+two classes. The script's recipe: `spec.systems`.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,8 +31,9 @@ from torchvision.ops import (
     clip_boxes_to_image,
 )
 
-from ..backbones import four_levels, levels
-from .parts import boxes_in, full_precision
+from ..backbones import Backbone, four_levels, levels
+from ..precision import full_precision
+from .parts import boxes_in
 
 REGIONS = 5
 SMOOTHING = 0.1  # 0.95 and 0.05
@@ -43,7 +45,7 @@ class Rao2020(nn.Module):
     own_loss = True
     finder = "objects"
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2):
+    def __init__(self, backbone: Backbone, num_classes: int = 2):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.indices, channels = four_levels(backbone)
@@ -70,23 +72,20 @@ class Rao2020(nn.Module):
 
     def forward(self, images: Tensor, boxes: Tensor | None = None, labels: Tensor | None = None):
         B = levels(self.backbone, self.indices, images)[::-1]
-        with full_precision(images):  # boxes need more than 8 bits
-            return self._head(B, images, boxes, labels)
-
-    def _head(self, B, images, boxes, labels):
-        P = self.fpn(OrderedDict(zip(("4", *WITH_REGIONS), B, strict=True)))
-        whole = torch.cat([p.mean((2, 3)) for p in P.values()], 1)  # N×4c
-        with_regions = {stride: P[stride] for stride in WITH_REGIONS}
         sizes = [tuple(images.shape[-2:])] * len(images)
-        if labels is not None and boxes is None:
-            boxes = boxes_in(images, self.finder, self.pretrained_cfg)
-        found, losses = self._propose(images, sizes, with_regions, boxes, labels is not None)
-        local = self.local(self.pool(with_regions, found, sizes).flatten(1))
-        logits = self.classifier(torch.cat([whole, self._mean(local, found)], 1))
-        if labels is None:
-            return logits
-        losses.append(F.cross_entropy(logits, labels, label_smoothing=SMOOTHING))
-        return sum(losses), logits
+        with full_precision(images):  # boxes need more than 8 bits
+            P = self.fpn(OrderedDict(zip(("4", *WITH_REGIONS), B, strict=True)))
+            whole = torch.cat([p.mean((2, 3)) for p in P.values()], 1)  # N×4c
+            with_regions = {stride: P[stride] for stride in WITH_REGIONS}
+            if labels is not None:
+                boxes = boxes_in(self, images, boxes)
+            found, losses = self._propose(images, sizes, with_regions, boxes, labels is not None)
+            local = self.local(self.pool(with_regions, found, sizes).flatten(1))
+            logits = self.classifier(torch.cat([whole, self._mean(local, found)], 1))
+            if labels is None:
+                return logits
+            losses.append(F.cross_entropy(logits, labels, label_smoothing=SMOOTHING))
+            return sum(losses), logits
 
     def _propose(self, images, sizes, features, boxes, learn: bool) -> tuple[list, list]:
         """Proposals of each picture, N lists of at most REGIONS×4, and the proposals' losses."""
@@ -112,6 +111,9 @@ class Proposals(RegionProposalNetwork):
     """torchvision's, with what it does picture by picture done for a batch: the host waits for a
     GPU a dozen times a step rather than seven times a picture. The same proposals and losses;
     images all of one size."""
+
+    fg_bg_sampler: Any
+    proposal_matcher: Any
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -168,8 +170,8 @@ class Sampler(BalancedPositiveNegativeSampler):
         places = [k.nonzero()[:, 1].split(n) for k, n in zip(kinds, counts, strict=True)]
         masks = [torch.zeros_like(labels, dtype=torch.uint8) for _ in kinds]
         for i, both in enumerate(zip(*places, strict=True)):
-            wanted = min(len(both[0]), int(self.batch_size_per_image * self.positive_fraction))
-            wanted = wanted, min(len(both[1]), self.batch_size_per_image - wanted)
+            first = min(len(both[0]), int(self.batch_size_per_image * self.positive_fraction))
+            wanted = first, min(len(both[1]), self.batch_size_per_image - first)
             for mask, there, most in zip(masks, both, wanted, strict=True):
                 chosen = torch.randperm(len(there), device=there.device)[:most]
                 mask[i].index_fill_(0, there[chosen], 1)

@@ -6,7 +6,7 @@ class, their mean per class, and its global average as detection logits; the cla
 those raw logits, averaged over the classes, couple as one sentiment map into the classification:
 [F, map·F], 4096 channels, pooled → one linear layer. Loss ½ CE(detection) + ½ CE(classification);
 the classification predicts. 448 px, SGD 1e-4, no weight decay, batch 10, 25 epochs, ÷10 every 7,
-random resized crop (`compared.RECIPES`).
+random resized crop (`spec.systems`).
 Left behind: the code's own pooling, whose gradient is k times too large and which current torch
 refuses; the mean here has its true gradient.
 Chosen: any backbone by `backbone=`; 4096 is then twice its channels. A fresh detection branch is
@@ -18,19 +18,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import channels, feature_map, standardise
-from .parts import full_precision
+from ..backbones import Backbone, Conv1x1, channels, feature_map, standardise
+from ..precision import full_precision
 
 
 class WSCNet(nn.Module):
     takes = "whole"
     own_loss = True
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2, maps: int = 4):
+    def __init__(self, backbone: Backbone, num_classes: int = 2, maps: int = 4):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.num_classes, self.maps = num_classes, maps
-        self.detect = nn.Conv2d(channels(backbone), num_classes * maps, 1)
+        self.detect = Conv1x1(channels(backbone), num_classes * maps)
         self.classifier = nn.Linear(2 * channels(backbone), num_classes)
 
     @torch.no_grad()
@@ -42,16 +42,12 @@ class WSCNet(nn.Module):
     def forward(self, images: Tensor, labels: Tensor | None = None):
         features = feature_map(self.backbone, images)
         with full_precision(images):
-            return self._head(features, labels)
-
-    def _head(self, features: Tensor, labels: Tensor | None):
-        class_maps = self.detect(features).unflatten(1, (self.num_classes, self.maps)).mean(2)
-        detected = class_maps.mean((2, 3))  # N×classes
-        sentiment = (class_maps * detected[:, :, None, None]).mean(1, keepdim=True)  # N×1×h×w
-        coupled = torch.cat([features.mean((2, 3)), (sentiment * features).mean((2, 3))], 1)
-        logits = self.classifier(coupled)
-        if labels is None:
-            return logits
-        return 0.5 * F.cross_entropy(detected, labels) + 0.5 * F.cross_entropy(
-            logits, labels
-        ), logits
+            class_maps = self.detect(features).unflatten(1, (self.num_classes, self.maps)).mean(2)
+            detected = class_maps.mean((2, 3))  # N×classes
+            sentiment = (class_maps * detected[:, :, None, None]).mean(1, keepdim=True)  # N×1×h×w
+            coupled = torch.cat([features.mean((2, 3)), (sentiment * features).mean((2, 3))], 1)
+            logits = self.classifier(coupled)
+            if labels is None:
+                return logits
+            losses = F.cross_entropy(detected, labels), F.cross_entropy(logits, labels)
+            return 0.5 * losses[0] + 0.5 * losses[1], logits

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import pooled, width
-from .parts import boxes_in, crops, full_precision, log_mix
+from ..backbones import Backbone, pooled, width
+from ..precision import full_precision
+from .parts import boxes_in, crops, log_mix
 
 
 class Wu2019(nn.Module):
@@ -26,7 +27,7 @@ class Wu2019(nn.Module):
     own_loss = True
     finder = "salient"
 
-    def __init__(self, backbone: nn.Module, second: nn.Module, num_classes: int = 2):
+    def __init__(self, backbone: Backbone, second: nn.Module, num_classes: int = 2):
         super().__init__()
         self.pretrained_cfg = backbone.pretrained_cfg
         self.backbone = nn.ModuleList([backbone, second])
@@ -35,9 +36,7 @@ class Wu2019(nn.Module):
         )
 
     def forward(self, images: Tensor, boxes: Tensor | None = None, labels: Tensor | None = None):
-        if boxes is None:
-            boxes = boxes_in(images, self.finder, self.pretrained_cfg)
-        window = boxes[:, :1]
+        window = boxes_in(self, images, boxes)[:, :1]
         there = window[:, 0, 4] > 0  # N
         views = images, crops(images, window, images.shape[-2:])
         features = [pooled(net, view) for net, view in zip(self.backbone, views, strict=True)]

@@ -22,9 +22,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import four_levels, levels
+from ..backbones import Backbone, four_levels, levels
+from ..precision import full_precision
 from ..resample import average
-from .parts import block, full_precision
+from .parts import block
 
 LENGTH = 512  # of the embedding
 
@@ -55,7 +56,7 @@ class Yao2019(nn.Module):
     own_loss = True
     uses_emotions = True
 
-    def __init__(self, backbone: nn.Module, num_classes: int = 2):
+    def __init__(self, backbone: Backbone, num_classes: int = 2):
         super().__init__()
         self.backbone, self.pretrained_cfg = backbone, backbone.pretrained_cfg
         self.indices, channels = four_levels(backbone)
@@ -68,25 +69,22 @@ class Yao2019(nn.Module):
 
     def forward(self, images: Tensor, labels: Tensor | None = None, emotions: Tensor | None = None):
         B = levels(self.backbone, self.indices, images)
-        with full_precision(images):
-            return self._head(B, labels, emotions)
-
-    def _head(self, B, labels, emotions):
-        low, polarity = self.polarity(B[2])
-        high, maps = self.emotion(B[0])
         size = min(7, max(B[0].shape[-1], 4))
-        X = average(self.low(low), (size, size)).flatten(2)
-        Y = average(self.high(high), (size, size)).flatten(2)
-        Z = (X @ Y.transpose(1, 2) / size**2).flatten(1)
-        embedding = self.embed(Z.sign() * (Z.abs() + 1e-5).sqrt())
-        logits = self.classifier(embedding)
-        if labels is None:
-            return logits
-        loss = F.cross_entropy(logits, labels) + 0.5 * F.cross_entropy(maps, labels)
-        if emotions is not None:
-            unit = F.normalize(embedding, dim=1)
-            loss = loss + 0.5 * pair_loss(unit, labels, emotions, polarity.softmax(1))
-        return loss, logits
+        with full_precision(images):
+            low, polarity = self.polarity(B[2])
+            high, maps = self.emotion(B[0])
+            X = average(self.low(low), (size, size)).flatten(2)
+            Y = average(self.high(high), (size, size)).flatten(2)
+            Z = (X @ Y.transpose(1, 2) / size**2).flatten(1)
+            embedding = self.embed(Z.sign() * (Z.abs() + 1e-5).sqrt())
+            logits = self.classifier(embedding)
+            if labels is None:
+                return logits
+            loss = F.cross_entropy(logits, labels) + 0.5 * F.cross_entropy(maps, labels)
+            if emotions is not None:
+                unit = F.normalize(embedding, dim=1)
+                loss = loss + 0.5 * pair_loss(unit, labels, emotions, polarity.softmax(1))
+            return loss, logits
 
 
 def pair_loss(unit: Tensor, labels: Tensor, emotions: Tensor, polarity: Tensor) -> Tensor:

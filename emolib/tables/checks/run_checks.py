@@ -12,9 +12,8 @@ import numpy as np
 from ...base.files import read_csv, read_json
 from ...base.metrics import scores
 from ...base.run_folder import read_spec
-from ...network.rivals import SYSTEMS
 from ...spec.run_spec import RunSpec
-from ...spec.systems import FITTED
+from ...spec.systems import FITTED, system_of
 
 WITHOUT_EMOTIONS = ("twitter1",)  # sets that have none to learn
 ABSOLUTE = re.compile(r"(file:|~?/|[A-Za-z]:[\\/])")
@@ -62,7 +61,7 @@ def unsaid(spec: RunSpec, environment: dict) -> str:
     a place for "it" or "they". "" where nothing is missing."""
     if spec.stages and not environment.get("started_from"):
         return "which weights {} started from"
-    learns = getattr(SYSTEMS.get(spec.model), "uses_emotions", False)
+    learns = system_of(spec.model).uses_emotions
     if learns and spec.dataset not in WITHOUT_EMOTIONS and "emotions" not in environment:
         return "which emotions {} learnt"
     downloaded = spec.init == "imagenet" and environment["weights"].startswith("timm:")
