@@ -11,6 +11,7 @@ from PIL import Image
 
 from ...base.files import read_json, sha256
 from ...base.run_folder import is_complete, read_spec, weights_of
+from ...spec.published import published
 from .. import pages, paper
 from . import source_checks
 from .run_checks import unsaid
@@ -126,7 +127,7 @@ def _ids(cell: str) -> list[str]:
 def check_published(file: Path) -> str | None:
     """What is wrong with a copy of the paper's table."""
     number = int(re.sub(r"\D", "", file.stem))
-    if not _same(pd.read_csv(file), check_published(number)):
+    if not _same(pd.read_csv(file), published(number)):
         return f"is not the paper's Table {number} as emolib has it"
     return None
 
@@ -157,7 +158,7 @@ def _by_itself(number, frame: pd.DataFrame) -> str | None:
         return "has a mean outside its own interval"
     if number == "matched":
         return None
-    known = check_published(number).set_index(["dataset", "method", "metric"])["published"]
+    known = published(number).set_index(["dataset", "method", "metric"])["published"]
     rows = frame.set_index(["dataset", "method", "metric"])["published"]
     if not np.allclose(rows, known.reindex(rows.index), equal_nan=True):
         return "has other published numbers than the paper"
