@@ -23,10 +23,10 @@ from safetensors.torch import load_file, save_file
 from trees import make_twitter, picture
 
 import emolib
+from emolib import tables
 from emolib.base import files, run_folder
 from emolib.network.rivals import SYSTEMS
 from emolib.spec.systems import BACKBONES, FITTED
-from emolib.tables import paper as tables
 from emolib.training import loop as training
 from emolib.training import sweep
 

@@ -20,6 +20,7 @@ class System:
     takes: Literal["either", "the study's", "its own"] = "either"
     settings: tuple[str, ...] = ()  # fields of RunSpec that its class is given
     boxes: bool = False  # it looks at boxes
+    uses_emotions: bool = False  # it learns the finer classes, where a set has them
     fitted: bool = False  # without gradients: nothing of Table 6 applies
     # who is trained on the sets that a chain begins with: itself, its backbone, or nobody
     before: Literal["itself", "its backbone", "nobody"] = "itself"
@@ -85,7 +86,7 @@ SYSTEMS = {
             "weight_decay": 0.0,
         },
     ),
-    "yao2019": System("yao2019.Yao2019", "resnet50"),
+    "yao2019": System("yao2019.Yao2019", "resnet50", uses_emotions=True),
     "priya2020": System("priya2020.Priya2020", "resnet101"),
     "frozen_probe": System(
         "probe.Probe",

@@ -8,9 +8,10 @@ import pandas as pd
 
 from ..base.files import read_json, write_text
 from ..spec.run_spec import RunSpec
-from ..spec.sets import in_words
-from . import pages, paper, transfer
-from .paper import READINGS_FOLDER
+from ..spec.sets import PAPERS, in_words
+from . import differences, pages, transfer
+from .frame import APART, READINGS_FOLDER
+from .study_tables import tables_of_study
 
 HEAD = """# What could be reproduced
 
@@ -53,7 +54,7 @@ def report_text(root: Path) -> str:
     drawn = {f: "DEMO DATA" in (f / "table9.md").read_text("utf-8").split("\n")[0] for f in folders}
     lines, real = [HEAD], []
     for folder, demo in sorted(drawn.items(), key=lambda pair: pair[1]):  # real pictures first
-        runs = pd.DataFrame() if demo else paper.tables_of_study(folder)[1]
+        runs = pd.DataFrame() if demo else tables_of_study(folder)[1]
         real += [] if demo else list(_ours(runs)["spec"])
         lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
     compared = [
@@ -96,7 +97,7 @@ def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]
 
 def _ours(runs: pd.DataFrame) -> pd.DataFrame:
     """The network's runs for Tables 7 to 9: not those of other readings and shares."""
-    apart = runs["folder"].map(lambda f: f.parent.parent.name in paper.APART)
+    apart = runs["folder"].map(lambda f: f.parent.parent.name in APART)
     return runs[~apart & (runs["spec"].map(lambda s: s.model) == "maiafa")]
 
 
@@ -185,9 +186,7 @@ def _regions(table: pd.DataFrame) -> list[str]:
 def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
     """What runs on real pictures with these specs, and their tables of differences, cannot say."""
     lines = ["## What cannot be known from these runs", ""]
-    absent = [
-        in_words(d) for d in ("fi", "twitter1", "emotionroi") if d not in {s.dataset for s in specs}
-    ]
+    absent = [in_words(d) for d in PAPERS if d not in {s.dataset for s in specs}]
     if absent:
         lines.append(f"- Anything on real pictures of {', '.join(absent)}: no runs.")
     paper = RunSpec("twitter1")
@@ -209,7 +208,7 @@ def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
 def _own_power(tables_: list[pd.DataFrame]) -> list[str]:
     """The paper's own differences of Tables 7 and 8 beside the smallest that its test pictures
     could show, from tables of differences on real pictures."""
-    rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=paper.differences.TABLE)
+    rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=differences.DIFFERENCES_COLUMNS)
     rows = rows[
         (rows["metric"] == "accuracy") & rows["table"].astype(str).isin(["7", "8", READINGS_FOLDER])
     ]

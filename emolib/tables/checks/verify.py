@@ -15,7 +15,8 @@ from ...base.run_folder import SEALED, differ, is_complete, read_spec, weights_o
 from ...data import audit
 from ...data.datasets import open_dataset
 from ...data.manifest import manifest
-from .. import paper, report
+from .. import report
+from ..frame import APART, twin_pairs
 from . import table_checks
 from .run_checks import RUN_CHECKS, unsaid
 
@@ -73,7 +74,7 @@ def findings(results_root, data_root="") -> list[Finding]:
         for file, why in _against_each_other(runs):
             say(file, "wrong", why)
         # a study's folders of other questions come after it
-        main = of_study.get(folder.parent, {}) if folder.name in paper.APART else {}
+        main = of_study.get(folder.parent, {}) if folder.name in APART else {}
         for file, status, why in _starts(runs, main):
             say(file, status, why)
         for file, why in _against_data(runs, data_root) if data_root else ():
@@ -227,9 +228,7 @@ def _audited(file: Path, runs: dict, data_root) -> tuple[str, str]:
     """Status and why of a study's audit: its pairs of twins within a set, which the tables count as
     one picture, against those of the pictures in `data_root` that the runs were on."""
     try:
-        found = read_csv(file)
-        found = found[found["finding"].isin(["identical", "near-twin"])]
-        found = found[found["dataset"] == found["other_dataset"]]
+        found = twin_pairs(file)
         columns = [found[c].astype(str) for c in ("dataset", "finding", "path", "other_path")]
         there = {(name, kind, frozenset(pair)) for name, kind, *pair in zip(*columns, strict=True)}
     except Exception as error:  # a damaged file, whatever it makes its readers raise
