@@ -12,7 +12,7 @@ from test_tables import fabricate, rival, row, spec
 import emolib
 from emolib.base.metrics import scores
 from emolib.spec.sets import BOTH
-from emolib.tables import frame, significance, study_tables, verdicts
+from emolib.tables import comparison, frame, significance, study_tables
 from emolib.tables import readings as variations
 
 PICTURES = 200  # a fold
@@ -261,8 +261,8 @@ def test_an_unknown_margin_over_folds_is_no_small_one():
         "t_margin": math.nan,
         "means": (significance.Mean(0.0, 0.3, 0.0, 399), None),
     }
-    assert verdicts.verdict(alike, 0.05).startswith("cannot tell; it would take 3 seeds")
-    assert verdicts.verdict(alike | {"t_margin": 0.9}, 0.05).startswith("no difference")
+    assert comparison.verdict(alike, 0.05).startswith("cannot tell; it would take 3 seeds")
+    assert comparison.verdict(alike | {"t_margin": 0.9}, 0.05).startswith("no difference")
 
 
 def test_seeds_on_different_folds_are_not_mixed(tmp_path):

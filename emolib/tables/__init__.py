@@ -1,9 +1,9 @@
 """From run folders to Tables 7 to 9, their pages and figures.
 
 May import `spec`, `base` and `data`, not `network`. Read in this order: `significance` (what a mean
-is worth), `frame` (the runs of a study), `rows` (which are one row), `pairs` and `verdicts` (what
-two systems' difference is). Then `table`, the record of one table; `pages` and `plots`, what pages
-and figures share; and the tables themselves: `paper` (7 to 9), `differences`, `matched`,
+is worth), `frame` (the runs of a study), `rows` (which are one row), `comparison` (what two
+systems' difference is). Then `table`, the record of one table; `pages` and `plots`, what pages and
+figures share; and the tables themselves: `paper` (7 to 9 and their differences), `matched`,
 `readings`, `transfer`. `study_tables` lists and writes them, `report` sums them up, and `checks`
 asks whether all of it follows from the runs.
 """
@@ -13,8 +13,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     (
-        "significance frame rows pairs verdicts table pages plots paper differences matched "
-        "readings transfer study_tables sources report checks"
+        "significance frame rows comparison table pages plots paper matched readings transfer "
+        "study_tables sources report checks"
     ).split(),
     {
         "frame": ["missing", "read_runs"],

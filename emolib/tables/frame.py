@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..base.files import read_csv, read_json
 from ..base.metrics import more_scores
@@ -32,7 +29,7 @@ class StudyRuns:
     folder: Path
     own: pd.DataFrame  # in runs/
     readings: pd.DataFrame  # in readings/runs
-    shares: pd.DataFrame  # in shares/runs
+    shares: pd.DataFrame  # in shares/runs, without those that are in runs/ too
 
     def together(self, *names: str) -> pd.DataFrame:
         """The runs of these frames, of all unless named. A run that is in two counts once."""
@@ -52,9 +49,11 @@ def read_study(folder: Path, ids=None) -> StudyRuns:
     check_one_start(folder, pd.concat(frames, ignore_index=True))
     # the pre-trainings of leakage-free runs are no row of a table
     frames = [f[[not s.apart for s in f["spec"]]] if len(f) else f for f in frames]
-    study = StudyRuns(folder, *frames)
-    if study.own.empty:
+    own, readings, shares = frames
+    if own.empty:
         raise FileNotFoundError(f"{folder}: no complete run to build tables from")
+    shares = shares if shares.empty else shares[~shares["id"].isin(own["id"])]
+    study = StudyRuns(folder, own, readings, shares)
     check_one_source(folder, study.together())
     return study
 
@@ -70,8 +69,9 @@ def studies_in(root: Path) -> list[Path]:
 def place_of_run(folder: Path, run: str) -> Path:
     """Where a study keeps a run: in runs/ or, for another question, in one of `APART`."""
     places = [folder / "runs" / run, *(folder / apart / "runs" / run for apart in APART)]
-    there = [place for place in places if place.is_dir()] or places[:1]
-    return next((place for place in there if is_complete(place)), there[0])
+    return max(
+        places, key=lambda place: (is_complete(place), place.is_dir())
+    )  # of equals the first
 
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
@@ -109,23 +109,18 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
     if not files:
         return {}
     found = twin_pairs(files[0])
-    ends = [
-        [*zip(found["dataset"], found[c].astype(str), strict=True)] for c in ("path", "other_path")
-    ]
-    names = sorted({*ends[0], *ends[1]})
-    place = {name: i for i, name in enumerate(names)}
-    rows, columns = ([place[name] for name in end] for end in ends)
-    links = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(names),) * 2)
-    groups = connected_components(links, directed=False)[1]
-    first = {group: name for name, group in reversed([*zip(names, groups, strict=True)])}
-    return {name: first[group][1] for name, group in zip(names, groups, strict=True)}
+    group: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for pair in zip(found["dataset"], found["path"], found["other_path"], strict=True):
+        one, other = ((pair[0], str(path)) for path in pair[1:])
+        both = group.get(one, {one}) | group.get(other, {other})
+        group |= dict.fromkeys(both, both)
+    return {name: min(twins)[1] for name, twins in group.items()}
 
 
 def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFrame:
     """The complete runs in `folder`/runs, a row each, with
 
     - its spec, folder, metrics (percent), data, starting weights and costs;
-    - counts: {metric: (successes, trials)};
     - answers: a frame of path, label, predicted, right and cluster. Near-twins share a cluster;
     - ratio: test pictures to training pictures of the whole fold.
 
@@ -139,15 +134,12 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
         environment = read_json(run / "environment.json")
         p = read_csv(run / "predictions.csv")
         label, predicted = p["label"], (p["p_positive"] >= 0.5).astype(int)
-        right, positive, paths = predicted == label, label == 1, p["path"].astype(str)
-        answers = pd.DataFrame(
-            {
-                "path": paths,
-                "label": label,
-                "predicted": predicted,
-                "right": right.astype(int),
-                "cluster": [twins.get((spec.dataset, path), path) for path in paths],
-            }
+        paths = p["path"].astype(str)
+        answers = p[["path", "label"]].assign(
+            path=paths,
+            predicted=predicted,
+            right=(predicted == label).astype(int),
+            cluster=[twins.get((spec.dataset, path), path) for path in paths],
         )
         rows.append(
             {
@@ -157,10 +149,6 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
                 "dataset": spec.dataset,
                 "method": spec.method,
                 **{k: v for k, v in read_json(run / "metrics.json").items() if k != "n"},
-                "counts": {
-                    "accuracy": (int(right.sum()), len(p)),
-                    "recall": (int((right & positive).sum()), int(positive.sum())),
-                },
                 "answers": answers,
                 **more_scores(label, p["p_positive"]),
                 "trained_on": environment.get("trained_on", _trained_on(spec, len(p))),
@@ -177,8 +165,7 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
         return frame
     # of the whole fold: on a share of it, runs have fewer pictures in common, not more
     share = frame["spec"].map(lambda s: s.share)
-    tested = frame["counts"].map(lambda counts: counts["accuracy"][1])
-    return frame.assign(ratio=tested / (frame["trained_on"] / share))
+    return frame.assign(ratio=frame["answers"].map(len) / (frame["trained_on"] / share))
 
 
 def _trained_on(spec: RunSpec, tested: int) -> float:

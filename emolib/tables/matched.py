@@ -8,30 +8,13 @@ import pandas as pd
 
 from ..spec.run_spec import TRAINING, RunSpec
 from ..spec.systems import system_of
-from . import plots
+from . import pages, plots
+from .comparison import Row, tidy_rows, with_verdicts
 from .frame import COST, StudyRuns
-from .pages import (
-    ACCURACY,
-    COSTS,
-    COSTS_SAID,
-    HOW,
-    METHOD,
-    RECALL,
-    SET,
-    TESTS,
-    VERDICT,
-    fewer_folds,
-    line_a_method,
-    markdown_table,
-    minus,
-    runs_column,
-)
-from .pairs import Row, tidy_rows
 from .rows import check_one_setting, default_runs, one_kind
 from .table import Table, contradicts_itself
-from .verdicts import with_verdicts
 
-# Of `pairs.paired`, under the names of this table.
+# Of `comparison.paired`, under the names of this table.
 RENAMED = {
     "difference": "minus_maiafa",
     "low": "minus_low",
@@ -85,27 +68,28 @@ def matched_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
 def matched_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     """One line a set and method, the best accuracy first."""
     table = tables["matched"]
-    rows = line_a_method(table).rename(columns={new: old for old, new in RENAMED.items()})
+    rows = pages.line_a_method(table).rename(columns={new: old for old, new in RENAMED.items()})
     best_first = [
         row
         for _, group in rows.groupby("dataset", sort=False)
         for row in group.sort_values("mean", ascending=False, kind="stable").to_dict("records")
     ]
-    columns = [SET, METHOD, ACCURACY, *minus("maiafa"), VERDICT, RECALL, runs_column(runs), *COSTS]
+    columns = [pages.SET, pages.METHOD, pages.ACCURACY, *pages.minus("maiafa"), pages.VERDICT]
+    columns += [pages.RECALL, pages.runs_column(runs), *pages.COSTS]
     return [
-        *markdown_table(columns, best_first),
-        *fewer_folds(table, runs),
+        *pages.markdown_table(columns, best_first),
+        *pages.fewer_folds(table, runs),
         "",
-        HOW + " Minus maiafa: over the folds and seeds that both "
+        pages.HOW + " Minus maiafa: over the folds and seeds that both "
         "have, so that it need not be the difference of the two accuracies. "
-        + TESTS
+        + pages.TESTS
         + " pcnn and rao2016 have no backbone to match.",
         "",
-        COSTS_SAID,
+        pages.COSTS_SAID,
     ]
 
 
-TABLE = Table(
+MATCHED = Table(
     "matched",
     MATCHED_COLUMNS,
     matched_rows,

@@ -54,7 +54,7 @@ def markdown_table(columns: list[Column], rows: Iterable) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def shown(value, how: str) -> str:
+def formatted(value, how: str) -> str:
     """A number as `how` formats it; "" if there is none."""
     return "" if pd.isna(value) else f"{value:{how}}"
 
@@ -74,7 +74,7 @@ def difference(middle, low, high) -> str:
 
 
 def _p(value) -> str:
-    return "< 0.001" if value < 0.001 else shown(value, ".3f")
+    return "< 0.001" if value < 0.001 else formatted(value, ".3f")
 
 
 def _over_folds(row) -> str:
@@ -85,13 +85,13 @@ def _over_folds(row) -> str:
 SET: Column = ("data set", itemgetter("dataset"))
 METHOD: Column = ("method", itemgetter("method"))
 ACCURACY: Column = ("accuracy (95% interval)", score)
-RECALL: Column = ("recall", lambda row: shown(row["recall"], ".2f"))
-MARGIN: Column = ("margin", lambda row: shown(row["margin"], ".1f"))
+RECALL: Column = ("recall", lambda row: formatted(row["recall"], ".2f"))
+MARGIN: Column = ("margin", lambda row: formatted(row["margin"], ".1f"))
 VERDICT: Column = ("verdict", itemgetter("verdict"))
 COSTS: list[Column] = [
-    ("parameters (M)", lambda row: shown(row["parameters"] / 1e6, ",.1f")),
-    ("MACs (M)", lambda row: shown(row["macs"] / 1e6, ",.1f")),
-    ("pictures a second", lambda row: shown(row["pictures_per_second"], ".0f")),
+    ("parameters (M)", lambda row: formatted(row["parameters"] / 1e6, ",.1f")),
+    ("MACs (M)", lambda row: formatted(row["macs"] / 1e6, ",.1f")),
+    ("pictures a second", lambda row: formatted(row["pictures_per_second"], ".0f")),
 ]
 
 

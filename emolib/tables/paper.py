@@ -1,4 +1,5 @@
-"""Tables 7, 8 and 9 beside the paper's numbers, and what the systems of Table 9 cost and score."""
+"""Tables 7, 8 and 9 beside the paper's numbers, what the systems of Table 9 cost and score, and the
+three tables as differences."""
 
 from functools import partial
 
@@ -7,33 +8,35 @@ import pandas as pd
 
 from ..spec.published import published
 from ..spec.run_spec import RunSpec
-from ..spec.sets import DATASETS, PAPERS, SETS
+from ..spec.sets import BOTH, DATASETS, PAPERS, SETS
 from ..spec.systems import CLIP, UNPUBLISHED, system_of
-from . import plots
-from .frame import COST, StudyRuns, drawn_data, read_runs
-from .pages import (
-    COSTS,
-    COSTS_SAID,
-    HOW,
-    METHOD,
-    NOISE,
-    SET,
-    Column,
-    fewer_folds,
-    markdown_table,
-    marked,
-    runs_column,
-    score,
-    shown,
+from . import pages, plots
+from .comparison import (
+    DEFAULT,
+    PAIR_COLUMNS,
+    VERDICT_COLUMNS,
+    Row,
+    beside_the_papers,
+    not_told_apart,
+    tidy_rows,
+    with_both_sets,
+    with_verdicts,
 )
-from .pairs import DEFAULT, Row, tidy_rows
+from .frame import COST, StudyRuns, drawn_data, read_runs
+from .pages import marked
 from .rows import check_one_setting, runs_by_row, statistics
 from .table import TABLE_COLUMNS, Table, contradicts_itself, run_ids
-from .verdicts import not_told_apart
 
 METRICS = {7: ("accuracy",), 8: ("accuracy", "recall"), 9: ("accuracy", "recall")}
 SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
 KEYS = ["dataset", "method", "metric"]
+NADEAU_BENGIO = {"t_low": "nb_low", "t_high": "nb_high"}  # names where no mean has them too
+DIFFERENCES_COLUMNS = [
+    *("table", *KEYS),
+    *(NADEAU_BENGIO.get(column, column) for column in PAIR_COLUMNS),
+    *VERDICT_COLUMNS,
+    *("published", "smallest", "smallest_paired", "run_ids"),
+]
 __all__ = ["marked", "published", "read_runs", "statistics"]  # for who asks for them here
 
 
@@ -91,44 +94,60 @@ def cost_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
     return rows[["dataset", "method", "run_ids"]].join(medians)[TABLES["costs"].columns]
 
 
+def difference_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
+    """A row for each table, set, method and metric that has runs beside its default's, and for both
+    small sets together."""
+    found = []
+    for number, default in DEFAULT.items():
+        # in the paper's order, then the rest
+        order = {m: i for i, m in enumerate(dict.fromkeys(published(number)["method"]))}
+        rows = []
+        for dataset in DATASETS:
+            groups = runs_by_row(number, study.own[study.own["dataset"] == dataset])
+            own = groups.pop(default, study.own[:0])
+            for method in sorted(groups, key=lambda m: order.get(m, len(order))):
+                if len(own) and len(runs := groups[method]):
+                    ids = ";".join([*runs["id"], *own["id"]])
+                    rows.append(Row(dataset, method, runs, own, {"run_ids": ids}))
+        found += beside_the_papers(tidy_rows(number, rows, METRICS[number]), number)
+    return with_verdicts(with_both_sets(found), DIFFERENCES_COLUMNS, NADEAU_BENGIO)
+
+
 def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
     """The page of Table 7, 8 or 9: one line a set and method, ours beside the paper's."""
     table, lines = tables[number], []
     if drawn_data(runs):
         lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
-    found = table.assign(unclear=False)
-    if "differences" in tables:
-        compared = tables["differences"]
-        compared = compared[compared["table"] == number].set_index(KEYS)["verdict"]
-        found["unclear"] = not_told_apart(table.join(compared, on=KEYS)["verdict"])
-    by_metric = found.set_index(KEYS).to_dict("index")
+    compared = tables.get("differences", pd.DataFrame(columns=["table", "verdict", *KEYS]))
+    compared = compared[(compared["table"] == number) & not_told_apart(compared["verdict"])]
+    unclear, cells = compared.set_index(KEYS).index, table.set_index(KEYS).to_dict("index")
 
-    def columns_of(metric: str) -> list[Column]:
-        def ours(row) -> str:
-            cell = by_metric[row["dataset"], row["method"], metric]
-            return score(cell) + NOISE * cell["unclear"]
+    def ours(row, metric: str) -> str:
+        key = row["dataset"], row["method"], metric
+        return pages.score(cells[key]) + pages.NOISE * (key in unclear)
 
-        def papers(row) -> str:
-            return shown(by_metric[row["dataset"], row["method"], metric]["published"], ".2f")
+    def papers(row, metric: str) -> str:
+        return pages.formatted(cells[row["dataset"], row["method"], metric]["published"], ".2f")
 
-        return [(f"{metric} (95% interval)", ours), (f"paper's {metric}", papers)]
-
-    columns = [SET, METHOD, *(c for metric in METRICS[number] for c in columns_of(metric))]
-    columns.append(runs_column(runs))
+    columns = [pages.SET, pages.METHOD]
+    for metric in METRICS[number]:
+        columns.append((f"{metric} (95% interval)", partial(ours, metric=metric)))
+        columns.append((f"paper's {metric}", partial(papers, metric=metric)))
+    columns.append(pages.runs_column(runs))
     rows = table[table["metric"] == METRICS[number][0]]
     if number == 9:
         specs = dict(zip(runs["id"], runs["spec"], strict=True))
-        columns += [("trained", lambda row: _trained(row, specs)), *COSTS]
+        columns += [("trained", lambda row: _trained(row, specs)), *pages.COSTS]
         rows = rows.merge(tables["costs"][["dataset", "method", *COST]], "left")
-    lines += markdown_table(columns, rows.to_dict("records")) + fewer_folds(table, runs)
+    lines += pages.markdown_table(columns, rows.to_dict("records")) + pages.fewer_folds(table, runs)
     few = " Over two folds an interval means little: it can have no width, or be the whole scale."
-    legend = f" {NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
-    few = legend * bool(found["unclear"].any()) + few * bool((table["runs"] == 2).any())
-    lines += ["", HOW + " Empty: no run." + few]
+    legend = f" {pages.NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
+    few = legend * bool(len(unclear)) + few * bool((table["runs"] == 2).any())
+    lines += ["", pages.HOW + " Empty: no run." + few]
     if number == 8:
         lines += _same_spec(runs)
     if number == 9:
-        lines += ["", f"Trained: backbone; epochs on this set, and before it. {COSTS_SAID}"]
+        lines += ["", f"Trained: backbone; epochs on this set, and before it. {pages.COSTS_SAID}"]
         lines += _without_tower(table)
     return lines
 
@@ -176,6 +195,47 @@ def _without_tower(table: pd.DataFrame) -> list[str]:
     ]
 
 
+def _smallest(name: str):
+    return lambda row: pages.formatted(row[name], "+.2f").replace("+", "±")
+
+
+def differences_page(tables: dict, runs: pd.DataFrame) -> list[str]:
+    """One line a comparison, with what may be said of it; a part for each of the tables."""
+    lines = []
+    named = {new: old for old, new in NADEAU_BENGIO.items()}
+    for number, rows in tables["differences"].rename(columns=named).groupby("table"):
+        columns: list[pages.Column] = [
+            pages.SET,
+            pages.METHOD,
+            ("metric", lambda row: row["metric"]),
+            *pages.minus(DEFAULT[number]),
+            pages.runs_column(runs),
+            ("seeds", lambda row: f"{row['seeds']:.0f}"),
+            (
+                "differ",
+                lambda row: (
+                    pages.formatted(row["discordance"], ".1f") and f"{row['discordance']:.1f}%"
+                ),
+            ),
+            pages.MARGIN,
+            pages.VERDICT,
+            ("paper's difference", lambda row: pages.formatted(row["published"], "+.2f")),
+            ("smallest that the paper's test could show", _smallest("smallest")),
+            ("on the same pictures", _smallest("smallest_paired")),
+        ]
+        rows = pages.markdown_table(columns, rows.to_dict("records"))
+        lines += [f"## {TABLES[number].title}", "", *rows, ""]
+    return [
+        *lines,
+        "Points, on the folds and seeds that both have. " + pages.TESTS + " Smallest: how "
+        "far two systems of about the paper's accuracy have to be apart to be told apart "
+        "with 80% power at 5% on as many test pictures as the paper had: each on pictures of "
+        "its own; and both on the same ones, if they differ on as many of them as ours do "
+        f"(“differ”). `{BOTH}`: both sets, weighted by their pictures; no verdict where the "
+        "sets disagree.",
+    ]
+
+
 def _differs_from_paper(number: int, table: pd.DataFrame) -> str | None:
     """What contradicts itself, or the paper, in Table 7, 8 or 9 whose runs are not there."""
     if why := contradicts_itself(table):
@@ -209,5 +269,13 @@ TABLES: dict[int | str, Table] = {
     "costs": Table("table9_costs", ["dataset", "method", *COST, "run_ids"], cost_rows),
     "scores": Table(
         "scores", [c for c in TABLE_COLUMNS if c not in ("published", "difference")], score_rows
+    ),
+    "differences": Table(
+        "differences",
+        DIFFERENCES_COLUMNS,
+        difference_rows,
+        "Differences: what MAI, AFA and pre-training on FI change, and other systems",
+        differences_page,
+        lambda tables, title: plots.draw_differences(tables["differences"], title),
     ),
 }

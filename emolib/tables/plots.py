@@ -8,13 +8,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ..spec.sets import in_words
-from .pairs import DEFAULT
-from .verdicts import NOT_TRAINED, not_told_apart
+from .comparison import DEFAULT, NOT_TRAINED, not_told_apart
 
 COLORS = sns.color_palette("colorblind")
 OURS, POSITIVE, NEGATIVE = COLORS[0], COLORS[2], COLORS[3]
 GREY = "0.6"
-NO_WIDTH = "no interval: one run, or runs that are all alike"
+BARS, NO_WIDTH = "ours, 95% interval", "no interval: one run, or runs that are all alike"
 
 
 def drawn(title: str, demo: bool) -> str:
@@ -23,16 +22,7 @@ def drawn(title: str, demo: bool) -> str:
 
 
 def intervals(
-    axis,
-    middle,
-    low,
-    high,
-    places,
-    label="ours, 95% interval",
-    color=OURS,
-    marker="o",
-    vertical=False,
-    hollow=None,
+    axis, middle, low, high, places, label=BARS, color=OURS, marker="o", vertical=False, hollow=None
 ) -> None:
     """Points with their intervals, along x, or along y if `vertical`. An interval of no width (two
     runs that are alike), or none at all, is not certainty: a diamond without a bar. hollow: (mask,
@@ -42,27 +32,15 @@ def intervals(
     wide = high - low > 1e-9
     flat = ~wide & ~np.isnan(middle)
     spread = np.maximum(0, np.vstack([middle - low, high - middle])[:, wide])  # rounding
-    axis.errorbar(
-        *(p[wide] for p in points),
-        **{"yerr" if vertical else "xerr": spread},
-        fmt=marker,
-        color=color,
-        capsize=3,
-        label=label,
-    )
+    bars = {"yerr" if vertical else "xerr": spread, "capsize": 3, "label": label}
+    axis.errorbar(*(p[wide] for p in points), fmt=marker, color=color, **bars)
     if flat.any():
         axis.plot(*(p[flat] for p in points), "D", color=color, label=NO_WIDTH)
-    if hollow is not None and hollow[0].any():
-        for mask, shape in ((wide & hollow[0], marker), (flat & hollow[0], "D")):
-            if mask.any():
-                axis.plot(
-                    *(p[mask] for p in points),
-                    shape,
-                    mfc="white",
-                    color=color,
-                    zorder=9,
-                    label=hollow[1],
-                )
+    mask, meaning = hollow or (False, "")
+    white = {"color": color, "mfc": "white", "zorder": 9, "label": meaning}
+    for open_ones, shape in ((wide & mask, marker), (flat & mask, "D")):
+        if open_ones.any():
+            axis.plot(*(p[open_ones] for p in points), shape, **white)
 
 
 def legend_below(figure: Figure, axes, columns: int = 3) -> None:

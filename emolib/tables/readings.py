@@ -8,28 +8,19 @@ import math
 import pandas as pd
 
 from ..spec.run_spec import RunSpec
-from . import plots
-from .frame import READINGS_FOLDER, StudyRuns
-from .pages import (
-    ACCURACY,
-    COSTS,
-    HOW,
-    MARGIN,
-    RECALL,
-    SET,
-    TESTS,
-    VERDICT,
-    Column,
-    line_a_method,
-    markdown_table,
-    minus,
-    runs_column,
-    shown,
+from . import pages, plots
+from .comparison import (
+    PAIR_COLUMNS,
+    VERDICT_COLUMNS,
+    Row,
+    beside_the_papers,
+    tidy_rows,
+    with_both_sets,
+    with_verdicts,
 )
-from .pairs import PAIR_COLUMNS, Row, beside_the_papers, tidy_rows, with_both_sets
+from .frame import READINGS_FOLDER, StudyRuns
 from .rows import default_runs
 from .table import Table
-from .verdicts import VERDICT_COLUMNS, with_verdicts
 
 READINGS_COLUMNS = [
     *("table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs"),
@@ -100,30 +91,30 @@ def _best_epochs(runs: pd.DataFrame) -> pd.DataFrame:
 
 def readings_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     """One line a reading, what may be said of it last."""
-    columns: list[Column] = [
-        SET,
+    columns: list[pages.Column] = [
+        pages.SET,
         ("reading", lambda row: row["method"]),
-        ACCURACY,
-        *minus("normal"),
-        RECALL,
-        runs_column(runs),
+        pages.ACCURACY,
+        *pages.minus("normal"),
+        pages.RECALL,
+        pages.runs_column(runs),
         ("seeds", lambda row: f"{row['seeds']:.0f}" if row["seeds"] else ""),
-        MARGIN,
-        *COSTS[:2],
-        ("seconds", lambda row: shown(row["seconds"], ".0f")),
-        ("paper's", lambda row: shown(row["published"], "+.2f")),
-        VERDICT,
+        pages.MARGIN,
+        *pages.COSTS[:2],
+        ("seconds", lambda row: pages.formatted(row["seconds"], ".0f")),
+        ("paper's", lambda row: pages.formatted(row["published"], "+.2f")),
+        pages.VERDICT,
     ]
     return [
-        *markdown_table(columns, line_a_method(tables["readings"]).to_dict("records")),
+        *pages.markdown_table(columns, pages.line_a_method(tables["readings"]).to_dict("records")),
         "",
-        HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
-        "be the difference of the two accuracies. " + TESTS + " Paper's: its own difference "
+        pages.HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
+        "be the difference of the two accuracies. " + pages.TESTS + " Paper's: its own difference "
         "in Table 7. Seconds: of a training, not always on an idle machine.",
     ]
 
 
-TABLE = Table(
+READINGS = Table(
     READINGS_FOLDER,
     READINGS_COLUMNS,
     readings_rows,

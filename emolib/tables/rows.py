@@ -148,7 +148,9 @@ def statistics(group: pd.DataFrame, metric: str) -> dict:
     shift, frame = values.mean() - folds.value, answers(there, metric)
     nb_low, nb_high = (bound + shift for bound in folds.interval())
     if len(values) == 1:
-        low, high = wilson(*there["counts"].iloc[0].get(metric, (0, 0)))
+        counted = frame is not None and metric in ("accuracy", "recall")
+        right = frame.iloc[:, -1] > 0 if counted else []
+        low, high = wilson(sum(right), len(right))
     elif frame is not None:
         found = mean_over_pictures(frame)
         low, high = (bound + values.mean() - found.value for bound in found.interval())

@@ -11,17 +11,16 @@ import pandas as pd
 
 from ..base.files import sha256, whole_file, write_csv, write_text
 from ..spec.published import published
-from . import differences, matched, pages, paper, readings, transfer
+from . import matched, pages, paper, readings, transfer
 from .frame import drawn_data, missing, read_study, studies_in
 from .table import Table
 
 # Each is built from the study's runs and the tables before it.
 TABLES: dict[int | str, Table] = {
     **paper.TABLES,
-    "differences": differences.TABLE,
-    "matched": matched.TABLE,
-    "readings": readings.TABLE,
-    "transfer": transfer.TABLE,
+    "matched": matched.MATCHED,
+    "readings": readings.READINGS,
+    "transfer": transfer.TRANSFER,
 }
 
 
@@ -30,12 +29,9 @@ def build(
 ) -> dict[str, dict[int | str, pd.DataFrame]]:
     """Writes the tables of each study in `results_root`, and the paper's to published/ there.
 
-    - table7, table8, table9: the paper's tables (.csv, .md, .png).
-    - table9_costs.csv, scores.csv: what the systems of Table 9 cost, and how they do by measures
-      that the paper leaves out.
-    - differences: Tables 7 to 9 as differences with their tests (.csv, .md, .png, as all below).
-    - matched: if systems share maiafa's backbone and training.
-    - readings, transfer: if the study has runs of other readings, or on shares of the data.
+    A table of `TABLES` is a .csv, a .md and a .png; "costs" and "scores", what the systems of
+    Table 9 cost and how they do by measures that the paper leaves out, are a .csv alone. The tables
+    after Table 9 are there if the study has runs for them.
 
     study: only this one. specs: only these runs of it; without, all that are complete. reasons:
     {run id: why it is missing}, where that is known better than from its folder.
@@ -75,7 +71,7 @@ def tables_of_study(folder: Path, ids=None) -> tuple[dict[int | str, pd.DataFram
     tables: dict[int | str, pd.DataFrame] = {}
     for name, table in TABLES.items():
         found = table.rows(study, tables)
-        if len(found) or name in paper.TABLES:
+        if len(found) or not table.title or name in (7, 8, 9):
             tables[name] = found
     return tables, study.together()
 

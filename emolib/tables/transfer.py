@@ -11,12 +11,10 @@ from statsmodels.stats.proportion import proportion_confint
 from ..base.metrics import scores
 from ..spec.sets import in_words
 from . import pages, plots
+from .comparison import PAIR_COLUMNS, VERDICT_COLUMNS, Row, tidy_rows, with_verdicts
 from .frame import SHARES_FOLDER, StudyRuns
-from .pages import ACCURACY, METHOD, RECALL, SET, VERDICT, Column, minus, runs_column
-from .pairs import PAIR_COLUMNS, Row, tidy_rows
 from .rows import check_one_setting
 from .table import Table
-from .verdicts import VERDICT_COLUMNS, with_verdicts
 
 __all__ = ["SHARES_FOLDER"]  # for who asks for it here
 TRANSFER_COLUMNS = [
@@ -35,42 +33,34 @@ def transfer_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
     on the same share.
     """
     rows = []
-    less = (
-        study.shares
-        if study.shares.empty
-        else study.shares[~study.shares["id"].isin(study.own["id"])]
-    )
     both = study.together("own", "shares")
     both = both[[s.method == "normal" and not s.grouped for s in both["spec"]]]
-    for dataset in dict.fromkeys(less["dataset"]) if len(less) else ():
+    for dataset in study.shares["dataset"].unique() if len(study.shares) else ():
         there = both[both["dataset"] == dataset]
         for share, group in there.groupby([s.share for s in there["spec"]]):
             staged = np.array([bool(s.stages) for s in group["spec"]])
-            with_stage, without = group[staged], group[~staged]
-            default = with_stage if len(with_stage) else None
-            for method, part, against in (
-                ("normal", with_stage, None),
-                ("without_transfer", without, default),
-            ):
+            default = group[staged] if staged.any() else None
+            for method, part in (("normal", group[staged]), ("without_transfer", group[~staged])):
                 check_one_setting(study.folder, part)
                 if len(part):
                     facts = {"share": share, "pictures": part["trained_on"].mean()}
+                    against = default if method == "without_transfer" else None
                     rows.append(Row(dataset, method, part, against, facts))
     return with_verdicts(tidy_rows("transfer", rows), TRANSFER_COLUMNS)
 
 
 def transfer_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     """One line a set, share and start."""
-    columns: list[Column] = [
-        SET,
-        METHOD,
+    columns: list[pages.Column] = [
+        pages.SET,
+        pages.METHOD,
         ("share", lambda row: f"{row['share']:.0%}"),
         ("pictures", lambda row: f"{row['pictures']:.0f}"),
-        ACCURACY,
-        *minus("normal"),
-        RECALL,
-        runs_column(runs),
-        VERDICT,
+        pages.ACCURACY,
+        *pages.minus("normal"),
+        pages.RECALL,
+        pages.runs_column(runs),
+        pages.VERDICT,
     ]
     rows = pages.line_a_method(tables["transfer"]).to_dict("records")
     return [
@@ -82,7 +72,7 @@ def transfer_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     ]
 
 
-TABLE = Table(
+TRANSFER = Table(
     "transfer",
     TRANSFER_COLUMNS,
     transfer_rows,
