@@ -50,8 +50,8 @@ def legend_below(figure: Figure, axes, columns: int = 3) -> None:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        place = "outside lower center"
-        figure.legend(list(found.values()), list(found), loc=place, fontsize=8, ncols=columns)
+        names, how = list(found), {"fontsize": 8, "ncols": columns}
+        figure.legend(list(found.values()), names, loc="outside lower center", **how)
 
 
 def panels(rows: int, columns: int, width: float, height: float, **options):
@@ -76,7 +76,8 @@ def _methods(axis, rows: pd.DataFrame, columns, title: str, hollow=None, paper=F
     places = np.arange(len(rows))[::-1]
     if paper:
         axis.scatter(rows["published"], places, color=GREY, s=60, label="published")
-    intervals(axis, *(rows[column] for column in columns), places, hollow=hollow)
+    middle, low, high = (rows[column] for column in columns)
+    intervals(axis, middle, low, high, places, hollow=hollow)
     flat = rows["verdict"] == NOT_TRAINED
     names = rows["method"] + np.where(flat, " (not trained)", "")
     axis.set_yticks(places, list(names))
@@ -175,8 +176,8 @@ def draw_transfer(frame: pd.DataFrame, title: str) -> Figure:
                 continue
             at, color = part["pictures"] * (1 + 0.03 * number), COLORS[number]
             axis.plot(at, part["mean"], color=color)
-            bounds = (part[c] for c in ("mean", "ci_low", "ci_high"))
-            intervals(axis, *bounds, at, label, color, vertical=True)
+            middle, low, high = (part[c] for c in ("mean", "ci_low", "ci_high"))
+            intervals(axis, middle, low, high, at, label, color, vertical=True)
         places = sorted(set(of_set["pictures"]))
         axis.set(title=in_words(name), xscale="log", xlabel="training pictures")
         axis.set_xticks(places, [f"{p:.0f}" for p in places])

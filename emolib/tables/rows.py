@@ -92,8 +92,8 @@ WEIGHTS = {
 PICTURE = ["fold", "path", "cluster", "weight"]  # of `answers`; its other columns are seeds
 
 
-def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame | None:
-    """The runs' test pictures, a row each, or None if the metric is no mean over pictures.
+def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The runs' test pictures, a row each. metric: one of `WEIGHTS`, a mean over pictures.
 
     Columns: fold, path, cluster (near-twins share one), weight (of the picture in the mean over
     folds) and one for each seed: 100 where its answer was right, else 0. Pictures that the metric
@@ -101,8 +101,6 @@ def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame | None:
 
     runs: as `read_runs` gives them, each fold and seed once.
     """
-    if metric not in WEIGHTS:
-        return None
     frame = pd.concat(
         [
             run.answers.assign(
@@ -145,14 +143,13 @@ def statistics(group: pd.DataFrame, metric: str) -> dict:
         return dict.fromkeys(names, float("nan")) | {"runs": 0, "run_ids": ""}
     there = group.loc[values.index]
     folds = significance.over_folds(one_a_fold(there, values), there["ratio"].mean())
-    shift, frame = values.mean() - folds.value, answers(there, metric)
+    shift = values.mean() - folds.value
     nb_low, nb_high = (bound + shift for bound in folds.interval())
     if len(values) == 1:
-        counted = frame is not None and metric in ("accuracy", "recall")
-        right = frame.iloc[:, -1] > 0 if counted else []
-        low, high = wilson(sum(right), len(right))
-    elif frame is not None:
-        found = mean_over_pictures(frame)
+        right = answers(there, metric).iloc[:, -1] > 0 if metric in ("accuracy", "recall") else []
+        low, high = wilson(int(sum(right)), len(right))
+    elif metric in WEIGHTS:
+        found = mean_over_pictures(answers(there, metric))
         low, high = (bound + values.mean() - found.value for bound in found.interval())
     else:
         low, high = nb_low, nb_high
