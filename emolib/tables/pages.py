@@ -54,9 +54,14 @@ def markdown_table(columns: list[Column], rows: Iterable) -> list[str]:
     return ["| " + " | ".join(line) + " |" for line in lines]
 
 
-def formatted(value, how: str) -> str:
-    """A number as `how` formats it; "" if there is none."""
-    return "" if pd.isna(value) else f"{value:{how}}"
+def number(column: str, how: str, before: str = "", after: str = "", unit: float = 1):
+    """A cell with the number in a column, as `how` formats it; "" if there is none."""
+
+    def cell(row) -> str:
+        value = row[column]
+        return "" if pd.isna(value) else f"{before}{value / unit:{how}}{after}"
+
+    return cell
 
 
 def score(row) -> str:
@@ -73,8 +78,9 @@ def difference(middle, low, high) -> str:
     return f"{middle:+.2f}" + ("" if pd.isna(low) else f" ({low:+.1f} to {high:+.1f})")
 
 
-def _p(value) -> str:
-    return "< 0.001" if value < 0.001 else formatted(value, ".3f")
+def _p(column: str):
+    known = number(column, ".3f")
+    return lambda row: "< 0.001" if row[column] < 0.001 else known(row)
 
 
 def _over_folds(row) -> str:
@@ -85,13 +91,13 @@ def _over_folds(row) -> str:
 SET: Column = ("data set", itemgetter("dataset"))
 METHOD: Column = ("method", itemgetter("method"))
 ACCURACY: Column = ("accuracy (95% interval)", score)
-RECALL: Column = ("recall", lambda row: formatted(row["recall"], ".2f"))
-MARGIN: Column = ("margin", lambda row: formatted(row["margin"], ".1f"))
+RECALL: Column = ("recall", number("recall", ".2f"))
+MARGIN: Column = ("margin", number("margin", ".1f"))
 VERDICT: Column = ("verdict", itemgetter("verdict"))
 COSTS: list[Column] = [
-    ("parameters (M)", lambda row: formatted(row["parameters"] / 1e6, ",.1f")),
-    ("MACs (M)", lambda row: formatted(row["macs"] / 1e6, ",.1f")),
-    ("pictures a second", lambda row: formatted(row["pictures_per_second"], ".0f")),
+    ("parameters (M)", number("parameters", ",.1f", unit=1e6)),
+    ("MACs (M)", number("macs", ",.1f", unit=1e6)),
+    ("pictures a second", number("pictures_per_second", ".0f")),
 ]
 
 
@@ -103,8 +109,8 @@ def minus(default: str) -> list[Column]:
             lambda row: difference(row["difference"], row["low"], row["high"]),
         ),
         ("over folds", _over_folds),
-        ("p (Holm)", lambda row: _p(row["p_holm"])),
-        ("p (McNemar)", lambda row: _p(row["p_mcnemar"])),
+        ("p (Holm)", _p("p_holm")),
+        ("p (McNemar)", _p("p_mcnemar")),
     ]
 
 
@@ -132,15 +138,11 @@ def line_a_method(table: pd.DataFrame) -> pd.DataFrame:
 
 def missing_line(missing: dict[str, str]) -> str:
     """The runs by the reason why they are missing; of many, the first and how many more."""
-    by_reason: dict[str, list[str]] = {}
-    for run, why in missing.items():
-        by_reason.setdefault(why, []).append(f"`{run}`")
-    parts = [
-        ", ".join(runs[:_NAMED])
-        + f" and {len(runs) - _NAMED} more" * (len(runs) > _NAMED)
-        + f" ({why})"
-        for why, runs in by_reason.items()
-    ]
+    parts = []
+    for why in dict.fromkeys(missing.values()):
+        runs = [f"`{run}`" for run, reason in missing.items() if reason == why]
+        more = f" and {len(runs) - _NAMED} more" * (len(runs) > _NAMED)
+        parts.append(f"{', '.join(runs[:_NAMED])}{more} ({why})")
     return f"{MISSING} {'; '.join(parts)}"
 
 

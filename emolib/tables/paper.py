@@ -2,6 +2,7 @@
 three tables as differences."""
 
 from functools import partial
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -127,7 +128,7 @@ def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
         return pages.score(cells[key]) + pages.NOISE * (key in unclear)
 
     def papers(row, metric: str) -> str:
-        return pages.formatted(cells[row["dataset"], row["method"], metric]["published"], ".2f")
+        return pages.number("published", ".2f")(cells[row["dataset"], row["method"], metric])
 
     columns = [pages.SET, pages.METHOD]
     for metric in METRICS[number]:
@@ -195,33 +196,24 @@ def _without_tower(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def _smallest(name: str):
-    return lambda row: pages.formatted(row[name], "+.2f").replace("+", "±")
-
-
 def differences_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     """One line a comparison, with what may be said of it; a part for each of the tables."""
-    lines = []
+    lines, smallest = [], partial(pages.number, how=".2f", before="±")
     named = {new: old for old, new in NADEAU_BENGIO.items()}
     for number, rows in tables["differences"].rename(columns=named).groupby("table"):
         columns: list[pages.Column] = [
             pages.SET,
             pages.METHOD,
-            ("metric", lambda row: row["metric"]),
+            ("metric", itemgetter("metric")),
             *pages.minus(DEFAULT[number]),
             pages.runs_column(runs),
-            ("seeds", lambda row: f"{row['seeds']:.0f}"),
-            (
-                "differ",
-                lambda row: (
-                    pages.formatted(row["discordance"], ".1f") and f"{row['discordance']:.1f}%"
-                ),
-            ),
+            ("seeds", pages.number("seeds", ".0f")),
+            ("differ", pages.number("discordance", ".1f", after="%")),
             pages.MARGIN,
             pages.VERDICT,
-            ("paper's difference", lambda row: pages.formatted(row["published"], "+.2f")),
-            ("smallest that the paper's test could show", _smallest("smallest")),
-            ("on the same pictures", _smallest("smallest_paired")),
+            ("paper's difference", pages.number("published", "+.2f")),
+            ("smallest that the paper's test could show", smallest("smallest")),
+            ("on the same pictures", smallest("smallest_paired")),
         ]
         rows = pages.markdown_table(columns, rows.to_dict("records"))
         lines += [f"## {TABLES[number].title}", "", *rows, ""]

@@ -101,8 +101,8 @@ def readings_page(tables: dict, runs: pd.DataFrame) -> list[str]:
         ("seeds", lambda row: f"{row['seeds']:.0f}" if row["seeds"] else ""),
         pages.MARGIN,
         *pages.COSTS[:2],
-        ("seconds", lambda row: pages.formatted(row["seconds"], ".0f")),
-        ("paper's", lambda row: pages.formatted(row["published"], "+.2f")),
+        ("seconds", pages.number("seconds", ".0f")),
+        ("paper's", pages.number("published", "+.2f")),
         pages.VERDICT,
     ]
     return [

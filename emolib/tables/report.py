@@ -39,7 +39,7 @@ def write_report(results_root) -> str:
 
 def quoted(root: Path) -> list[Path]:
     """The files that the page is made of, runs apart."""
-    files = [folder / f"{stem}.csv" for folder in _folders(root) for stem, _, _ in PARTS]
+    files = [folder / f"{stem}.csv" for folder in _folders(root) for stem, _, _ in REPORT_PARTS]
     return [file for file in files if file.exists()]
 
 
@@ -57,14 +57,14 @@ def report_text(root: Path) -> str:
     for folder, demo in sorted(drawn.items(), key=lambda pair: pair[1]):  # real pictures first
         kind = "drawn pictures that stand in for the real sets" if demo else "real pictures"
         lines += [f"## `{folder.relative_to(root).as_posix()}`: {kind}", ""]
-        tables = {stem: folder / f"{stem}.csv" for stem, _, _ in PARTS}
+        tables = {stem: folder / f"{stem}.csv" for stem, _, _ in REPORT_PARTS}
         tables = {stem: pd.read_csv(file) for stem, file in tables.items() if file.exists()}
         if not demo:
             runs = tables_of_study(folder)[1]
             lines += [*_how(runs), ""]
             specs += list(_ours(runs)["spec"])
             compared += [tables[s] for s in ("differences", READINGS_FOLDER) if s in tables]
-        for stem, head, part in PARTS:
+        for stem, head, part in REPORT_PARTS:
             found = part(tables[stem], demo) if stem in tables else []
             lines += [*([head, ""] if head else []), *found, ""] if found else []
     return "\n".join([*lines, *_unknown(specs, compared)]) + "\n"
@@ -81,13 +81,9 @@ def _how(runs: pd.DataFrame) -> list[str]:
     lines = []
     for dataset, group in _ours(runs).groupby("dataset", sort=False):
         specs = group["spec"]
-        settings = (
-            f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
-            for k in _PROTOCOL
-        )
-        lines.append(
-            f"- {in_words(dataset)}, {len(group)} runs of the network: {'; '.join(settings)}"
-        )
+        values = {k: dict.fromkeys(str(getattr(s, k)) for s in specs) for k in _PROTOCOL}
+        settings = "; ".join(f"{k} {', '.join(found)}" for k, found in values.items())
+        lines.append(f"- {in_words(dataset)}, {len(group)} runs of the network: {settings}")
     facts = [read_json(f / "environment.json") for f in runs["folder"]]
     machines = dict.fromkeys(
         f"{e.get('device')} ({e.get('cores')} cores), torch {e.get('torch')}" for e in facts
@@ -105,15 +101,12 @@ def _against_the_paper(table: pd.DataFrame, demo: bool) -> list[str]:
     """Whether our network's interval holds the paper's number; nothing on drawn pictures."""
     rows = table[(table["method"] == "maiafa") & (table["runs"] > 0) & table["published"].notna()]
     holds = rows["published"].between(rows["ci_low"], rows["ci_high"])
-    return (
-        []
-        if demo
-        else [
-            f"- {in_words(row['dataset'])}, {row['metric']}: {pages.score(row)}, the paper "
-            f"{row['published']:.2f}: {'inside' if holds[at] else 'outside'} the interval"
-            for at, row in rows.iterrows()
-        ]
-    )
+    lines = [
+        f"- {in_words(row['dataset'])}, {row['metric']}: {pages.score(row)}, the paper "
+        f"{row['published']:.2f}: {'inside' if holds[at] else 'outside'} the interval"
+        for at, row in rows.iterrows()
+    ]
+    return [] if demo else lines
 
 
 def _verdicts(table: pd.DataFrame, demo: bool) -> list[str]:
@@ -160,7 +153,7 @@ def _transfer(table: pd.DataFrame, demo: bool) -> list[str]:
 
 _TOLD = "(accuracy, minus the default, 95% interval):"
 # The page's parts on a study: the table that each is made of, its head, its lines.
-PARTS = (
+REPORT_PARTS = (
     (
         "table9",
         "Against Table 9 (settings above; what differs from the paper's is said at the end):",

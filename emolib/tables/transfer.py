@@ -54,8 +54,8 @@ def transfer_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     columns: list[pages.Column] = [
         pages.SET,
         pages.METHOD,
-        ("share", lambda row: f"{row['share']:.0%}"),
-        ("pictures", lambda row: f"{row['pictures']:.0f}"),
+        ("share", pages.number("share", ".0%")),
+        ("pictures", pages.number("pictures", ".0f")),
         pages.ACCURACY,
         *pages.minus("normal"),
         pages.RECALL,

@@ -27,7 +27,7 @@ RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
 NOT_KEPT = {"model.safetensors"}  # what a repository may leave out of a run
 UNFINISHED = {"checkpoint.pt", "failed.txt", "lock"}
 ELSEWHERE = ("runs", "data", "manifests", "slurm")  # of a study: looked at on its own, or not ours
-HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `files.whole` names what it writes to
+HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `files.whole_file` names what it writes to
 Said = tuple[Path, str, str]  # a file, its status, and why
 
 
