@@ -11,18 +11,8 @@ from ..spec.published import published
 from ..spec.run_spec import RunSpec
 from ..spec.sets import BOTH, DATASETS, PAPERS, SETS
 from ..spec.systems import CLIP, UNPUBLISHED, system_of
-from . import pages, plots
-from .comparison import (
-    DEFAULT,
-    PAIR_COLUMNS,
-    VERDICT_COLUMNS,
-    Row,
-    beside_the_papers,
-    not_told_apart,
-    tidy_rows,
-    with_both_sets,
-    with_verdicts,
-)
+from . import comparison, pages, plots
+from .comparison import DEFAULT, Row, tidy_rows
 from .frame import COST, StudyRuns, drawn_data, read_runs
 from .pages import marked
 from .rows import check_one_setting, runs_by_row, statistics
@@ -34,8 +24,8 @@ KEYS = ["dataset", "method", "metric"]
 NADEAU_BENGIO = {"t_low": "nb_low", "t_high": "nb_high"}  # names where no mean has them too
 DIFFERENCES_COLUMNS = [
     *("table", *KEYS),
-    *(NADEAU_BENGIO.get(column, column) for column in PAIR_COLUMNS),
-    *VERDICT_COLUMNS,
+    *(NADEAU_BENGIO.get(column, column) for column in comparison.PAIR_COLUMNS),
+    *comparison.VERDICT_COLUMNS,
     *("published", "smallest", "smallest_paired", "run_ids"),
 ]
 __all__ = ["marked", "published", "read_runs", "statistics"]  # for who asks for them here
@@ -110,8 +100,10 @@ def difference_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
                 if len(own) and len(runs := groups[method]):
                     ids = ";".join([*runs["id"], *own["id"]])
                     rows.append(Row(dataset, method, runs, own, {"run_ids": ids}))
-        found += beside_the_papers(tidy_rows(number, rows, METRICS[number]), number)
-    return with_verdicts(with_both_sets(found), DIFFERENCES_COLUMNS, NADEAU_BENGIO)
+        found += comparison.beside_the_papers(tidy_rows(number, rows, METRICS[number]), number)
+    return comparison.with_verdicts(
+        comparison.with_both_sets(found), DIFFERENCES_COLUMNS, NADEAU_BENGIO
+    )
 
 
 def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
@@ -120,7 +112,9 @@ def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
     if drawn_data(runs):
         lines += ["The paper's numbers are on the real sets and stand here for shape only.", ""]
     compared = tables.get("differences", pd.DataFrame(columns=["table", "verdict", *KEYS]))
-    compared = compared[(compared["table"] == number) & not_told_apart(compared["verdict"])]
+    compared = compared[
+        (compared["table"] == number) & comparison.not_told_apart(compared["verdict"])
+    ]
     unclear, cells = compared.set_index(KEYS).index, table.set_index(KEYS).to_dict("index")
 
     def ours(row, metric: str) -> str:

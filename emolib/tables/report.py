@@ -37,6 +37,12 @@ def write_report(results_root) -> str:
     return text
 
 
+def outdated(root: Path) -> str | None:
+    """What is wrong with the page that is there."""
+    same = (root / "REPORT.md").read_text(encoding="utf-8") == report_text(root)
+    return None if same else "is not what the tables give now; python -m emolib report writes it"
+
+
 def quoted(root: Path) -> list[Path]:
     """The files that the page is made of, runs apart."""
     files = [folder / f"{stem}.csv" for folder in _folders(root) for stem, _, _ in REPORT_PARTS]
@@ -147,10 +153,6 @@ def _regions(table: pd.DataFrame, demo: bool = False) -> list[str]:
     ]
 
 
-def _transfer(table: pd.DataFrame, demo: bool) -> list[str]:
-    return [transfer.conclusion(table)]
-
-
 _TOLD = "(accuracy, minus the default, 95% interval):"
 # The page's parts on a study: the table that each is made of, its head, its lines.
 REPORT_PARTS = (
@@ -165,7 +167,7 @@ REPORT_PARTS = (
     (
         "transfer",
         "The set-to-set stage on fewer training pictures (accuracy, minus with it, 95% interval):",
-        _transfer,
+        lambda table, demo: [transfer.conclusion(table)],
     ),
     ("cross", "Trained on one set, tested on another (accuracy, Wilson's 95% interval):", _cross),
     ("regions", "", _regions),

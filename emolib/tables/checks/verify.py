@@ -87,8 +87,9 @@ def findings(results_root, data_root="") -> list[Finding]:
     found = [f for f in found if f.status != "ok" or f.file not in bad]
     page = root / "REPORT.md"
     if page.exists():
-        unknown = _unchecked_of_report(root, found)
-        if _check(say, page, lambda: _old(page, report.report_text(root))) and unknown:
+        quoted = {f.relative_to(root).as_posix() for f in report.quoted(root)}
+        unknown = sorted(f.file for f in found if f.status == "unchecked" and f.file in quoted)
+        if _check(say, page, partial(report.outdated, root)) and unknown:
             why = f"rests on {len(unknown)} files that cannot be checked, as {unknown[0]}"
             found[-1] = replace(found[-1], status="unchecked", why=why)
     known = {f.file for f in found}
@@ -98,17 +99,6 @@ def findings(results_root, data_root="") -> list[Finding]:
         if file.is_file() and not seen:
             _other(say, file)
     return found
-
-
-def _unchecked_of_report(root: Path, found: list[Finding]) -> list[str]:
-    """The files that REPORT.md quotes and nobody can check."""
-    quoted = {f.relative_to(root).as_posix() for f in report.quoted(root)}
-    return sorted(f.file for f in found if f.status == "unchecked" and f.file in quoted)
-
-
-def _old(page: Path, text: str) -> str | None:
-    same = page.read_text(encoding="utf-8") == text
-    return None if same else "is not what the tables give now; python -m emolib report writes it"
 
 
 def _other(say, file: Path) -> None:
