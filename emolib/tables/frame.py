@@ -69,9 +69,8 @@ def studies_in(root: Path) -> list[Path]:
 def place_of_run(folder: Path, run: str) -> Path:
     """Where a study keeps a run: in runs/ or, for another question, in one of `APART`."""
     places = [folder / "runs" / run, *(folder / apart / "runs" / run for apart in APART)]
-    return max(
-        places, key=lambda place: (is_complete(place), place.is_dir())
-    )  # of equals the first
+    # the first complete one, else the first that is there, else runs/
+    return max(places, key=lambda place: (is_complete(place), place.is_dir()))
 
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
