@@ -133,14 +133,15 @@ def _export(chosen) -> None:
 
 
 def _tables(chosen) -> None:
-    from .tables import pages, paper
+    from .tables import study_tables
 
-    built = paper.build(_folder(chosen.results_root), chosen.study)
+    built = study_tables.build(_folder(chosen.results_root), chosen.study)
     if not built:
         raise FileNotFoundError(f"{chosen.results_root}: no study with complete runs")
     for study, of_study in built.items():
-        for number in of_study:
-            print(Path(chosen.results_root, study, f"{pages.stem(number)}.csv"))
+        for name in of_study:
+            file = f"{study_tables.TABLES[name].stem}.csv"
+            print(Path(chosen.results_root, study, file))
 
 
 def _verify(chosen) -> int:

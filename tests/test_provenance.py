@@ -12,11 +12,10 @@ from PIL import Image
 from trees import picture
 
 import emolib
-from emolib import __main__
+from emolib import __main__, tables
 from emolib.base.files import write_csv
 from emolib.data import audit
 from emolib.data.manifest import manifest
-from emolib.tables import paper as tables
 from emolib.tables import report
 from emolib.tables.checks import verify as provenance
 

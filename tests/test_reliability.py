@@ -23,9 +23,9 @@ from safetensors.torch import load_file, save_file
 from trees import make_twitter, picture
 
 import emolib
+from emolib import tables
 from emolib.base import checkpoints, files
 from emolib.spec.systems import RIVALS, system_of
-from emolib.tables import paper as tables
 from emolib.training import loop as training
 from emolib.training import sweep
 

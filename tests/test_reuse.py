@@ -15,10 +15,10 @@ from PIL import Image
 from trees import picture, write
 
 import emolib
+from emolib import tables
 from emolib.base import checkpoints, reuse, run_folder
 from emolib.data import audit
 from emolib.study import settings as profiles
-from emolib.tables import paper as tables
 from emolib.tables.checks import verify as provenance
 from emolib.training import check, task
 from emolib.training import run as runs

@@ -9,9 +9,9 @@ import pytest
 from trees import make_fi, make_roi, make_twitter
 
 import emolib
+from emolib import tables
 from emolib.base.files import write_csv
 from emolib.study import deletion, regions, transfer
-from emolib.tables import paper as tables
 from emolib.tables import report, sources
 from emolib.tables.checks import source_checks
 from emolib.tables.checks import verify as provenance

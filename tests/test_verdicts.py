@@ -11,7 +11,8 @@ from test_tables import fabricate, rival, row, spec
 
 import emolib
 from emolib.base.metrics import scores
-from emolib.tables import differences, pages, significance
+from emolib.spec.sets import BOTH
+from emolib.tables import comparison, frame, significance, study_tables
 from emolib.tables import readings as variations
 
 PICTURES = 200  # a fold
@@ -19,7 +20,7 @@ PICTURES = 200  # a fold
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr(pages, "write_page", lambda *args: None)
+    monkeypatch.setattr(study_tables, "write_page", lambda *args: None)
 
 
 def answer(folder, run, right, seed=0, classes=(0, 1)):
@@ -108,7 +109,7 @@ def test_runs_that_answer_with_one_class_are_not_trained_rather_than_worse(tmp_p
     assert found["verdict"] == "not trained" and found["untrained"] == 3 and found["high"] < 0
     assert row(built["differences"], "twitter1", "ar")["untrained"] == 2
     runs = emolib.tables.read_runs(tmp_path / "s")
-    page = pages.page_text(9, built, False, runs)
+    page = study_tables.page_text(9, built, runs)
     assert "| 5, 3 of them not trained |" in page and "| 5, 2 of them not trained |" in page
 
 
@@ -165,7 +166,7 @@ def pair(tmp_path, changes):
                 )
                 answer(tmp_path / "s", theirs_spec, theirs)
     found = table(tmp_path)
-    return [row(found, d, "wscnet") for d in (*changes, differences.BOTH)]
+    return [row(found, d, "wscnet") for d in (*changes, BOTH)]
 
 
 def test_both_sets_together_are_weighted_by_their_pictures(tmp_path):
@@ -210,7 +211,7 @@ def test_a_pooled_row_is_not_trained_where_one_of_its_sets_is_not(tmp_path):
             )
             answer(tmp_path / "s", theirs, changed(base, 0, 0.1), classes=classes)
     found = table(tmp_path)
-    verdicts = [row(found, d, "wscnet")["verdict"] for d in ("twitter1", differences.BOTH)]
+    verdicts = [row(found, d, "wscnet")["verdict"] for d in ("twitter1", BOTH)]
     assert verdicts == ["not trained", "not trained"]
 
 
@@ -242,7 +243,7 @@ def test_a_half_finished_sweep_over_two_sets_waits_for_its_folds(tmp_path):
         answer(tmp_path / "s", theirs, changed(base, 0, 0.4))
     found = table(tmp_path)
     assert row(found, "twitter1", "wscnet")["verdict"] == "worse on these pictures, one run"
-    both = row(found, differences.BOTH, "wscnet")
+    both = row(found, BOTH, "wscnet")
     assert (both["decides"], both["verdict"]) == ("folds", "cannot tell; it takes 3 seeds")
 
 
@@ -260,8 +261,8 @@ def test_an_unknown_margin_over_folds_is_no_small_one():
         "t_margin": math.nan,
         "means": (significance.Mean(0.0, 0.3, 0.0, 399), None),
     }
-    assert differences.verdict(alike, 0.05).startswith("cannot tell; it would take 3 seeds")
-    assert differences.verdict(alike | {"t_margin": 0.9}, 0.05).startswith("no difference")
+    assert comparison.verdict(alike, 0.05).startswith("cannot tell; it would take 3 seeds")
+    assert comparison.verdict(alike | {"t_margin": 0.9}, 0.05).startswith("no difference")
 
 
 def test_seeds_on_different_folds_are_not_mixed(tmp_path):
@@ -306,7 +307,7 @@ def test_what_is_not_tested_is_not_pooled(tmp_path):
     found = table(tmp_path, "readings")
     chosen = found[found["method"] == variations.CHOSEN]
     assert set(chosen["dataset"]) == {"twitter1", "emotionroi"} and chosen["p_holm"].isna().all()
-    assert differences.BOTH in set(found["dataset"])
+    assert BOTH in set(found["dataset"])
 
 
 def test_where_the_sets_disagree_there_is_no_verdict(tmp_path):
@@ -323,7 +324,7 @@ def test_near_twins_of_the_audit_count_as_one_picture(tmp_path):
     twins = [named | {"path": f"0-{i}.jpg", "other_path": f"1-{i}.jpg"} for i in range(PICTURES)]
     twins.append(named | {"path": "1-0.jpg", "other_path": "2-0.jpg"})  # a twin of a twin
     pd.DataFrame(twins).to_csv(tmp_path / "s/audit.csv", index=False)
-    found = differences.near_twins(tmp_path / "s")
+    found = frame.near_twins(tmp_path / "s")
     assert found["twitter1", "0-0.jpg"] == found["twitter1", "2-0.jpg"]
     assert len(set(found.values())) == PICTURES
     built = emolib.tables.build(tmp_path, "s")["s"]

@@ -1,27 +1,26 @@
 """From run folders to Tables 7 to 9, their pages and figures.
 
-May import `spec`, `base` and `data`, not `network`. Read `paper` first: Tables 7 to 9. Then
-`significance` (what a mean is worth) and `differences` (what two systems' difference is),
-`matched`, `readings`, `transfer`; `pages`, `plots` and `report` write them down; `checks` asks
-whether all of it follows from the runs.
+May import `spec`, `base` and `data`, not `network`. Read in this order: `significance` (what a mean
+is worth), `frame` (the runs of a study), `rows` (which are one row), `comparison` (what two
+systems' difference is). Then `table`, the record of one table; `pages` and `plots`, what pages and
+figures share; and the tables themselves: `paper` (7 to 9 and their differences), `matched`,
+`readings`, `transfer`. `study_tables` lists and writes them, `report` sums them up, and `checks`
+asks whether all of it follows from the runs.
 """
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    [
-        "paper",
-        "significance",
-        "differences",
-        "matched",
-        "readings",
-        "transfer",
-        "sources",
-        "pages",
-        "plots",
-        "report",
-        "checks",
-    ],
-    {"paper": ["build", "marked", "missing", "published", "read_runs", "title"]},
+    (
+        "significance frame rows comparison table pages plots paper matched readings transfer "
+        "study_tables sources report checks"
+    ).split(),
+    {
+        "frame": ["missing", "read_runs"],
+        "pages": ["marked"],
+        "paper": ["published"],
+        "rows": ["statistics"],
+        "study_tables": ["build", "tables_of_study", "title"],
+    },
 )

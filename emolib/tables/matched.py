@@ -1,18 +1,20 @@
-"""The matched table: every system on maiafa's backbone, pictures, folds, seeds and budget.
+"""Every system beside maiafa with the same backbone, pictures, folds and budget.
 
 Table 9 mixes backbones and training; here the head is what differs. Each row is compared with
 maiafa's on the folds and seeds that both have.
 """
 
-import numpy as np
 import pandas as pd
 
 from ..spec.run_spec import TRAINING, RunSpec
-from ..spec.systems import FITTED
-from . import differences
-from .differences import NOTHING
+from ..spec.systems import system_of
+from . import pages, plots
+from .comparison import Row, tidy_rows, with_verdicts
+from .frame import COST, StudyRuns
+from .rows import check_one_setting, default_runs, one_kind
+from .table import Table, contradicts_itself
 
-# Of `differences.paired`, under the names of this table.
+# Of `comparison.paired`, under the names of this table.
 RENAMED = {
     "difference": "minus_maiafa",
     "low": "minus_low",
@@ -21,93 +23,79 @@ RENAMED = {
     "t_low": "minus_nb_low",
     "t_high": "minus_nb_high",
 }
-MATCHED_COLUMNS = [
-    "table",
-    "dataset",
-    "method",
-    "metric",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
-    "runs",
-    "minus_maiafa",
-    "minus_low",
-    "minus_high",
-    "p_value",
-    "p_t",
-    "p_holm",
-    "verdict",
-    "parameters",
-    "macs",
-    "pictures_per_second",
-    "run_ids",
-    "nb_low",
-    "nb_high",
-    "minus_nb_low",
-    "minus_nb_high",
-    "p",
-    "decides",
-    "pairs",
-    "seeds",
-    "tested",
-    "se_pictures",
-    "se_seeds",
-    "discordance",
-    "margin",
-    "t_margin",
-    "untrained",
-    "default_untrained",
-]
+MATCHED_COLUMNS = (
+    "table dataset method metric mean std ci_low ci_high runs minus_maiafa minus_low minus_high "
+    "p_value p_t p_holm verdict parameters macs pictures_per_second run_ids nb_low nb_high "
+    "minus_nb_low minus_nb_high p decides pairs seeds tested se_pictures se_seeds discordance "
+    "margin t_margin untrained default_untrained"
+).split()
 SYSTEM = {"model", "mai", "afa", "readings", "width", "dropout", "fold", "seed"}  # may differ
 
 
 def same_protocol(spec: RunSpec, ours: RunSpec) -> bool:
     """Whether a system's run has maiafa's backbone, data and training, as far as it has them."""
-    free = set(SYSTEM)
-    if spec.model in FITTED:
+    free, system = set(SYSTEM), system_of(spec.model)
+    if system.fitted:
         free |= {*TRAINING, "pretrain"}
-        if spec.model != "frozen_probe":
-            free.add("init")
+    if system.before == "nobody":
+        free.add("init")
     if spec.backbone is None:
         free |= {"backbone", "init", "pretrain"}
     theirs, own = spec.to_dict(), ours.to_dict()
     return all(theirs[k] == own[k] for k in own if k not in free)
 
 
-def matched_table(runs: pd.DataFrame, ours: dict, rows_of, statistics) -> pd.DataFrame:
-    """The matched table, empty where no trained system shares maiafa's protocol.
-
-    runs: the study's (`tables.read_runs`); ours: {set: maiafa's runs on it}; rows_of: a method's
-    runs → those of its row, checked to have one setting; statistics: (runs, metric) → mean, std,
-    interval. minus_…, p_t, p_value (McNemar): `differences.paired` with maiafa; p_holm: corrected
-    for the number of systems.
-    """
+def matched_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
+    """The matched table. Empty if no trained system shares maiafa's protocol."""
     rows = []
-    for dataset, own in ours.items():
-        spec = own["spec"].iloc[0]
-        weights = own["weights"].iloc[0]
-        there = runs[
-            np.array(
-                [
-                    s.model != "maiafa"
-                    and same_protocol(s, spec)
-                    and (s.backbone is None or w == weights)
-                    for s, w in zip(runs["spec"], runs["weights"], strict=True)
-                ],
-                bool,
-            )
+    for dataset, own in default_runs(study.own).items():
+        spec, weights = own["spec"].iloc[0], own["weights"].iloc[0]
+        like_ours = [
+            s.model != "maiafa" and same_protocol(s, spec) and (s.backbone is None or w == weights)
+            for s, w in zip(study.own["spec"], study.own["weights"], strict=True)
         ]
-        if not any(s.model not in FITTED and s.backbone for s in there["spec"]):
+        there = study.own[like_ours]
+        if not any(s.backbone and not system_of(s.model).fitted for s in there["spec"]):
             continue
-        others = [(m, rows_of(g)) for m, g in there.groupby("method", sort=False)]
-        for method, group in [("maiafa", own), *others]:
-            for metric in ("accuracy", "recall"):
-                row = {"table": "matched", "dataset": dataset, "method": method, "metric": metric}
-                row |= statistics(group, metric)
-                row |= differences.paired(group, own, metric) if method != "maiafa" else NOTHING
-                row |= {k: group[k].median() for k in ("parameters", "macs", "pictures_per_second")}
-                rows.append(row)
-    if not rows:
-        return pd.DataFrame(columns=MATCHED_COLUMNS)
-    return differences.with_verdicts(rows).rename(columns=RENAMED)[MATCHED_COLUMNS]
+        groups = {method: one_kind(g) for method, g in there.groupby("method", sort=False)}
+        for group in groups.values():
+            check_one_setting(study.folder, group)
+        rows.append(Row(dataset, "maiafa", own, None, own[COST].median().to_dict()))
+        rows += [Row(dataset, m, g, own, g[COST].median().to_dict()) for m, g in groups.items()]
+    return with_verdicts(tidy_rows("matched", rows), MATCHED_COLUMNS, RENAMED)
+
+
+def matched_page(tables: dict, runs: pd.DataFrame) -> list[str]:
+    """One line a set and method, the best accuracy first."""
+    table = tables["matched"]
+    rows = pages.line_a_method(table).rename(columns={new: old for old, new in RENAMED.items()})
+    best_first = [
+        row
+        for _, group in rows.groupby("dataset", sort=False)
+        for row in group.sort_values("mean", ascending=False, kind="stable").to_dict("records")
+    ]
+    columns = [pages.SET, pages.METHOD, pages.ACCURACY, *pages.minus("maiafa"), pages.VERDICT]
+    columns += [pages.RECALL, pages.runs_column(runs), *pages.COSTS]
+    return [
+        *pages.markdown_table(columns, best_first),
+        *pages.fewer_folds(table, runs),
+        "",
+        pages.HOW + " Minus maiafa: over the folds and seeds that both "
+        "have, so that it need not be the difference of the two accuracies. "
+        + pages.TESTS
+        + " pcnn and rao2016 have no backbone to match.",
+        "",
+        pages.COSTS_SAID,
+    ]
+
+
+MATCHED = Table(
+    "matched",
+    MATCHED_COLUMNS,
+    matched_rows,
+    "Matched: every system with the same backbone, pictures, folds and budget",
+    matched_page,
+    lambda tables, title: plots.draw_matched(tables["matched"], title),
+    contradicts_itself,
+    recall_interval=False,
+)

@@ -8,31 +8,27 @@ import math
 import pandas as pd
 
 from ..spec.run_spec import RunSpec
-from . import differences
+from . import pages, plots
+from .comparison import (
+    PAIR_COLUMNS,
+    VERDICT_COLUMNS,
+    Row,
+    beside_the_papers,
+    tidy_rows,
+    with_both_sets,
+    with_verdicts,
+)
+from .frame import READINGS_FOLDER, StudyRuns
+from .rows import default_runs
+from .table import Table
 
 READINGS_COLUMNS = [
-    "table",
-    "dataset",
-    "method",
-    "metric",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
-    "runs",
-    *differences.PAIR_COLUMNS,
-    *differences.VERDICT,
-    "published",
-    "smallest",
-    "parameters",
-    "macs",
-    "seconds",
-    "run_ids",
-    "nb_low",
-    "nb_high",
-    "smallest_paired",
+    *("table", "dataset", "method", "metric", "mean", "std", "ci_low", "ci_high", "runs"),
+    *PAIR_COLUMNS,
+    *VERDICT_COLUMNS,
+    *("published", "smallest", "parameters", "macs", "seconds"),
+    *("run_ids", "nb_low", "nb_high", "smallest_paired"),
 ]
-READINGS_FOLDER = "readings"  # the folder in a study
 RANDOM_FOLDS, CHOSEN = "random folds", "epoch chosen on the test pictures"
 NOT_A_READING = ("fold", "seed", "pretrain")  # what runs of one row may differ in, or follows
 
@@ -55,25 +51,15 @@ def _order(name: str) -> tuple:
     return name != "normal", not name.startswith("without_"), name.count(","), name
 
 
-def readings_table(
-    runs: pd.DataFrame, normal: dict[str, pd.DataFrame], statistics, published
-) -> pd.DataFrame:
-    """A row for each reading, set and metric; empty where there is nothing but the default.
-
-    runs: those of <study>/readings and of the study; normal: {set: the study's default runs};
-    statistics: (runs, metric) → mean, std, interval; published: Table 7. `published` is the paper's
-    own difference where it has the row.
-    """
-    paper = published.set_index(["dataset", "method", "metric"])["published"]
-    rows = []
-    for dataset, own in normal.items():
+def readings_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
+    """A row for each reading, set and metric. Empty if there is nothing but the default."""
+    if study.readings.empty:
+        return pd.DataFrame(columns=READINGS_COLUMNS)
+    runs, rows = study.together("own", "readings"), []
+    for dataset, own in default_runs(study.own).items():
         default = own["spec"].iloc[0]
-        there = runs[
-            [
-                (s.model, s.dataset, s.grouped) == ("maiafa", dataset, default.grouped)
-                for s in runs["spec"]
-            ]
-        ]
+        ours = ("maiafa", dataset, default.grouped)
+        there = runs[[(s.model, s.dataset, s.grouped) == ours for s in runs["spec"]]]
         names = [name_of(s, default) for s in there["spec"]]
         if set(names) <= {"normal"}:
             continue
@@ -82,20 +68,13 @@ def readings_table(
         if stopped:
             groups[CHOSEN] = _best_epochs(pd.concat([own, *stopped]))
         for name, group in groups.items():
-            for metric in ("accuracy", "recall"):
-                row = {"table": "readings", "dataset": dataset, "method": name, "metric": metric}
-                row |= statistics(group, metric) | dict(differences.NOTHING)
-                if name != "normal":
-                    row |= differences.paired(group, own, metric)
-                if name == CHOSEN:  # it cannot be worse: nothing to test
-                    row |= dict.fromkeys(("p", "p_t", "p_mcnemar"), float("nan"))
-                methods = ("normal", name.partition(",")[0])
-                row |= differences.papers_own(paper, dataset, methods, metric, row)
-                row |= {k: group[k].median() for k in ("parameters", "macs", "seconds")}
-                rows.append(row | {"published": row["published"] if name != "normal" else math.nan})
-    if not rows:
-        return pd.DataFrame(columns=READINGS_COLUMNS)
-    frame = differences.with_verdicts(differences.with_both_sets(rows))[READINGS_COLUMNS]
+            costs = group[["parameters", "macs", "seconds"]].median().to_dict()
+            rows.append(Row(dataset, name, group, None if name == "normal" else own, costs))
+    found = tidy_rows("readings", rows)
+    for row in found:
+        if row["method"] == CHOSEN:  # it cannot be worse: nothing to test
+            row |= dict.fromkeys(("p", "p_t", "p_mcnemar"), math.nan)
+    frame = with_verdicts(with_both_sets(beside_the_papers(found, 7)), READINGS_COLUMNS)
     frame.loc[frame["method"] == CHOSEN, "verdict"] = "what such a choice adds"
     return frame
 
@@ -108,3 +87,39 @@ def _best_epochs(runs: pd.DataFrame) -> pd.DataFrame:
     order = order[order.duplicated(["fold", "seed"], keep=False)]
     order = order.sort_values(["accuracy", "epochs"]).drop_duplicates(["fold", "seed"], keep="last")
     return order.sort_values(["seed", "fold"])[runs.columns]
+
+
+def readings_page(tables: dict, runs: pd.DataFrame) -> list[str]:
+    """One line a reading, what may be said of it last."""
+    columns: list[pages.Column] = [
+        pages.SET,
+        ("reading", lambda row: row["method"]),
+        pages.ACCURACY,
+        *pages.minus("normal"),
+        pages.RECALL,
+        pages.runs_column(runs),
+        ("seeds", lambda row: f"{row['seeds']:.0f}" if row["seeds"] else ""),
+        pages.MARGIN,
+        *pages.COSTS[:2],
+        ("seconds", pages.number("seconds", ".0f")),
+        ("paper's", pages.number("published", "+.2f")),
+        pages.VERDICT,
+    ]
+    return [
+        *pages.markdown_table(columns, pages.line_a_method(tables["readings"]).to_dict("records")),
+        "",
+        pages.HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
+        "be the difference of the two accuracies. " + pages.TESTS + " Paper's: its own difference "
+        "in Table 7. Seconds: of a training, not always on an idle machine.",
+    ]
+
+
+READINGS = Table(
+    READINGS_FOLDER,
+    READINGS_COLUMNS,
+    readings_rows,
+    "Readings: each open reading alone, against the default",
+    readings_page,
+    lambda tables, title: plots.draw_differences(tables["readings"], title),
+    recall_interval=False,
+)

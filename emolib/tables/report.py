@@ -8,9 +8,11 @@ import pandas as pd
 
 from ..base.files import read_json, write_text
 from ..spec.run_spec import RunSpec
-from ..spec.sets import in_words
+from ..spec.sets import PAPERS, in_words
 from . import pages, paper, transfer
-from .paper import READINGS_FOLDER
+from .frame import APART, READINGS_FOLDER
+from .matched import RENAMED
+from .study_tables import tables_of_study
 
 HEAD = """# What could be reproduced
 
@@ -35,10 +37,15 @@ def write_report(results_root) -> str:
     return text
 
 
+def outdated(root: Path) -> str | None:
+    """What is wrong with the page that is there."""
+    same = (root / "REPORT.md").read_text(encoding="utf-8") == report_text(root)
+    return None if same else "is not what the tables give now; python -m emolib report writes it"
+
+
 def quoted(root: Path) -> list[Path]:
     """The files that the page is made of, runs apart."""
-    stems = ("table9", "differences", READINGS_FOLDER, "matched", "transfer", "cross", "regions")
-    files = [folder / f"{stem}.csv" for folder in _folders(root) for stem in stems]
+    files = [folder / f"{stem}.csv" for folder in _folders(root) for stem, _, _ in REPORT_PARTS]
     return [file for file in files if file.exists()]
 
 
@@ -47,56 +54,31 @@ def _folders(root: Path) -> list[Path]:
 
 
 def report_text(root: Path) -> str:
+    """The page's text. Raises what `write_report` does."""
     folders = _folders(root)
     if not folders:
         raise FileNotFoundError(f"{root}: no study with tables to report on")
     drawn = {f: "DEMO DATA" in (f / "table9.md").read_text("utf-8").split("\n")[0] for f in folders}
-    lines, real = [HEAD], []
+    lines, specs, compared = [HEAD], [], []
     for folder, demo in sorted(drawn.items(), key=lambda pair: pair[1]):  # real pictures first
-        runs = pd.DataFrame() if demo else paper.tables_of_study(folder)[1]
-        real += [] if demo else list(_ours(runs)["spec"])
-        lines += _study(folder.relative_to(root).as_posix(), folder, runs, demo)
-    compared = [
-        f / f"{stem}.csv"
-        for f, demo in drawn.items()
-        if not demo
-        for stem in ("differences", READINGS_FOLDER)
-    ]
-    compared = [pd.read_csv(file) for file in compared if file.exists()]
-    return "\n".join([*lines, *_unknown(real, compared)]) + "\n"
-
-
-def _study(name: str, folder: Path, runs: pd.DataFrame, demo: bool) -> list[str]:
-    kind = "drawn pictures that stand in for the real sets" if demo else "real pictures"
-    lines = [f"## `{name}`: {kind}", ""]
-    if not demo:
-        lines += [*_how(runs), ""] + _against_the_paper(pd.read_csv(folder / "table9.csv"))
-    for stem, what in (
-        ("differences", "What the parts change"),
-        (READINGS_FOLDER, "Other readings"),
-        ("matched", "Other systems, same backbone and training"),
-    ):
-        if (folder / f"{stem}.csv").exists():
-            lines += _verdicts(what, pd.read_csv(folder / f"{stem}.csv"), demo)
-    if (folder / "transfer.csv").exists():
-        found = transfer.conclusion(pd.read_csv(folder / "transfer.csv"))
-        lines += [
-            "The set-to-set stage on fewer training pictures (accuracy, minus with it, 95% "
-            "interval):",
-            "",
-            found,
-            "",
-        ]
-    if (folder / "cross.csv").exists():
-        lines += _cross(pd.read_csv(folder / "cross.csv"))
-    if (folder / "regions.csv").exists():
-        lines += _regions(pd.read_csv(folder / "regions.csv"))
-    return lines
+        kind = "drawn pictures that stand in for the real sets" if demo else "real pictures"
+        lines += [f"## `{folder.relative_to(root).as_posix()}`: {kind}", ""]
+        tables = {stem: folder / f"{stem}.csv" for stem, _, _ in REPORT_PARTS}
+        tables = {stem: pd.read_csv(file) for stem, file in tables.items() if file.exists()}
+        if not demo:
+            runs = tables_of_study(folder)[1]
+            lines += [*_how(runs), ""]
+            specs += list(_ours(runs)["spec"])
+            compared += [tables[s] for s in ("differences", READINGS_FOLDER) if s in tables]
+        for stem, head, part in REPORT_PARTS:
+            found = part(tables[stem], demo) if stem in tables else []
+            lines += [*([head, ""] if head else []), *found, ""] if found else []
+    return "\n".join([*lines, *_unknown(specs, compared)]) + "\n"
 
 
 def _ours(runs: pd.DataFrame) -> pd.DataFrame:
     """The network's runs for Tables 7 to 9: not those of other readings and shares."""
-    apart = runs["folder"].map(lambda f: f.parent.parent.name in paper.APART)
+    apart = runs["folder"].map(lambda f: f.parent.parent.name in APART)
     return runs[~apart & (runs["spec"].map(lambda s: s.model) == "maiafa")]
 
 
@@ -105,13 +87,9 @@ def _how(runs: pd.DataFrame) -> list[str]:
     lines = []
     for dataset, group in _ours(runs).groupby("dataset", sort=False):
         specs = group["spec"]
-        settings = (
-            f"{k} {', '.join(map(str, dict.fromkeys(getattr(s, k) for s in specs)))}"
-            for k in _PROTOCOL
-        )
-        lines.append(
-            f"- {in_words(dataset)}, {len(group)} runs of the network: {'; '.join(settings)}"
-        )
+        values = {k: dict.fromkeys(str(getattr(s, k)) for s in specs) for k in _PROTOCOL}
+        settings = "; ".join(f"{k} {', '.join(found)}" for k, found in values.items())
+        lines.append(f"- {in_words(dataset)}, {len(group)} runs of the network: {settings}")
     facts = [read_json(f / "environment.json") for f in runs["folder"]]
     machines = dict.fromkeys(
         f"{e.get('device')} ({e.get('cores')} cores), torch {e.get('torch')}" for e in facts
@@ -125,26 +103,22 @@ def _how(runs: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _against_the_paper(table: pd.DataFrame) -> list[str]:
-    """Whether our network's interval holds the paper's number."""
-    rows = table[(table["method"] == "maiafa") & (table["runs"] > 0)]
-    lines = []
-    for _, row in rows.iterrows():
-        if pd.notna(row["published"]):
-            holds = row["ci_low"] <= row["published"] <= row["ci_high"]
-            lines.append(
-                f"- {in_words(row['dataset'])}, {row['metric']}: {pages.score(row)}, the paper "
-                f"{row['published']:.2f}: {'inside' if holds else 'outside'} the interval"
-            )
-    head = "Against Table 9 (settings above; what differs from the paper's is said at the end):"
-    return [head, "", *lines, ""] if lines else []
+def _against_the_paper(table: pd.DataFrame, demo: bool) -> list[str]:
+    """Whether our network's interval holds the paper's number; nothing on drawn pictures."""
+    rows = table[(table["method"] == "maiafa") & (table["runs"] > 0) & table["published"].notna()]
+    holds = rows["published"].between(rows["ci_low"], rows["ci_high"])
+    lines = [
+        f"- {in_words(row['dataset'])}, {row['metric']}: {pages.score(row)}, the paper "
+        f"{row['published']:.2f}: {'inside' if holds[at] else 'outside'} the interval"
+        for at, row in rows.iterrows()
+    ]
+    return [] if demo else lines
 
 
-def _verdicts(what: str, table: pd.DataFrame, demo: bool) -> list[str]:
+def _verdicts(table: pd.DataFrame, demo: bool) -> list[str]:
     """A line a comparison; beside the paper's own difference where the pictures are real."""
-    rows = table[(table["metric"] == "accuracy") & (table["table"] != 9)].rename(  # 9: see matched
-        columns={"minus_maiafa": "difference", "minus_low": "low", "minus_high": "high"}
-    )
+    rows = table[(table["metric"] == "accuracy") & (table["table"] != 9)]  # 9: see matched
+    rows = rows.rename(columns={new: old for old, new in RENAMED.items()})
     lines = []
     for _, row in rows[rows["difference"].notna()].iterrows():
         found = pages.difference(row["difference"], row["low"], row["high"])
@@ -154,48 +128,64 @@ def _verdicts(what: str, table: pd.DataFrame, demo: bool) -> list[str]:
         lines.append(
             f"- {in_words(row['dataset'])}, {row['method']}: {found} points{paper}: **{verdict}**"
         )
-    return [f"{what} (accuracy, minus the default, 95% interval):", "", *lines, ""] if lines else []
+    return lines
 
 
-def _cross(table: pd.DataFrame) -> list[str]:
+def _cross(table: pd.DataFrame, demo: bool) -> list[str]:
     """Networks on sets that neither they nor what they start from were trained on."""
     rows = table[(table["trained_on"] != table["tested_on"]) & ~table["pre_trained"]]
-    lines = [
-        f"- {in_words(row.trained_on)} → {in_words(row.tested_on)}: "
-        f"{row.accuracy:.1f} ({row.low:.1f}–"
-        f"{row.high:.1f}) on {row.pictures} pictures; the larger class alone {row.majority:.1f}"
+    return [
+        f"- {in_words(row.trained_on)} → {in_words(row.tested_on)}: {row.accuracy:.1f} "
+        f"({row.low:.1f}–{row.high:.1f}) on {row.pictures} pictures; the larger class alone "
+        f"{row.majority:.1f}"
         for row in rows.itertuples()
     ]
-    head = "Trained on one set, tested on another (accuracy, Wilson's 95% interval):"
-    return [head, "", *lines, ""] if lines else []
 
 
-def _regions(table: pd.DataFrame) -> list[str]:
+def _regions(table: pd.DataFrame, demo: bool = False) -> list[str]:
     """D's AUC on known regions, over the networks that were measured."""
     ours = table[(table["reading"] == "normal") & (table["map"] == "D")]
     D = ours.groupby("network")["AUC"].mean()
     bright = int((D > 0.5).sum())
     return [
         f"*D* on known regions (AUC, 0.5 is chance), {len(D)} networks: mean {D.mean():.2f}, "
-        f"lowest {D.min():.2f}, highest {D.max():.2f}; {bright} of {len(D)} above chance.",
-        "",
+        f"lowest {D.min():.2f}, highest {D.max():.2f}; {bright} of {len(D)} above chance."
     ]
+
+
+_TOLD = "(accuracy, minus the default, 95% interval):"
+# The page's parts on a study: the table that each is made of, its head, its lines.
+REPORT_PARTS = (
+    (
+        "table9",
+        "Against Table 9 (settings above; what differs from the paper's is said at the end):",
+        _against_the_paper,
+    ),
+    ("differences", f"What the parts change {_TOLD}", _verdicts),
+    (READINGS_FOLDER, f"Other readings {_TOLD}", _verdicts),
+    ("matched", f"Other systems, same backbone and training {_TOLD}", _verdicts),
+    (
+        "transfer",
+        "The set-to-set stage on fewer training pictures (accuracy, minus with it, 95% interval):",
+        lambda table, demo: [transfer.conclusion(table)],
+    ),
+    ("cross", "Trained on one set, tested on another (accuracy, Wilson's 95% interval):", _cross),
+    ("regions", "", _regions),
+)
 
 
 def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
     """What runs on real pictures with these specs, and their tables of differences, cannot say."""
     lines = ["## What cannot be known from these runs", ""]
-    absent = [
-        in_words(d) for d in ("fi", "twitter1", "emotionroi") if d not in {s.dataset for s in specs}
-    ]
+    absent = [in_words(d) for d in PAPERS if d not in {s.dataset for s in specs}]
     if absent:
         lines.append(f"- Anything on real pictures of {', '.join(absent)}: no runs.")
-    paper = RunSpec("twitter1")
+    theirs = RunSpec("twitter1")
     for key in ("backbone", "image_size", "epochs"):
         found = sorted({str(getattr(s, key)) for s in specs})
-        if str(getattr(paper, key)) not in found:
+        if str(getattr(theirs, key)) not in found:
             lines.append(
-                f"- The paper's {key.replace('_', ' ')} ({getattr(paper, key)}): real "
+                f"- The paper's {key.replace('_', ' ')} ({getattr(theirs, key)}): real "
                 f"pictures were run with {', '.join(found) or 'nothing'}."
             )
     if not any("fi" in s.stages for s in specs):
@@ -209,7 +199,7 @@ def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
 def _own_power(tables_: list[pd.DataFrame]) -> list[str]:
     """The paper's own differences of Tables 7 and 8 beside the smallest that its test pictures
     could show, from tables of differences on real pictures."""
-    rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=paper.differences.TABLE)
+    rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=paper.DIFFERENCES_COLUMNS)
     rows = rows[
         (rows["metric"] == "accuracy") & rows["table"].astype(str).isin(["7", "8", READINGS_FOLDER])
     ]

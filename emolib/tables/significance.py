@@ -67,13 +67,13 @@ class Mean:
         return max(map(abs, self.interval(1 - 2 * ALPHA)))
 
 
-def over_pictures(values, weights=None, clusters=None, unit: float = 100) -> Mean:
+def over_pictures(values, weights=None, clusters=None) -> Mean:
     """The mean of `values`, pictures × seeds, and its error (Bayle et al. 2020, all pairs).
 
-    weights: of each picture, equal unless given; clusters: pictures of one count as one; unit: what
-    one picture can change. No error is below that of one picture among all that had another answer:
-    where nothing varies, an interval of no width would claim certainty. nan for fewer than two
-    clusters.
+    values: percent, so that one picture can change 100. weights: of each picture, equal unless
+    given. clusters: pictures of one cluster count as one. The error is nan for fewer than two
+    clusters. It is never below that of one more picture with another answer: if nothing varies, an
+    interval of no width would claim certainty.
     """
     values = np.asarray(values, float).reshape(len(values), -1)
     n, count = values.shape
@@ -85,27 +85,29 @@ def over_pictures(values, weights=None, clusters=None, unit: float = 100) -> Mea
         return Mean(float(means.mean()), math.nan, math.nan, math.nan)
     model = WLS(values.mean(1), np.ones(n), weights=weights)
     fitted = model.fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
-    pictures = max(float(fitted.bse[0]), unit / (apart + 2))
+    pictures = max(float(fitted.bse[0]), 100 / (apart + 2))
     seeds = float(means.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
     return Mean(float(means.mean()), pictures, seeds, welch((pictures, apart), (seeds, count)))
 
 
 def welch(*parts: tuple[float, float]) -> float:
-    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite): each part's error,
-    and of how many values it is. A part of no error has no say."""
-    parts = [(error, count) for error, count in parts if error > 0]
-    total = sum(error**2 for error, _ in parts)
-    return total**2 / sum(error**4 / (count - 1) for error, count in parts) if parts else math.inf
+    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite).
+
+    parts: (its error, of how many values it is). A part without error has no say.
+    """
+    some = [(error, count) for error, count in parts if error > 0]
+    total = sum(error**2 for error, _ in some)
+    return total**2 / sum(error**4 / (count - 1) for error, count in some) if some else math.inf
 
 
 def pictures_decide(seeds: int, discordance: float) -> bool:
-    """Whether the interval over pictures, of so many seeds of systems that differ on so many
-    percent of the pictures, finds a difference that is not there in at most 7%; where not, the
-    wider of the two has to exclude 0 as well.
+    """Whether the interval over pictures can be trusted alone: in at most 7% of the cases it finds
+    a difference that is not there. If not, the wider of the two has to exclude 0 as well.
 
-    As simulated (`results/levels.csv`): one seed does not show what training adds, and systems as
-    unstable as trees or one nearest neighbour differ with the training pictures too, which no
-    number of seeds shows. Such differ on 38% and more; a third is where we stop to trust it.
+    discordance: percent of the pictures on which the two systems differ. As simulated
+    (`results/levels.csv`): one seed does not show what training adds. Unstable systems, such as
+    trees or one nearest neighbour, change with the training pictures too, which no number of seeds
+    shows. They differ on 38% of the pictures and more; we stop to trust it at a third.
     """
     return seeds > 1 and discordance < UNSTABLE
 
@@ -134,19 +136,23 @@ def interval(values, ratio: float) -> tuple[float, float]:
     return over_folds(values, ratio).interval()
 
 
-def over_runs(values, seeds, ratio: float = 0.25) -> dict:
-    """{"mean", "low", "high", "over"} of a number that each run has, `seeds` saying whose it is.
+def over_runs(values, seeds) -> dict:
+    """{"mean", "low", "high", "over"}: the mean of one number a run, its 95% interval, and in words
+    over what that is. seeds: the seed of each run.
 
-    Runs of one seed share their start and training pictures. Several seeds: the mean of each one's
-    folds, then Student's t over seeds. One seed: the corrected t over its folds. One run: its
-    value, and `over` says that there is no interval.
+    Runs of one seed share their start and training pictures. So the interval is
+
+    - of several seeds: Student's t over the seeds' means;
+    - of one seed: the corrected t over its folds, of which five test one picture for four that they
+      are trained on;
+    - of one run: nan.
     """
     values, seeds = np.asarray(values, float), np.asarray(seeds)
     means = np.array([values[seeds == seed].mean() for seed in np.unique(seeds)])
     if len(means) > 1:
         (low, high), over = interval(means, 0), f"{len(means)} seeds"
     elif len(values) > 1:
-        (low, high), over = interval(values, ratio), f"{len(values)} folds"
+        (low, high), over = interval(values, 1 / 4), f"{len(values)} folds"
     else:
         low, high, over = math.nan, math.nan, "one run: no interval"
     return {"mean": float(means.mean()), "low": low, "high": high, "over": over}
@@ -172,9 +178,12 @@ def holm(p_values) -> np.ndarray:
 
 
 def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | None, int | None]:
-    """(seeds, pictures) that it would take to tell `found`, a mean over so many of both, from 0 at
-    the level `alpha` with 80% power, if it and its spread stay: more seeds where these do, else
-    more pictures. (None, None) where neither alone does, with as many as MOST."""
+    """(seeds, pictures) that it would take to tell a mean from 0, if it and its spread stay: at the
+    level `alpha`, with 80% power. found: the mean over so many seeds and pictures.
+
+    More seeds if these are enough, else more pictures. (None, None) if neither alone is enough,
+    with as many as `NEVER`.
+    """
 
     def enough(s: int, n: int) -> bool:
         parts = [

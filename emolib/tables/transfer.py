@@ -10,56 +10,77 @@ from statsmodels.stats.proportion import proportion_confint
 
 from ..base.metrics import scores
 from ..spec.sets import in_words
-from . import differences, pages
+from . import pages, plots
+from .comparison import PAIR_COLUMNS, VERDICT_COLUMNS, Row, tidy_rows, with_verdicts
+from .frame import SHARES_FOLDER, StudyRuns
+from .rows import check_one_setting
+from .table import Table
 
-SHARES_FOLDER = "shares"  # in a study
+__all__ = ["SHARES_FOLDER"]  # for who asks for it here
 TRANSFER_COLUMNS = [
-    "table",
-    "dataset",
-    "method",
-    "metric",
-    "share",
-    "pictures",
-    "mean",
-    "std",
-    "ci_low",
-    "ci_high",
-    "runs",
-    *differences.PAIR_COLUMNS,
-    *differences.VERDICT,
-    "run_ids",
-    "nb_low",
-    "nb_high",
+    *("table", "dataset", "method", "metric", "share", "pictures"),
+    *("mean", "std", "ci_low", "ci_high", "runs"),
+    *PAIR_COLUMNS,
+    *VERDICT_COLUMNS,
+    *("run_ids", "nb_low", "nb_high"),
 ]
 
 
-def transfer_table(runs: pd.DataFrame, own: pd.DataFrame, statistics, check) -> pd.DataFrame:
-    """A row for each set, share, start and metric; empty where there are no runs on a share.
+def transfer_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
+    """A row for each set, share, start and metric. Empty if there are no runs on a share.
 
-    runs: those of <study>/shares; own: the study's, of which those of Table 8 count; statistics:
-    (runs, metric) → mean, std, interval; check: raises for a row's runs that have several settings.
     pictures: trained on, mean over folds. difference: without the set-to-set stage minus with it,
     on the same share.
     """
     rows = []
-    both = pd.concat([own, runs], ignore_index=True)
+    both = study.together("own", "shares")
     both = both[[s.method == "normal" and not s.grouped for s in both["spec"]]]
-    for dataset in dict.fromkeys(runs["dataset"]):
+    for dataset in study.shares["dataset"].unique() if len(study.shares) else ():
         there = both[both["dataset"] == dataset]
         for share, group in there.groupby([s.share for s in there["spec"]]):
             staged = np.array([bool(s.stages) for s in group["spec"]])
+            default = group[staged] if staged.any() else None
             for method, part in (("normal", group[staged]), ("without_transfer", group[~staged])):
-                check(part)
-                for metric in ("accuracy", "recall") if len(part) else ():
-                    row = {"table": "transfer", "dataset": dataset, "method": method}
-                    row |= {"metric": metric, "share": share, "pictures": part["trained_on"].mean()}
-                    row |= statistics(part, metric) | dict(differences.NOTHING)
-                    if method == "without_transfer" and staged.any():
-                        row |= differences.paired(part, group[staged], metric)
-                    rows.append(row)
-    if not rows:
-        return pd.DataFrame(columns=TRANSFER_COLUMNS)
-    return differences.with_verdicts(rows)[TRANSFER_COLUMNS]
+                check_one_setting(study.folder, part)
+                if len(part):
+                    facts = {"share": share, "pictures": part["trained_on"].mean()}
+                    against = default if method == "without_transfer" else None
+                    rows.append(Row(dataset, method, part, against, facts))
+    return with_verdicts(tidy_rows("transfer", rows), TRANSFER_COLUMNS)
+
+
+def transfer_page(tables: dict, runs: pd.DataFrame) -> list[str]:
+    """One line a set, share and start."""
+    columns: list[pages.Column] = [
+        pages.SET,
+        pages.METHOD,
+        ("share", pages.number("share", ".0%")),
+        ("pictures", pages.number("pictures", ".0f")),
+        pages.ACCURACY,
+        *pages.minus("normal"),
+        pages.RECALL,
+        pages.runs_column(runs),
+        pages.VERDICT,
+    ]
+    rows = pages.line_a_method(tables["transfer"]).to_dict("records")
+    return [
+        *pages.markdown_table(columns, rows),
+        "",
+        pages.HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it; "
+        "minus normal: on the same share, folds and seeds; corrected as if all training "
+        "pictures were used, of which folds have more in common. " + pages.TESTS,
+    ]
+
+
+TRANSFER = Table(
+    "transfer",
+    TRANSFER_COLUMNS,
+    transfer_rows,
+    "Transfer: the set-to-set stage against the amount of training pictures",
+    transfer_page,
+    lambda tables, title: plots.draw_transfer(tables["transfer"], title),
+    recall_interval=False,
+)
 
 
 def conclusion(table: pd.DataFrame) -> str:

@@ -13,9 +13,9 @@ from ...base.files import read_csv, read_json
 from ...base.metrics import scores
 from ...base.run_folder import read_spec
 from ...spec.run_spec import RunSpec
-from ...spec.systems import FITTED, system_of
+from ...spec.sets import SETS
+from ...spec.systems import system_of
 
-WITHOUT_EMOTIONS = ("twitter1",)  # sets that have none to learn
 ABSOLUTE = re.compile(r"(file:|~?/|[A-Za-z]:[\\/])")
 
 
@@ -51,7 +51,7 @@ def _environment(folder: Path) -> str | None:
         return f"is of {data['name']}, spec.json of {spec.dataset}"
     if not re.fullmatch("[0-9a-f]{16}", data["fingerprint"]) or not isinstance(data["demo"], bool):
         return f"has no fingerprint of the data: {data}"
-    if found["weights"].startswith("scratch") != spec.init.endswith("scratch"):
+    if found["weights"].startswith("scratch") != (spec.init or "").endswith("scratch"):
         return f"started from {found['weights']}, spec.json says {spec.init}"
     return None
 
@@ -61,8 +61,8 @@ def unsaid(spec: RunSpec, environment: dict) -> str:
     a place for "it" or "they". "" where nothing is missing."""
     if spec.stages and not environment.get("started_from"):
         return "which weights {} started from"
-    learns = system_of(spec.model).uses_emotions
-    if learns and spec.dataset not in WITHOUT_EMOTIONS and "emotions" not in environment:
+    learns = system_of(spec.model).uses_emotions and SETS[spec.dataset].emotions
+    if learns and "emotions" not in environment:
         return "which emotions {} learnt"
     downloaded = spec.init == "imagenet" and environment["weights"].startswith("timm:")
     if downloaded and "weights_sha256" not in environment:
@@ -74,7 +74,7 @@ def _history(folder: Path) -> str | None:
     spec, frame = read_spec(folder / "spec.json"), read_csv(folder / "history.csv")
     if frame["epoch"].tolist() != list(range(1, spec.epochs + 1)):
         return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {spec.epochs}"
-    if spec.model in FITTED:
+    if system_of(spec.model).fitted:
         return None
     rates = spec.lr * 0.1 ** ((frame["epoch"] - 1) // spec.lr_step)
     if not np.allclose(frame["lr"], rates, rtol=1e-4, atol=0):

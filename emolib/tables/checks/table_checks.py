@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,63 +12,70 @@ from PIL import Image
 
 from ...base.files import read_json, sha256
 from ...base.run_folder import is_complete, read_spec, weights_of
-from .. import pages, paper
+from ...spec.published import published
+from .. import pages
+from ..frame import APART, place_of_run
+from ..study_tables import TABLES, page_text, tables_of_study
+from ..table import Table, run_ids
 from . import source_checks
 from .run_checks import unsaid
 
-TABLE_STEMS = (7, 8, 9, "costs", "scores", "differences", "matched", "readings", "transfer")
+WORDS = {"table", "dataset", "method", "metric", "run_ids", "verdict", "decides"}  # columns of text
 
 
-def check_tables(folder: Path):
+def check_tables(folder: Path) -> Iterator[tuple[Path, str, str]]:
     """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
     its runs are not here, or what they rest on is not known."""
     frames = {}
-    for number in TABLE_STEMS:
-        file = folder / f"{pages.stem(number)}.csv"
+    for name, table in TABLES.items():
+        file = folder / f"{table.stem}.csv"
         if file.exists():
             try:
-                frames[number] = _read(file, number)
+                frames[name] = _read(file, table)
             except Exception as error:  # whatever a damaged file makes pandas raise
                 yield file, "wrong", f"not readable as a table ({' '.join(str(error).split())})"
-        elif number not in paper.PLAIN:
+        elif table.title:
             for left in (file.with_suffix(".md"), file.with_suffix(".png")):
                 if left.exists():
                     yield left, "wrong", f"there is no {file.name} that it could come from"
-    ids = {i for frame in frames.values() for cell in frame["run_ids"] for i in _ids(cell)}
-    absent = sorted(i for i in ids if not is_complete(paper.place_of_run(folder, i)))
-    made, runs, demo = {}, None, None
+    ids = {run for frame in frames.values() for run in _runs_of(frame)}
+    absent = sorted(i for i in ids if not is_complete(place_of_run(folder, i)))
+    made: dict = {}
+    runs = pd.DataFrame()
     if ids and not absent:
         try:
-            made, runs, demo = paper.tables_of_study(folder, ids)
+            made, runs = tables_of_study(folder, ids)
         except Exception as error:
             yield folder / "runs", "wrong", f"its tables cannot be built again: {error}"
-    for number, frame in frames.items():
-        file, unknown = folder / f"{pages.stem(number)}.csv", ""
-        if number in made:
-            wrong = None if _same(frame, made[number]) else "does not follow from its runs"
+    for name, frame in frames.items():
+        table, unknown, text = TABLES[name], "", None
+        file = folder / f"{table.stem}.csv"
+        if name in made:
+            wrong = None if _same(frame, made[name]) else "does not follow from its runs"
             unknown = _unknown(frame, runs, folder)
             yield file, "wrong" if wrong else "unchecked" if unknown else "ok", wrong or unknown
+            text = page_text(name, made, runs) if table.title else None
         else:
             gone = f"{len(absent)} of its runs are not here" if absent else "its runs do not build"
-            wrong = gone if len(absent) < len(ids) else _by_itself(number, frame)
+            wrong = gone if len(absent) < len(ids) else table.check(frame)
             yield file, "wrong" if wrong else "unchecked", wrong or gone
-        if number in paper.PLAIN:
-            continue
-        yield file.with_suffix(".png"), *_said(partial(_figure, file))
-        text = None
-        if number in made:
-            text = pages.page_text(number, made, demo, runs)
-        status, why = _said(partial(_page, file, frame, text, folder))
-        if status == "ok" and unknown:
-            status, why = "unchecked", unknown
-        yield file.with_suffix(".md"), status, why
+        if table.title:
+            yield file.with_suffix(".png"), *_said(partial(_figure, file))
+            status, why = _said(partial(_page, file, frame, text, table, folder))
+            if status == "ok" and unknown:
+                status, why = "unchecked", unknown
+            yield file.with_suffix(".md"), status, why
     yield from source_checks.check_sources(folder)
+
+
+def _runs_of(frame: pd.DataFrame) -> set[str]:
+    return {run for cell in frame["run_ids"] for run in run_ids(cell)}
 
 
 def _unknown(frame: pd.DataFrame, runs: pd.DataFrame, study: Path) -> str:
     """Why a table that follows from its runs is still not known to be right, or ""."""
-    ids = {i for cell in frame["run_ids"] for i in _ids(cell)}
-    whys = Counter(_rests(run, study) for run in runs.loc[runs["id"].isin(ids), "folder"])
+    folders = runs.loc[runs["id"].isin(_runs_of(frame)), "folder"]
+    whys = Counter(_rests(run, study) for run in folders)
     del whys[""]
     return "; ".join(f"{count} of its runs {why}" for why, count in whys.items())
 
@@ -80,9 +88,9 @@ def _rests(run: Path, study: Path, verb: str = "do", who: str = "they") -> str:
     if not spec.stages:
         return ""
     name = environment["started_from"]["run"]
-    before = paper.place_of_run(study, name)
-    if study.name in paper.APART and not is_complete(before):
-        before = paper.place_of_run(study.parent, name)
+    before = place_of_run(study, name)
+    if study.name in APART and not is_complete(before):
+        before = place_of_run(study.parent, name)
     if weights_of(before) is None:
         return "started from one that is not known here"
     why = _rests(before, study, "does", "it")
@@ -99,34 +107,20 @@ def _said(check) -> tuple[str, str]:
         return "wrong", f"not readable as what it should be ({type(error).__name__}: {error})"
 
 
-def _read(file: Path, number) -> pd.DataFrame:
-    """ValueError where it lacks a column or has text for a number."""
+def _read(file: Path, table: Table) -> pd.DataFrame:
+    """The table in a file. ValueError where it lacks a column or has text for a number."""
     frame = pd.read_csv(file)
-    own = {
-        "costs": [*paper.COST, "run_ids"],
-        "scores": ["mean", "run_ids"],
-        "matched": paper.matched.MATCHED_COLUMNS,
-        "differences": paper.differences.TABLE,
-        "readings": paper.readings.READINGS_COLUMNS,
-        "transfer": paper.transfer.TRANSFER_COLUMNS,
-    }
-    columns = own.get(number, paper.TABLE_COLUMNS)
-    if lacks := set(columns) - set(frame.columns):
+    if lacks := set(table.columns) - set(frame.columns):
         raise ValueError(f"without {', '.join(sorted(lacks))}")
-    words = ["table", "dataset", "method", "metric", "run_ids", "verdict", "decides"]
     for column in {"run_ids", "verdict", "decides"} & set(frame.columns):
         frame[column] = frame[column].astype(object).fillna("").astype(str)
-    return frame.astype({c: float for c in frame.columns if c not in words})
-
-
-def _ids(cell: str) -> list[str]:
-    return cell.split(";") if cell else []
+    return frame.astype({c: float for c in frame.columns if c not in WORDS})
 
 
 def check_published(file: Path) -> str | None:
     """What is wrong with a copy of the paper's table."""
     number = int(re.sub(r"\D", "", file.stem))
-    if not _same(pd.read_csv(file), check_published(number)):
+    if not _same(pd.read_csv(file), published(number)):
         return f"is not the paper's Table {number} as emolib has it"
     return None
 
@@ -145,54 +139,30 @@ def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     return True
 
 
-def _by_itself(number, frame: pd.DataFrame) -> str | None:
-    """What contradicts itself in a table whose runs are not there."""
-    if number in (*paper.PLAIN, "differences", "readings", "transfer"):
-        return None
-    if (frame["runs"] != frame["run_ids"].map(lambda cell: len(_ids(cell)))).any():
-        return "has another number of runs than of run ids"
-    rows = frame[frame["runs"] > 0]
-    between = rows["mean"].between(rows["ci_low"] - 1e-3, rows["ci_high"] + 1e-3)
-    if not (between | rows["ci_low"].isna()).all():
-        return "has a mean outside its own interval"
-    if number == "matched":
-        return None
-    known = check_published(number).set_index(["dataset", "method", "metric"])["published"]
-    rows = frame.set_index(["dataset", "method", "metric"])["published"]
-    if not np.allclose(rows, known.reindex(rows.index), equal_nan=True):
-        return "has other published numbers than the paper"
-    if not np.allclose(
-        frame["difference"], frame["mean"] - frame["published"], atol=2e-3, equal_nan=True
-    ):
-        return "has differences that are not mean minus published"
-    return None
-
-
 def _figure(file: Path) -> tuple[str, str]:
     """Only the label that says which table was drawn; nobody looks at the picture."""
     with Image.open(file.with_suffix(".png")) as image:
-        source = image.text.get("Source", "")
+        image.load()  # to its end
+        source = image.info.get("Source", "")
     if source == f"{file.name} sha256:{sha256(file)}":
         return "ok", ""
     return "wrong", f"was drawn from another {file.name} ({source or 'it does not say from which'})"
 
 
-def _page(file: Path, frame: pd.DataFrame, text: str | None, folder: Path) -> tuple[str, str]:
-    """The Markdown page: `text`, what its table gives, but for the runs it says are missing.
-    Without it, each line's numbers against the table's."""
+def _page(
+    file: Path, frame: pd.DataFrame, text: str | None, table: Table, folder: Path
+) -> tuple[str, str]:
+    """The Markdown page against `text`, what its table gives, but for the runs that it says are
+    missing. Without a text, each line's numbers against the table's."""
     lines = file.with_suffix(".md").read_text("utf-8").splitlines()
     named = [line for line in lines if line.startswith(pages.MISSING)]
     for run in re.findall("`([^`]+)`", " ".join(named)):
-        if is_complete(paper.place_of_run(folder, run)):
+        if is_complete(place_of_run(folder, run)):
             return "wrong", f"says that {run} is not complete; it is now"
     if text is not None:
         same = "\n".join(line for line in lines if line not in named).rstrip() == text.rstrip()
         return ("ok", "") if same else ("wrong", "is not its table's text")
-    if file.stem in (
-        "matched",
-        "readings",
-        "transfer",
-    ):  # their pages have no interval of the recall
+    if not table.recall_interval:
         frame = frame[frame["metric"] == "accuracy"]
     for _, row in frame.iterrows():
         start = f"| {row['dataset']} | {row['method']} |"

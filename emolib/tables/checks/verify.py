@@ -6,16 +6,20 @@ and checksums are held against each other.
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from ...base.files import content, read_csv, read_json
 from ...base.run_folder import SEALED, differ, is_complete, read_spec, weights_of
 from ...data import audit
-from ...data.datasets import open_dataset
+from ...data.datasets import Dataset, open_dataset
 from ...data.manifest import manifest
-from .. import paper, report
+from .. import report
+from ..frame import APART, twin_pairs
 from . import table_checks
 from .run_checks import RUN_CHECKS, unsaid
 
@@ -23,7 +27,8 @@ RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
 NOT_KEPT = {"model.safetensors"}  # what a repository may leave out of a run
 UNFINISHED = {"checkpoint.pt", "failed.txt", "lock"}
 ELSEWHERE = ("runs", "data", "manifests", "slurm")  # of a study: looked at on its own, or not ours
-HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `files.whole` names what it writes to
+HALF_WRITTEN = re.compile(r"\.(.+)\.[a-z0-9_]{8}")  # as `files.whole_file` names what it writes to
+Said = tuple[Path, str, str]  # a file, its status, and why
 
 
 @dataclass(frozen=True)
@@ -62,32 +67,29 @@ def findings(results_root, data_root="") -> list[Finding]:
         _check(say, file, partial(table_checks.check_published, file))
     folders = {f.parent for f in root.rglob("runs") if f.is_dir()}
     folders |= {f.parent for f in root.rglob("table[789].*")} - {root / "published"}
-    of_study = {}
+    of_study: dict[Path, dict] = {}
     for folder in sorted(folders):
-        runs = of_study[folder] = {}
+        runs: dict = {}
+        of_study[folder] = runs
         for run in sorted(p for p in (folder / "runs").glob("*") if p.is_dir()):
             if is_complete(run):
                 runs |= _run(say, run)
             elif any(run.iterdir()):
                 say(run, "unchecked", "not complete")
-        for file, why in _against_each_other(runs):
-            say(file, "wrong", why)
         # a study's folders of other questions come after it
-        main = of_study.get(folder.parent, {}) if folder.name in paper.APART else {}
-        for file, status, why in _starts(runs, main):
-            say(file, status, why)
-        for file, why in _against_data(runs, data_root) if data_root else ():
-            say(file, "wrong", why)
-        if data_root and (folder / audit.FILE).exists():
-            say(folder / audit.FILE, *_audited(folder / audit.FILE, runs, data_root))
-        for file, status, why in table_checks.check_tables(folder):
+        main = of_study.get(folder.parent, {}) if folder.name in APART else {}
+        checks = [_against_each_other(runs), _starts(runs, main)]
+        if data_root:
+            checks += [_against_data(runs, data_root), _audited(folder, runs, data_root)]
+        for file, status, why in chain(*checks, table_checks.check_tables(folder)):
             say(file, status, why)
     bad = {f.file for f in found if f.status != "ok"}  # by itself a file may have been ok
     found = [f for f in found if f.status != "ok" or f.file not in bad]
     page = root / "REPORT.md"
     if page.exists():
-        unknown = _unchecked_of_report(root, found)
-        if _check(say, page, lambda: _old(page, report.report_text(root))) and unknown:
+        quoted = {f.relative_to(root).as_posix() for f in report.quoted(root)}
+        unknown = sorted(f.file for f in found if f.status == "unchecked" and f.file in quoted)
+        if _check(say, page, partial(report.outdated, root)) and unknown:
             why = f"rests on {len(unknown)} files that cannot be checked, as {unknown[0]}"
             found[-1] = replace(found[-1], status="unchecked", why=why)
     known = {f.file for f in found}
@@ -97,17 +99,6 @@ def findings(results_root, data_root="") -> list[Finding]:
         if file.is_file() and not seen:
             _other(say, file)
     return found
-
-
-def _unchecked_of_report(root: Path, found: list[Finding]) -> list[str]:
-    """The files that REPORT.md quotes and nobody can check."""
-    quoted = {f.relative_to(root).as_posix() for f in report.quoted(root)}
-    return sorted(f.file for f in found if f.status == "unchecked" and f.file in quoted)
-
-
-def _old(page: Path, text: str) -> str | None:
-    same = page.read_text(encoding="utf-8") == text
-    return None if same else "is not what the tables give now; python -m emolib report writes it"
 
 
 def _other(say, file: Path) -> None:
@@ -160,51 +151,46 @@ def _run(say, folder: Path) -> dict:
     }
 
 
-def _against_each_other(runs: dict):
-    """(file, what is wrong with it) among the runs of one study: the same data, emotions
-    and downloaded weights; the same test pictures of a fold, other folds' apart."""
-    data, emotions, downloads, folds = {}, {}, {}, defaultdict(dict)
+def _against_each_other(runs: dict) -> Iterator[Said]:
+    """What is wrong among the runs of one study: they have the same data, emotions and downloaded
+    weights, and the same test pictures of a fold, which no other fold has."""
+    seen: dict[tuple, tuple[Path, Any]] = {}
+
+    def other(folder: Path, value, *key) -> tuple[Path, Any] | None:
+        """The first run that says something of `key`, and what, if that is not `value`."""
+        first, known = seen.setdefault(key, (folder, value)) if value else (folder, value)
+        return (first, known) if known != value else None
+
     for folder, (spec, environment, frame) in runs.items():
-        first, known = data.setdefault(spec.dataset, (folder, environment["data"]))
-        if known != environment["data"]:
-            yield (
-                folder / "environment.json",
-                f"is on {environment['data']}, {first.name} on {known}",
-            )
-        if found := environment.get("emotions"):
-            first, known = emotions.setdefault(spec.dataset, (folder, found))
-            if known != found:
-                yield (
-                    folder / "environment.json",
-                    f"learnt other emotions of {spec.dataset} than {first.name}",
-                )
-        if found := environment.get("weights_sha256"):
-            network = (spec.model, spec.backbone, spec.readings.levels)
-            first, known = downloads.setdefault(network, (folder, found))
-            if known != found:
-                why = f"started from another download of timm's weights than {first.name}"
-                yield folder / "environment.json", why
+        file, data = folder / "environment.json", environment["data"]
+        if found := other(folder, data, "data", spec.dataset):
+            yield file, "wrong", f"is on {data}, {found[0].name} on {found[1]}"
+        if found := other(folder, environment.get("emotions"), "emotions", spec.dataset):
+            yield file, "wrong", f"learnt other emotions of {spec.dataset} than {found[0].name}"
+        network = (spec.model, spec.backbone, spec.readings.levels)
+        if found := other(folder, environment.get("weights_sha256"), "download", network):
+            why = f"started from another download of timm's weights than {found[0].name}"
+            yield file, "wrong", why
         pictures = dict(zip(frame["path"].astype(str), frame["label"], strict=True))
-        of = folds[spec.dataset, spec.split_seed, spec.grouped, spec.official]
-        other, there = of.setdefault(spec.fold, (folder, pictures))
-        if there != pictures:
-            yield (
-                folder / "predictions.csv",
-                f"has other test pictures or labels than {other.name}, which is of the same fold",
+        split = (spec.dataset, spec.split_seed, spec.grouped, spec.official)
+        if found := other(folder, pictures, "fold", split, spec.fold):
+            why = (
+                f"has other test pictures or labels than {found[0].name}, which is of the same fold"
             )
-    for of in folds.values():
-        seen = {}
-        for folder, pictures in of.values():
-            both = next((p for p in pictures if p in seen), None)
-            if both:
-                why = f"tests {both!r}, as {seen[both].name} does, which is of another fold"
-                yield folder / "predictions.csv", why
-            seen |= dict.fromkeys(pictures, folder)
+            yield folder / "predictions.csv", "wrong", why
+    tested: dict[tuple, dict[str, Path]] = defaultdict(dict)
+    for (what, *key), (folder, pictures) in seen.items():
+        if what == "fold":
+            others = tested[key[0]]
+            if both := next((p for p in pictures if p in others), None):
+                why = f"tests {both!r}, as {others[both].name} does, which is of another fold"
+                yield folder / "predictions.csv", "wrong", why
+            others |= dict.fromkeys(pictures, folder)
 
 
-def _starts(runs: dict, main: dict):
-    """(file, status, why) for each run that does not say what it rests on, whose predecessor is not
-    what it was or not known, or that the study `main`, whose folder this is in, has otherwise."""
+def _starts(runs: dict, main: dict) -> Iterator[Said]:
+    """Of each run whether it says what it rests on, whether its predecessor is known and what it
+    was, and whether the study `main`, whose folder this is in, has the same run."""
     # of two of one name the study's own
     places = {folder.name: folder for folder in [*runs, *main]}
     for folder, (spec, environment, _) in runs.items():
@@ -223,49 +209,46 @@ def _starts(runs: dict, main: dict):
             yield file, "unchecked", f"{start['run']}, which it started from, is not known here"
 
 
-def _audited(file: Path, runs: dict, data_root) -> tuple[str, str]:
-    """Status and why of a study's audit: its pairs of twins within a set, which the tables count as
-    one picture, against those of the pictures in `data_root` that the runs were on."""
+def _audited(folder: Path, runs: dict, data_root) -> Iterator[Said]:
+    """A study's audit: its pairs of twins within a set, which the tables count as one picture,
+    against those of the pictures in `data_root` that the runs were on."""
+    file = folder / audit.FILE
+    if not file.exists():
+        return
     try:
-        found = read_csv(file)
-        found = found[found["finding"].isin(["identical", "near-twin"])]
-        found = found[found["dataset"] == found["other_dataset"]]
+        found = twin_pairs(file)
         columns = [found[c].astype(str) for c in ("dataset", "finding", "path", "other_path")]
         there = {(name, kind, frozenset(pair)) for name, kind, *pair in zip(*columns, strict=True)}
     except Exception as error:  # a damaged file, whatever it makes its readers raise
-        return "wrong", f"not readable as an audit ({type(error).__name__}: {error})"[:300]
-    checked = []
+        yield file, "wrong", f"not readable as an audit ({type(error).__name__}: {error})"[:300]
+        return
+    checked: list[str] = []
     for spec, environment, _ in runs.values():
         if spec.dataset in checked or not (Path(data_root) / spec.dataset).is_dir():
             continue
         data = open_dataset(spec.dataset, data_root, **spec.data_options)
         if data.fingerprint() != environment["data"]["fingerprint"]:
             continue  # said of the runs
-        now = {
-            (
-                data.name,
-                "identical" if pair.identical else "near-twin",
-                frozenset([data.names[pair.a], data.names[pair.b]]),
-            )
-            for pair in audit.twins(manifest(data)).itertuples()
-        }
+        now = set()
+        for pair in audit.twins(manifest(data)).itertuples():
+            kind = "identical" if pair.identical else "near-twin"
+            now.add((data.name, kind, frozenset([data.names[pair.a], data.names[pair.b]])))
         its = {pair for pair in there if pair[0] == data.name}
         if its != now:
             more, fewer = len(its - now), len(now - its)
-            return "wrong", (
-                f"has {more} pairs of twins within {data.name} that its pictures are not, and "
-                f"lacks {fewer} that they are"
-            )
+            why = f"has {more} pairs of twins within {data.name} that its pictures are not, and "
+            yield file, "wrong", f"{why}lacks {fewer} that they are"
+            return
         checked.append(data.name)
-    if not checked:
-        return "unchecked", "the pictures that it is about are not here"
-    sets = ", ".join(checked)
-    return "unchecked", f"its twins within {sets} are the pictures'; nothing looks at the rest"
+    why = "the pictures that it is about are not here"
+    if checked:
+        why = f"its twins within {', '.join(checked)} are the pictures'; nothing looks at the rest"
+    yield file, "unchecked", why
 
 
-def _against_data(runs: dict, data_root):
-    """(file, what is wrong with it) where the sets in `data_root` are not what was run on."""
-    opened = {}
+def _against_data(runs: dict, data_root) -> Iterator[Said]:
+    """What is wrong where the sets in `data_root` are not what was run on."""
+    opened: dict[tuple, Dataset] = {}
 
     def there(spec, known: dict):
         """The run's set; None where it is not there, or where real pictures are and the run was on
@@ -278,29 +261,26 @@ def _against_data(runs: dict, data_root):
         return opened[key] if opened[key].demo == known["demo"] else None
 
     for folder, (spec, environment, frame) in runs.items():
+        file = folder / "environment.json"
         before, start = spec.predecessor(), environment.get("started_from") or {}
         while before and (kept := start.get("identity")):  # older runs do not say
             data, start = there(before, kept["data"]), kept.get("started_from", {})
             if data and data.fingerprint() != kept["data"]["fingerprint"]:
                 why = f"started from {before.id}, which was on {kept['data']}; {before.dataset} in "
-                yield (
-                    folder / "environment.json",
-                    f"{why}data_root has the fingerprint {data.fingerprint()}",
-                )
+                why += f"data_root has the fingerprint {data.fingerprint()}"
+                yield file, "wrong", why
             before = before.predecessor()
         known = environment["data"]
         if (data := there(spec, known)) is None:
             continue
         if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
-            yield folder / "environment.json", f"learnt other emotions than {spec.dataset} has"
+            yield file, "wrong", f"learnt other emotions than {spec.dataset} has"
         if data.fingerprint() != known["fingerprint"]:
-            yield (
-                folder / "environment.json",
-                f"is on {known}; {spec.dataset} in data_root has "
-                f"the fingerprint {data.fingerprint()}",
-            )
+            why = f"is on {known}; {spec.dataset} in data_root has the fingerprint "
+            yield file, "wrong", why + data.fingerprint()
         elif not spec.grouped:
             _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
             pictures = {data.names[i]: int(data.labels[i]) for i in test}
             if pictures != dict(zip(frame["path"].astype(str), frame["label"], strict=True)):
-                yield folder / "predictions.csv", "has other test pictures or labels than the set"
+                why = "has other test pictures or labels than the set"
+                yield folder / "predictions.csv", "wrong", why
