@@ -524,6 +524,21 @@ def test_the_paper_profile_trains_the_published_rows_and_what_is_asked_for(root,
     assert set(both) == {*experiment.rivals(), *matched}
 
 
+@pytest.mark.parametrize(
+    "profile, comparisons, counts",
+    [
+        ("demo", "published", (5, 8, 16)),
+        ("demo", "matched", (5, 8, 16)),
+        ("paper", "published", (5, 20, 20)),
+        ("paper", "matched", (11, 55, 55)),
+    ],
+)
+def test_each_comparison_has_as_many_runs_as_ever(root, tmp_path, profile, comparisons, counts):
+    runs = study(root, tmp_path, profile=profile).rivals(comparisons=comparisons)
+    names = ("fi", "twitter1", "emotionroi")
+    assert tuple(sum(r.dataset == name for r in runs) for name in names) == counts
+
+
 def cells(name, **parameters):
     """What a notebook's code cells display and give, run here in one process."""
     file = next(f for f in NOTEBOOKS if f.stem.startswith(name))

@@ -136,27 +136,14 @@ def plain_run(result):
     """The complete run of `result`'s backbone alone beside it: on the same set and fold, else the
     one on a set that `result` was pre-trained on; None where there is neither."""
     spec = result.spec
-    alike = ("image_size", "seed")
-    same_split = (
-        "dataset",
-        "fold",
-        "split_seed",
-        "grouped",
-        "apart",
-        "official",
-        "agree",
-        "labels",
-    )
+    split = ("dataset", "fold", "split_seed", "grouped", "apart", "official", "agree", "labels")
 
-    def same(other: RunSpec, names) -> bool:
-        return all(getattr(other, name) == getattr(spec, name) for name in names)
+    def same(run, *names) -> bool:
+        return all(getattr(run.spec, name) == getattr(spec, name) for name in names)
 
-    plain = [
-        r
-        for r in _runs(result.folder.parent)
-        if r.spec.model == spec.backbone and same(r.spec, alike)
-    ]
-    found = [r for r in plain if same(r.spec, same_split)]
+    plain = [r for r in _runs(result.folder.parent) if r.spec.model == spec.backbone]
+    plain = [r for r in plain if same(r, "image_size", "seed")]
+    found = [r for r in plain if same(r, *split)]
     found += [r for stage in spec.stages for r in plain if r.spec.dataset == stage]
     return found[0] if found else None
 
@@ -179,27 +166,19 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
         known = np.stack(
             [known_map(data.maps[i], data.paths[i], result.spec.image_size, size) for i in tested]
         )
-        of_plain = plain_run(result)
+        spec, of_plain = result.spec, plain_run(result)
+        of_run = {"set": data.name, "reading": name_of(spec, default)}
+        of_run |= {"network": spec.seed, "fold": spec.fold}
         others = {"D before": _before(result), "Grad-CAM": of_plain and of_plain.folder}
         others |= dict.fromkeys(("centre", "uniform"))
         for name in (name for name in MAPS if name in found):
             scores = measures(found[name], known)
             said = scores["AUC"].notna()
             folder = others.get(name, result.folder)
-            rows.append(
-                {
-                    "set": data.name,
-                    "reading": name_of(result.spec, default),
-                    "network": result.spec.seed,
-                    "fold": result.spec.fold,
-                    "map": name,
-                    **scores[said].mean(),
-                    "pictures": int(said.sum()),
-                    "left out": int((~said).sum()),
-                    "run": folder.name if folder else "",
-                    **sources.source_columns([result.folder, folder or result.folder]),
-                }
-            )
+            row = of_run | {"map": name, "run": folder.name if folder else ""}
+            row |= {"pictures": int(said.sum()), "left out": int((~said).sum())}
+            row |= sources.source_columns([result.folder, folder or result.folder])
+            rows.append(row | dict(scores[said].mean()))
     return pd.DataFrame(rows, columns=REGION_COLUMNS)
 
 
