@@ -61,10 +61,10 @@ reproduce: $(VENV)/.ready  ## notebooks 01-05, 07, 08 on the generated demo data
 define WHAT_LIES_AHEAD
 import sys
 from emolib import Study
-from emolib.study import frames
+from emolib.study import ahead
 given = dict(zip(sys.argv[2::3], sys.argv[3::3]))
 rivals = {name: given.pop(name) for name in ("systems", "comparisons")}
-frames.everything_ahead(Study.configure(**given), **rivals)
+ahead.everything_ahead(Study.configure(**given), **rivals)
 endef
 export WHAT_LIES_AHEAD
 

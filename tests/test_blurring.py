@@ -9,7 +9,7 @@ from torch import nn
 from trees import picture
 
 from emolib.spec.run_spec import RunSpec
-from emolib.study import deletion, frames, region_figures
+from emolib.study import deletion, region_figures, words
 
 
 class LeftHalf(nn.Module):
@@ -75,7 +75,7 @@ def test_an_answer_that_hangs_on_the_left_half_falls_and_comes_back_with_it(curv
     for place in deletion.PLACES[1:]:
         assert areas.loc[("deletion", place), "d_low"] > 0
         assert areas.loc[("insertion", place), "d_high"] < 0
-    said = frames.what_curves_say(areas.reset_index())
+    said = words.what_curves_say(areas.reset_index())
     assert said.count("it hangs more on *D*'s highest") == 6
     region_figures.draw_curves(means.reset_index(), areas.reset_index(), "t").canvas.draw()
 

@@ -13,7 +13,7 @@ from trees import picture
 
 import emolib
 from emolib.spec.run_spec import Readings, RunSpec
-from emolib.study import frames, gradcam, region_figures, regions
+from emolib.study import gradcam, region_figures, regions, words
 from emolib.tables import report, significance
 
 
@@ -182,7 +182,7 @@ def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, stu
     data = emolib.open_dataset("emotionroi", root)
     frame = regions.measured(study.runs, data, study.ours, "cpu")
     table = regions.compare_maps(frame)
-    said = frames.what_regions_say(table)
+    said = words.what_regions_say(table)
     assert "one run cannot tell it from chance" in said and "Grad-CAM" in said
     more = [frame.assign(network=k, AUC=frame["AUC"] + k / 100) for k in range(3)]
     table = regions.compare_maps(pd.concat(more))
@@ -206,7 +206,7 @@ def test_a_set_without_maps_cannot_be_measured(root, study):
     with pytest.raises(ValueError, match="no stimuli maps"):
         regions.measured(study.runs, data, study.ours, "cpu")
     nothing = regions.compare_maps(pd.DataFrame(columns=regions.REGION_COLUMNS))
-    assert nothing.empty and frames.what_regions_say(nothing) == ""
+    assert nothing.empty and words.what_regions_say(nothing) == ""
 
 
 def test_a_plain_run_trained_on_these_very_test_pictures_is_not_taken(root, study, tmp_path):

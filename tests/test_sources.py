@@ -29,6 +29,7 @@ def made(tmp_path_factory):
     done = emolib.run_all([*FOLDS, ROI], root, results, "s", device="cpu")
     study = SimpleNamespace(
         datasets=["twitter1", "emotionroi"],
+        small=["twitter1", "emotionroi"],
         folder=results / "s",
         data_root=root,
         device="cpu",

@@ -18,7 +18,7 @@ from trees import make_twitter_agree, make_valence, picture, write
 import emolib
 from emolib.data.demo import demo
 from emolib.spec import systems
-from emolib.study import figures, frames
+from emolib.study import ahead, figures, frames, words
 from emolib.tables import plots
 from emolib.training import run as runs
 
@@ -442,8 +442,8 @@ def test_any_of_the_sets_is_a_study_and_its_note_says_what_is_not_there(
     alone = "fi" not in names and set(chains.values()) == {"imagenet"}
     assert ("No `fi/` in `data`" in experiment.note) == alone
     assert ("init=" in experiment.note) == (alone and " " in names)
-    assert bool(frames.about_pretraining(experiment)) == ("fi" not in names)
-    assert bool(frames.about_fine_tuning(experiment)) == (names == "fi")
+    assert bool(words.about_pretraining(experiment)) == ("fi" not in names)
+    assert bool(words.about_fine_tuning(experiment)) == (names == "fi")
     pcnn = {s.stages[0] for s in experiment.rivals() if s.model == "pcnn" and s.stages}
     assert "twitter1" not in names or weak in pcnn | {None}
 
@@ -473,7 +473,7 @@ def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_pa
     assert rivals == [] and {s.model for s in without} == {"pcnn", "ar", "wu2019", "mcpnet"}
     experiment.run([*experiment.specs("without_mai"), *experiment.without_transfer()])
     capsys.readouterr()
-    frames.everything_ahead(experiment)
+    ahead.everything_ahead(experiment)
     said = capsys.readouterr().out
     assert re.search(r"together train (\d+) runs", said)[1] == "10"  # four variants, five folds
     assert "04_ablations: 10 runs" in said and "03_finetune: no run" in said
@@ -522,6 +522,21 @@ def test_the_paper_profile_trains_the_published_rows_and_what_is_asked_for(root,
     assert {(s.dataset, s.model) for s in matched} > {("fi", "hrnet_w48"), ("twitter1", "wscnet")}
     both = experiment.rivals(comparisons="published,matched")
     assert set(both) == {*experiment.rivals(), *matched}
+
+
+@pytest.mark.parametrize(
+    "profile, comparisons, counts",
+    [
+        ("demo", "published", (5, 8, 16)),
+        ("demo", "matched", (5, 8, 16)),
+        ("paper", "published", (5, 20, 20)),
+        ("paper", "matched", (11, 55, 55)),
+    ],
+)
+def test_each_comparison_has_as_many_runs_as_ever(root, tmp_path, profile, comparisons, counts):
+    runs = study(root, tmp_path, profile=profile).rivals(comparisons=comparisons)
+    names = ("fi", "twitter1", "emotionroi")
+    assert tuple(sum(r.dataset == name for r in runs) for name in names) == counts
 
 
 def cells(name, **parameters):

@@ -1,8 +1,8 @@
 """What the notebooks ask.
 
 May import every other wing; none may import it. Read `settings` (parameters become specs) and
-`study` (what a notebook holds in its hand). Then the questions: `rivals`, `regions`, `deletion`;
-`frames` and the figures are what notebooks show.
+`study` (what a notebook holds in its hand). Then the questions: `rivals`, `readings`, `transfer`,
+`regions`, `deletion`. `ahead`, `words`, `frames` and the figures are what notebooks show.
 """
 
 import lazy_loader
@@ -12,6 +12,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     [
         "settings",
         "study",
+        "ahead",
+        "words",
         "rivals",
         "readings",
         "transfer",

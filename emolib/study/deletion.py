@@ -1,8 +1,10 @@
-"""Does the answer hang on what D marks? Blur it, blur as much elsewhere, and look: deletion and
-insertion (Petsiuk et al., BMVC 2018), with a blur in place of grey, whose edges would be new.
+"""Does the answer hang on what D marks? Deletion and insertion (Petsiuk et al., BMVC 2018).
 
-Works on any pictures: no known regions are needed.
+A picture is blurred where D is high, and as much of it elsewhere. The paper's grey is a blur here,
+because the edges of grey would be new. No known regions are needed.
 """
+
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from ..data.batches import derived_seed, normalise
 from ..spec.sets import in_words
 from ..tables import significance, sources
 from ..use.load import load
+from .study import Study
 
 BLURRED_SHARES = (0.1, 0.25, 0.5)  # of the picture that is blurred
 PLACES = ("where D is highest", "the same shape elsewhere", "where D is lowest", "the centre")
@@ -29,9 +32,9 @@ def blurred(predictor, paths, shares=BLURRED_SHARES) -> pd.DataFrame:
     """One row a picture, share and place: how far the probability of the class that was predicted
     falls (points) when that share of the centre crop is blurred there.
 
-    predictor: of a network with D (`emolib.load`). "The same shape elsewhere" is D's mask shifted
-    round the picture by a random offset that follows from the picture's number. The blur's sigma is
-    an eighth of the side.
+    predictor: of a network with D (`emolib.load`). "The same shape elsewhere" is D's mask, shifted
+    round the picture. The offset is random and follows from the picture's number. The blur's sigma
+    is an eighth of the side.
     """
     frame = _tested(predictor, paths, shares, WAYS[:1])
     frame["fall"] = 100 * (frame.pop("before") - frame.pop("p"))
@@ -39,13 +42,14 @@ def blurred(predictor, paths, shares=BLURRED_SHARES) -> pd.DataFrame:
 
 
 def curves(predictor, paths) -> pd.DataFrame:
-    """One row a picture, way, place and share: p of the class that was predicted when that share of
-    the centre crop is blurred, the place first (deletion), or when the whole is blurred but for
-    that share, the place first (insertion). Shares 0 to 1 in tenths; places as in `blurred`.
+    """One row a picture, way, place and share: p of the class that was predicted.
 
-    Where the answer hangs on the place, the first curve falls early and the second rises early.
-    Sharpening D's highest is blurring its lowest, so that one place's insertion is the other's
-    deletion read from the right.
+    Deletion: that share of the centre crop is blurred, beginning at the place. Insertion: all but
+    that share is blurred. Shares are 0 to 1 in tenths, places those of `blurred`.
+
+    Where the answer hangs on the place, deletion's curve falls early and insertion's rises early.
+    Sharpening D's highest is blurring its lowest. So one place's insertion is the other's deletion,
+    read from the right.
     """
     frame = _tested(predictor, paths, STEPS, WAYS)
     return frame[["path", "way", "place", "share", "p"]]
@@ -63,29 +67,31 @@ def of_runs(test, results, data, device: str = "auto", most: int = 100) -> pd.Da
     return pd.concat(frames, ignore_index=True)
 
 
-def curves_of_study(study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`mean_curves` and `areas` of the default in every fold of a `Study`'s small sets (FI where it
-    is alone), on so many test pictures of each; also written to its curves.csv and areas.csv, with
-    the runs they come from (`sources`). Runs are trained where they are missing."""
+def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`mean_curves` and `areas` of the default in every fold of the small sets, or of FI where it
+    is alone. Runs are trained where they are missing.
+
+    Both are also written to the study's curves.csv and areas.csv, with the runs that they come from
+    (`sources`). pictures: how many test pictures of each fold; ValueError for less than 1.
+    """
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
-    frames, named = [], {}
-    for name in [d for d in study.datasets if d != "fi"] or study.datasets:
+    frames, whose = [], []
+    for name in study.small or study.datasets:
         results = study.run(study.specs(datasets=[name]))
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
-        named[name] = sources.source_columns([result.folder for result in results])
+        runs = sources.source_columns([result.folder for result in results])
+        whose.append({"set": name} | runs)
     frame = pd.concat(frames, ignore_index=True)
-    found = mean_curves(frame), areas(frame)
-    for stem, table in zip(("curves", "areas"), found, strict=True):
-        columns = [table["set"].map(lambda d, c=c: named[d][c]) for c in sources.SOURCE_COLUMNS]
-        whose = dict(zip(sources.SOURCE_COLUMNS, columns, strict=True))
-        write_csv(study.folder / f"{stem}.csv", table.assign(**whose))
-    return found
+    means, of_curves = mean_curves(frame), areas(frame)
+    for stem, table in (("curves", means), ("areas", of_curves)):
+        write_csv(study.folder / f"{stem}.csv", table.merge(pd.DataFrame(whose), on="set"))
+    return means, of_curves
 
 
-def at_shares(study, pictures: int) -> tuple[str, pd.DataFrame]:
-    """(which network, `compared` of `blurred`) of the default on the first fold of a `Study`'s
-    first small set (FI where it is alone); as it is one network, four times as many pictures."""
+def at_shares(study: Study, pictures: int) -> tuple[str, pd.DataFrame]:
+    """(which network, `compare_falls` of it): the default on the first fold of the first small set,
+    or of FI where it is alone. As it is one network, four times as many pictures."""
     name = [*study.small, *study.datasets][0]
     (result,) = study.run(study.specs(datasets=[name])[:1])
     falls = of_runs(blurred, [result], study.open(name), study.device, 4 * int(pictures))
@@ -94,26 +100,28 @@ def at_shares(study, pictures: int) -> tuple[str, pd.DataFrame]:
 
 def mean_curves(frame: pd.DataFrame) -> pd.DataFrame:
     """A line a set, way, place and share of `curves`: the mean p over pictures, then networks, with
-    its 95% interval; `over` says over what."""
-    return _over(frame, ["set", "way", "place", "share"], "p")
+    its 95% interval. `over` says over what the interval is."""
+    return _means(frame, ["set", "way", "place", "share"], "p")
 
 
 def areas(frame: pd.DataFrame) -> pd.DataFrame:
     """A line a set, way and place of `curves`: the mean area under the curve, 0 to 1, and its
-    difference to the area where D is highest, each with its 95% interval, `over` saying over what:
-    `significance.over_runs` of the networks' means or, of one network, Student's t over pictures.
+    difference to the area where D is highest. Each has its 95% interval (d_low and d_high: the
+    difference's). `over` says over what.
 
-    Negative differences speak against D in deletion, positive ones in insertion.
+    Intervals are `significance.over_runs` of the networks' means or, of one network, Student's t
+    over pictures. Negative differences speak against D in deletion, positive ones in insertion.
     """
     keys = ["set", "network", "fold", "path", "way"]
     wide = frame.pivot(index=[*keys, "place"], columns="share", values="p")
     area = pd.Series(np.trapezoid(wide, wide.columns, axis=1), wide.index)
     each = area.unstack("place")[list(PLACES)]
-    by = ["set", "way", "place"]
-    found = _over(each.stack().rename("area").reset_index(), by, "area")
-    minus = each.sub(each[PLACES[0]], axis=0).stack().rename("difference").reset_index()
-    minus = _over(minus, by, "difference")
-    for column, name in (("difference", "difference"), ("low", "d_low"), ("high", "d_high")):
+    difference = each.sub(each[PLACES[0]], axis=0)
+    found, minus = (
+        _means(values.stack().rename("area").reset_index(), ["set", "way", "place"], "area")
+        for values in (each, difference)
+    )
+    for column, name in (("area", "difference"), ("low", "d_low"), ("high", "d_high")):
         found[name] = minus[column].where(found["place"] != PLACES[0])
     return found
 
@@ -128,23 +136,17 @@ def compare_falls(frame: pd.DataFrame) -> pd.DataFrame:
         for place in (p for p in PLACES if p in falls):
             values = falls[place].to_numpy()
             half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
+            row = {"share": share, "blurred": place, "fall": values.mean()}
+            row |= {"low": values.mean() - half, "high": values.mean() + half}
             differ = falls[PLACES[0]].to_numpy() - values
-            p = stats.wilcoxon(differ).pvalue if differ.any() else np.nan
-            rows.append(
-                {
-                    "share": share,
-                    "blurred": place,
-                    "fall": values.mean(),
-                    "low": values.mean() - half,
-                    "high": values.mean() + half,
-                    "p": 1.0 if place != PLACES[0] and not differ.any() else p,
-                    "pictures": len(values),
-                }
-            )
+            p = stats.wilcoxon(differ).pvalue if differ.any() else 1.0
+            row["p"] = p if place != PLACES[0] else np.nan
+            rows.append(row | {"pictures": len(values)})
     return pd.DataFrame(rows)
 
 
-def _over(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+def _means(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    """A line a group: the mean of `value` over its runs' means, with its interval."""
     rows = []
     for key, group in frame.groupby(by, sort=False):
         runs = group.groupby(["network", "fold"])[value].mean()
@@ -152,13 +154,8 @@ def _over(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
         if len(runs) == 1 and len(group) > 1:
             low, high = significance.interval(group[value], 0)
             found |= {"low": low, "high": high, "over": f"{len(group)} pictures of one network"}
-        found[value] = found.pop("mean")
-        order = [value, "low", "high", "over"]
-        rows.append(
-            dict(zip(by, key, strict=True))
-            | {k: found[k] for k in order}
-            | {"networks": len(runs), "pictures": len(group)}
-        )
+        row = dict(zip(by, key, strict=True)) | {value: found.pop("mean")} | found
+        rows.append(row | {"networks": len(runs), "pictures": len(group)})
     return pd.DataFrame(rows)
 
 
@@ -174,36 +171,26 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
         images = normalise(views, predictor.model.pretrained_cfg, predictor.device)
         p = predictor.model(images).float().softmax(1)
         chosen = p.argmax(1)
-        before = p.gather(1, chosen[:, None])[:, 0]
+        before = p.gather(1, chosen[:, None])[:, 0].tolist()
         D = predictor.model.regions(images)[:, 0].cpu()
-        for way in ways:
-            for share in shares:
-                places = PLACES if 0 < share < 1 else PLACES[:1]  # all or nothing: no place
-                masks = torch.stack(
-                    [_mask(d, share, place, start + i) for place in places for i, d in enumerate(D)]
-                )
-                masks = ~masks if way == "insertion" else masks
-                masks = F.interpolate(masks[:, None].float(), (size, size))[:, 0, :, :, None] > 0.5
-                many = [each.repeat(len(places), 1, 1, 1) for each in (soft, views)]
-                changed = torch.where(masks, *many)
-                changed = normalise(changed, predictor.model.pretrained_cfg, predictor.device)
-                after = predictor.model(changed).float().softmax(1)
-                after = after.gather(1, chosen.repeat(len(places))[:, None]).view(len(places), -1)
-                after = after.expand(len(PLACES), -1)
+        for way, share in itertools.product(ways, shares):
+            places = PLACES if 0 < share < 1 else PLACES[:1]  # all or nothing: no place
+            masks = torch.stack(
+                [_mask(d, share, place, start + i) for place in places for i, d in enumerate(D)]
+            )
+            masks = ~masks if way == "insertion" else masks
+            masks = F.interpolate(masks[:, None].float(), (size, size))[:, 0, :, :, None] > 0.5
+            times = (len(places), 1, 1, 1)
+            mixed = torch.where(masks, soft.repeat(times), views.repeat(times))
+            mixed = normalise(mixed, predictor.model.pretrained_cfg, predictor.device)
+            after = predictor.model(mixed).float().softmax(1)
+            after = after.gather(1, chosen.repeat(len(places))[:, None]).view(len(places), -1)
+            for place, p_there in zip(PLACES, after.expand(len(PLACES), -1).tolist(), strict=True):
                 rows += [
-                    {
-                        "path": str(path),
-                        "way": way,
-                        "share": share,
-                        "place": place,
-                        "before": float(before[i]),
-                        "p": float(after[k, i]),
-                    }
-                    for k, place in enumerate(PLACES)
-                    for i, path in enumerate(part)
+                    (str(path), way, share, place, p_before, p_after)
+                    for path, p_before, p_after in zip(part, before, p_there, strict=True)
                 ]
-    columns = ["path", "way", "share", "place", "before", "p"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=["path", "way", "share", "place", "before", "p"])
 
 
 def _blur(views: torch.Tensor, size: int) -> torch.Tensor:

@@ -8,38 +8,32 @@ from sklearn.calibration import calibration_curve
 
 from ..data.pictures import decode
 from ..spec.sets import DATASETS, in_words
-from ..tables.plots import (
-    GREY,
-    NEGATIVE,
-    OURS,
-    POSITIVE,
-    _grid,
-    drawn,
-    legend_below,
-)
+from ..tables.plots import GREY, NEGATIVE, OURS, POSITIVE, _grid, drawn, legend_below
 from ..use.load import load
+from .regions import has_regions
+from .study import Study
+
+EACH_CLASS = 8  # pictures that `samples` shows
+MOST_PAIRS = 12
 
 
-def samples(data, per_class: int = 8, seed: int = 0) -> Figure:
+def samples(data) -> Figure:
     """Random pictures of a set, positive ones above, negative ones below."""
-    rng = np.random.default_rng(seed)
-    figure, axes = _grid(2, per_class, 1.35 * per_class, 2.9)
+    rng = np.random.default_rng(0)
+    figure, axes = _grid(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
     for label, row in zip((1, 0), axes, strict=True):
-        of_class = np.flatnonzero(data.labels == label)
-        chosen = rng.permutation(of_class)[:per_class]
+        chosen = rng.permutation(np.flatnonzero(data.labels == label))
         for axis in row:
             axis.axis("off")
         for axis, index in zip(row, chosen, strict=False):
-            axis.imshow(decode(data.paths[index]).permute(1, 2, 0))
-            word = "positive" if label else "negative"
-            title = word if data.emotions is None else data.emotions[index]
-            axis.set_title(title, fontsize=8, color=POSITIVE if label else NEGATIVE)
+            emotion = None if data.emotions is None else data.emotions[index]
+            _picture(axis, data.paths[index], label, emotion or _said(label), 8)
     figure.suptitle(drawn(f"{in_words(data.name)}: positive above, negative below", data.demo))
     return figure
 
 
 def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
-    """Share of positive pictures, found and published (a frame of `summaries.table5`)."""
+    """Share of positive pictures, found and published (`frames.table5`)."""
     figure, axes = _grid(1, 1, 6, 3.2)
     axis = axes[0, 0]
     places = np.arange(len(table5))
@@ -55,46 +49,44 @@ def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
     return figure
 
 
-def draw_pairs(found: pd.DataFrame, datasets: list, title: str, most: int = 12) -> Figure | None:
+def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None:
     """Pairs of pictures from an audit, one above the other; None where there are none.
 
-    Labels are written in their colours; "fold 2" means that the pair connects that fold's test
+    Labels are written in their colours. "fold 2" means that the pair connects that fold's test
     list to its training list.
     """
     found = found[found["other_path"] != ""]
-    rows = list(found.head(most).itertuples())
-    if not rows:
+    if found.empty:
         return None
-    title += f" (the nearest {most} shown)" if len(found) > most else ""
+    title += f" (the nearest {MOST_PAIRS} shown)" if len(found) > MOST_PAIRS else ""
+    shown = found.head(MOST_PAIRS)
     roots = {data.name: data.root for data in datasets}
-    columns = min(6, len(rows))
-    lines = -(-len(rows) // columns)
+    columns = min(6, len(shown))
+    lines = -(-len(shown) // columns)
     figure, axes = _grid(2 * lines, columns, 1.9 * columns, 3.9 * lines)
     for axis in axes.flat:
         axis.axis("off")
-    for k, row in enumerate(rows):
-        top = 2 * (k // columns)
-        for line, name, path, label in (
-            (top, row.dataset, row.path, row.label),
-            (top + 1, row.other_dataset, row.other_path, row.other_label),
+    for k, row in enumerate(shown.itertuples()):
+        above, below = axes[2 * (k // columns) :, k % columns][:2]
+        for axis, name, path, label in (
+            (above, row.dataset, row.path, row.label),
+            (below, row.other_dataset, row.other_path, row.other_label),
         ):
-            axis = axes[line, k % columns]
-            axis.imshow(decode(roots[name] / path).permute(1, 2, 0))
-            text = f"{in_words(name)}: {'positive' if label else 'negative'}"
-            axis.set_title(text, fontsize=7, color=POSITIVE if label else NEGATIVE)
+            _picture(axis, roots[name] / path, label, f"{in_words(name)}: {_said(label)}", 7)
         said = "identical" if row.finding == "identical" else f"{row.distance} of 64 bits"
         said += f", fold {row.leaks.replace(' ', ', ')}" if row.leaks else ""
-        axes[top + 1, k % columns].text(
-            0.5,
-            -0.03,
-            said,
-            fontsize=7,
-            ha="center",
-            va="top",
-            transform=axes[top + 1, k % columns].transAxes,
-        )
+        below.text(0.5, -0.03, said, fontsize=7, ha="center", va="top", transform=below.transAxes)
     figure.suptitle(title)
     return figure
+
+
+def _picture(axis, path, label: int, title: str, size: int) -> None:
+    axis.imshow(decode(path).permute(1, 2, 0))
+    axis.set_title(title, fontsize=size, color=POSITIVE if label else NEGATIVE)
+
+
+def _said(label: int) -> str:
+    return "positive" if label else "negative"
 
 
 def training_curves(
@@ -106,14 +98,13 @@ def training_curves(
         return None
     figure, axes = _grid(1, 2, 9, 3)
     palette = sns.color_palette("colorblind", len(histories))
-    for (name, history), colour in zip(histories.items(), palette, strict=True):
-        for axis, metric in zip(axes[0], ("loss", "accuracy"), strict=True):
+    units = {"loss": "cross-entropy", "accuracy": "accuracy (%)"}
+    for axis, (metric, unit) in zip(axes[0], units.items(), strict=True):
+        for (name, history), colour in zip(histories.items(), palette, strict=True):
             axis.plot(history["epoch"], history[f"train_{metric}"], color=colour, label=name)
             if f"val_{metric}" in history:
                 axis.plot(history["epoch"], history[f"val_{metric}"], "--", color=colour)
-    axes[0, 0].set(xlabel="epoch", ylabel="cross-entropy")
-    axes[0, 1].set(xlabel="epoch", ylabel="accuracy (%)")
-    for axis in axes[0]:
+        axis.set(xlabel="epoch", ylabel=unit)
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0, 1].legend(fontsize=8)
     validated = any("val_loss" in h for h in histories.values())
@@ -127,10 +118,10 @@ def confusion(predictions: dict[str, pd.DataFrame], demo: bool = False) -> Figur
     if not predictions:
         return None
     figure, axes = _grid(1, len(predictions), 3.1 * len(predictions), 3.1)
+    order = ["positive", "negative"]
     for axis, (name, frame) in zip(axes[0], predictions.items(), strict=True):
-        guess = np.where(frame["p_positive"] >= 0.5, "positive", "negative")
-        truth = np.where(frame["label"] == 1, "positive", "negative")
-        order = ["positive", "negative"]
+        guess = np.where(frame["p_positive"] >= 0.5, *order)
+        truth = np.where(frame["label"] == 1, *order)
         counts = pd.crosstab(truth, guess).reindex(index=order, columns=order, fill_value=0)
         sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", cbar=False, ax=axis)
         axis.set(xlabel="predicted", ylabel="true")
@@ -139,38 +130,30 @@ def confusion(predictions: dict[str, pd.DataFrame], demo: bool = False) -> Figur
     return figure
 
 
-def draw_regions(predictor, paths, titles=None, maps=None) -> Figure:
-    """Pictures as the model sees them, D of Eq. 5 laid over them, and known maps where given.
+def draw_regions(predictor, paths) -> Figure:
+    """Pictures as the model sees them, and D of Eq. 5 laid over them.
 
     D is stretched to its own range in each picture, which is written underneath.
     """
-    D = predictor.regions(paths)
-    rows = 3 if maps is not None else 2
-    figure, axes = _grid(rows, len(paths), 1.5 * len(paths), 1.75 * rows)
-    for column, path in enumerate(paths):
+    figure, axes = _grid(2, len(paths), 1.5 * len(paths), 3.5)
+    for (above, below), path, D in zip(axes.T, paths, predictor.regions(paths), strict=True):
         view = predictor.view(path)
         size = view.shape[0]
-        low, high = D[column].min(), D[column].max()
-        axes[0, column].imshow(view)
-        axes[1, column].imshow(view.mean(2), cmap="gray")
-        axes[1, column].imshow(
-            D[column], cmap="inferno", alpha=0.6, extent=(0, size, size, 0), vmin=low, vmax=high
-        )
-        axes[1, column].set_xlabel(f"D {low:.2f}–{high:.2f}", fontsize=8)
-        if titles is not None:
-            axes[0, column].set_title(titles[column], fontsize=8)
-        if maps is not None:
-            axes[2, column].imshow(predictor.view(maps[column]), cmap="gray")
+        above.imshow(view)
+        below.imshow(view.mean(2), cmap="gray")
+        below.imshow(D, cmap="inferno", alpha=0.6, extent=(0, size, size, 0))
+        below.set_xlabel(f"D {D.min():.2f}–{D.max():.2f}", fontsize=8)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
-    for axis, label in zip(axes[:, 0], ("picture", "region map D", "known regions"), strict=False):
+    for axis, label in zip(axes[:, 0], ("picture", "region map D"), strict=True):
         axis.set_ylabel(label, fontsize=9)
     return figure
 
 
-def where_it_looks(study, results, count: int = 8, seed: int = 0) -> Figure | None:
-    """`regions` of random test pictures of the first of the runs that has a D; None without one."""
-    chosen = next((r for r in results if r.spec.mai and r.spec.model == "maiafa"), None)
+def where_it_looks(study: Study, results, count: int = 8, seed: int = 0) -> Figure | None:
+    """`draw_regions` of random test pictures of the first of the runs that has a D; None without
+    one."""
+    chosen = next((r for r in results if has_regions(r.spec)), None)
     if chosen is None:
         return None
     data = study.open(chosen.spec.dataset)
@@ -184,12 +167,11 @@ def where_it_looks(study, results, count: int = 8, seed: int = 0) -> Figure | No
 def folds(per_fold: pd.DataFrame, demo: bool = False) -> Figure | None:
     """Accuracy of each fold and their mean, beside the majority class and the paper's mean. None
     without runs."""
-    names = list(dict.fromkeys(per_fold["dataset"]))
-    if not names:
+    sets = per_fold.groupby("dataset", sort=False)
+    if not len(sets):
         return None
-    figure, axes = _grid(1, len(names), max(5, 4 * len(names)), 3.4, sharey=True)
-    for axis, name in zip(axes[0], names, strict=True):
-        rows = per_fold[per_fold["dataset"] == name]
+    figure, axes = _grid(1, len(sets), max(5, 4 * len(sets)), 3.4, sharey=True)
+    for axis, (name, rows) in zip(axes[0], sets, strict=True):
         axis.bar(rows["fold"], rows["accuracy"], color=OURS, label="a fold")
         axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
         axis.axhline(rows["majority"].mean(), color="black", ls=":", label="majority class")
@@ -202,22 +184,21 @@ def folds(per_fold: pd.DataFrame, demo: bool = False) -> Figure | None:
     return figure
 
 
-def of_the_study(results) -> dict[str, list]:
-    """{set: the default's runs}, of all `results`: with the set-to-set stage where a set has such
-    runs; none on leakage-free folds."""
+def runs_of_default(results) -> dict[str, list]:
+    """{set: the default's runs}, of all `results`. Where a set has runs with the set-to-set stage,
+    these alone. None on leakage-free folds."""
     ours = [r for r in results if r.spec.method == "normal" and not r.spec.grouped]
-    found = {}
+    found: dict[str, list] = {}
     for result in ours:
         found.setdefault(result.spec.dataset, []).append(result)
-    staged = {name: [r for r in group if r.spec.stages] for name, group in found.items()}
-    return {name: staged[name] or group for name, group in found.items()}
+    return {name: [r for r in runs if r.spec.stages] or runs for name, runs in found.items()}
 
 
 def calibration(results, title: str, demo: bool = False) -> Figure | None:
     """How often pictures of each predicted probability are positive, a panel a set; the test
-    pictures of all folds of `of_the_study` pooled. Below the diagonal the network is too sure of
+    pictures of all folds of `runs_of_default` pooled. Below the diagonal the network is too sure of
     "positive". None without such runs."""
-    sets = of_the_study(results)
+    sets = runs_of_default(results)
     if not sets:
         return None
     figure, axes = _grid(1, len(sets), 3.2 * len(sets), 3.4)
@@ -228,32 +209,26 @@ def calibration(results, title: str, demo: bool = False) -> Figure | None:
         axis.plot(p, share, "o-", color=OURS)
         counts, edges = np.histogram(frame["p_positive"], bins=10, range=(0, 1))
         axis.bar(edges[:-1], 0.3 * counts / counts.max(), 0.1, align="edge", color="0.88", zorder=0)
-        axis.set(
-            title=f"{in_words(name)}: {len(frame)} pictures",
-            xlabel="predicted p(positive)",
-            xlim=(0, 1),
-            ylim=(0, 1),
-        )
+        axis.set(title=f"{in_words(name)}: {len(frame)} pictures", xlabel="predicted p(positive)")
+        axis.set(xlim=(0, 1), ylim=(0, 1))
     axes[0, 0].set_ylabel("share that is positive")
     figure.suptitle(drawn(title, demo))
     return figure
 
 
 def draw_cross(frame: pd.DataFrame, title: str) -> Figure:
-    """`transfer.cross`: accuracy in percent, coloured by how far it is above the larger class."""
-    names = [n for n in DATASETS if n in set(frame["tested_on"])]
-    sources = [n for n in names if n in set(frame["trained_on"])]
-    wide = frame.pivot(index="trained_on", columns="tested_on", values="accuracy")
-    accuracy = wide.loc[sources, names]
-    above = frame.assign(above=frame["accuracy"] - frame["majority"])
-    above = above.pivot(index="trained_on", columns="tested_on", values="above")
-    figure = Figure(
-        figsize=(2.4 + 1.4 * len(names), 1.4 + 0.8 * len(sources)), layout="constrained"
-    )
+    """`transfer.cross_tested`: accuracy in percent, coloured by how far it is above the larger
+    class."""
+    frame = frame.assign(above=frame["accuracy"] - frame["majority"])
+    wide = frame.pivot(index="trained_on", columns="tested_on")
+    sources = [name for name in DATASETS if name in wide.index]
+    names = [name for name in DATASETS if name in wide["above"]]
+    size = (2.4 + 1.4 * len(names), 1.4 + 0.8 * len(sources))
+    figure = Figure(figsize=size, layout="constrained")
     axis = figure.subplots()
     sns.heatmap(
-        above.loc[sources, names],
-        annot=accuracy,
+        wide["above"].loc[sources, names],
+        annot=wide["accuracy"].loc[sources, names],
         fmt=".1f",
         cmap="vlag",
         center=0,

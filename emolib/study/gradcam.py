@@ -1,5 +1,7 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017): where a plain backbone's answer comes from, by its last
-feature map. D's rival: it costs nothing and needs no head of its own."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017): where a plain backbone's answer comes from.
+
+It reads that from the last feature map, costs nothing and needs no head: D's rival.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ def grad_cam(model: nn.Module, images: Tensor) -> Tensor:
     map, such as a ViT's.
     """
     with torch.no_grad():
-        found = model.forward_features(images)
+        found = model.forward_features(images)  # type: ignore[operator]
     if found.dim() != 4:
         name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
         raise ValueError(
@@ -25,10 +27,7 @@ def grad_cam(model: nn.Module, images: Tensor) -> Tensor:
         )
     with torch.enable_grad():
         found.requires_grad_()
-        best = model.forward_head(found).amax(1).sum()
+        best = model.forward_head(found).amax(1).sum()  # type: ignore[operator]
         (gradient,) = torch.autograd.grad(best, found)
-    maps, weights = (
-        channels_first(model, found.detach()),
-        channels_first(model, gradient).mean((2, 3), keepdim=True),
-    )
-    return (weights * maps).sum(1).relu()
+    weights = channels_first(model, gradient).mean((2, 3), keepdim=True)
+    return (weights * channels_first(model, found.detach())).sum(1).relu()

@@ -3,6 +3,7 @@ maps, Peng et al., ICIP 2016), and against maps that cost nothing.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,51 +21,35 @@ from ..tables import significance, sources
 from ..tables.readings import READINGS_FOLDER, name_of
 from ..use.load import load
 from .gradcam import grad_cam
+from .study import Study
 
 MEASURES = ("AUC", "NSS", "CC", "precision", "recall", "F", "MAE")
 CHANCE = {"AUC": 0.5, "NSS": 0.0, "CC": 0.0}  # what a map scores that knows nothing
 MAPS = ("D", "D before", "A1", "A2", "A3", "Grad-CAM", "centre", "uniform")
-REGION_COLUMNS = [
-    "set",
-    "reading",
-    "network",
-    "fold",
-    "map",
-    *MEASURES,
-    "pictures",
-    "left out",
-    "run",
-]
-REGION_COLUMNS += ["run_ids", "weights"]
-COMPARED_COLUMNS = [
-    "set",
-    "reading",
-    "map",
-    "measure",
-    "mean",
-    "low",
-    "high",
-    "over",
-    "D_minus",
-    "D_minus_low",
-    "D_minus_high",
-]
+REGION_COLUMNS = ["set", "reading", "network", "fold", "map", *MEASURES, "pictures", "left out"]
+REGION_COLUMNS += ["run", *sources.SOURCE_COLUMNS]
+COMPARED_COLUMNS = ["set", "reading", "map", "measure", "mean", "low", "high", "over"]
+COMPARED_COLUMNS += ["D_minus", "D_minus_low", "D_minus_high"]
 BETA = 0.3**0.5  # precision counts more (Achanta et al., CVPR 2009)
 
 
 def measures(predicted, known) -> pd.DataFrame:
-    """MEASURES of n predicted maps, a row each. predicted: n×h×w, any scale; known: n×h×w in 0…1,
-    positions above 0.5 are inside.
+    """MEASURES of n predicted maps, a row each.
 
-    AUC: the chance that a position inside scores higher than one outside. NSS: the mean inside, of
-    the map with mean 0 and variance 1. CC: Pearson's correlation with the known map. precision,
-    recall and F (β² = 0.3): of the positions that reach twice the map's mean, or its maximum where
-    that is less (Achanta et al.). MAE: the mean distance to the known map (the measure of Peng et
-    al.'s Fig. 6). The last four are of the map stretched to 0…1, as in saliency benchmarks; a
-    constant map, which cannot be, counts as ½ everywhere: AUC ½, NSS and CC 0, everything chosen.
+    predicted: n×h×w, any scale. known: n×h×w in 0…1; positions above 0.5 are inside.
 
-    All nan where the known regions are everything or nothing: they do not say where. Raises
-    ValueError for maps of two shapes and values that are no numbers.
+    - AUC: the chance that a position inside scores higher than one outside.
+    - NSS: the mean inside, of the map with mean 0 and variance 1.
+    - CC: Pearson's correlation with the known map.
+    - precision, recall and F (β² = 0.3): of the positions that reach twice the map's mean, or its
+      maximum where that is less (Achanta et al.).
+    - MAE: the mean distance to the known map (the measure of Peng et al.'s Fig. 6).
+
+    The last four are of the map stretched to 0…1, as in saliency benchmarks. A constant map cannot
+    be stretched and counts as ½ everywhere: AUC ½, NSS and CC 0, everything chosen.
+
+    All nan where the known regions are everything or nothing, because they do not say where. Raises
+    ValueError for maps of two shapes, and for values that are no numbers.
     """
     from torchmetrics.functional import classification as of_binary
 
@@ -84,7 +69,7 @@ def measures(predicted, known) -> pd.DataFrame:
     z, of_known = _standardised(unit), _standardised(K)
     threshold = np.minimum(2 * unit.mean(1), unit.max(1))
     chosen = torch.from_numpy(unit >= threshold[:, None]).int(), torch.from_numpy(inside).int()
-    each = {"multidim_average": "samplewise"}
+    each: dict[str, Any] = {"multidim_average": "samplewise"}
     found = {
         "AUC": [
             roc_auc_score(i, u) if s else np.nan for i, u, s in zip(inside, unit, says, strict=True)
@@ -123,20 +108,21 @@ def maps(result, paths, device: str = "auto") -> dict[str, np.ndarray]:
     """{name: n×h×w} of MAPS, all at D's size, of a run and its relatives on some pictures.
 
     A1 to A3 are the gates of Eq. 1 and 3 (Shuffle Attention's: mean over channels). "D before" is
-    that of the run it starts from, "Grad-CAM" of the plain backbone's run (`plain_run`); each is
-    there only where that run is, weights included. "centre" is a Gaussian.
+    the D of the run that this one starts from. "Grad-CAM" is of the plain backbone's run
+    (`plain_run`). Both are there only where that run is, weights included. "centre" is a Gaussian.
     """
-    predictor, A = load(result.folder, device), {}
+    predictor = load(result.folder, device)
+    parts: dict[str, list[torch.Tensor]] = {}
     with torch.no_grad(), autocast(predictor.spec.precision, predictor.device):
         for images, _ in predictor.batches(list(paths)):
-            for name, found in predictor.model.maps(images).items():
+            for name, one in predictor.model.maps(images).items():  # type: ignore[operator]
                 if name in MAPS:
-                    A.setdefault(name, []).append(found.mean(1).float().cpu())
-    D = torch.cat(A.pop("D"))
+                    parts.setdefault(name, []).append(one.mean(1).float().cpu())
+    D = torch.cat(parts.pop("D"))
     found = {"D": D.numpy()}
     if before := _before(result):
         found["D before"] = load(before, device).regions(paths)
-    found |= {name: _at(torch.cat(parts), D) for name, parts in A.items()}
+    found |= {name: _at(torch.cat(gates), D) for name, gates in parts.items()}
     if plain := plain_run(result):
         predictor = load(plain.folder, device)
         cams = [grad_cam(predictor.model, x).cpu() for x, _ in predictor.batches(list(paths))]
@@ -150,27 +136,25 @@ def plain_run(result):
     """The complete run of `result`'s backbone alone beside it: on the same set and fold, else the
     one on a set that `result` was pre-trained on; None where there is neither."""
     spec = result.spec
-    found = [
-        r.spec
-        for r in _runs(result.folder.parent)
-        if r.spec.model == spec.backbone
-        and r.spec.image_size == spec.image_size
-        and r.spec.seed == spec.seed
-    ]
     split = ("dataset", "fold", "split_seed", "grouped", "apart", "official", "agree", "labels")
-    same = [s for s in found if all(getattr(s, k) == getattr(spec, k) for k in split)]
-    earlier = [s for stage in spec.stages for s in found if s.dataset == stage]
-    chosen = (same + earlier)[:1]
-    return run_folder.read_run(result.folder.parent / chosen[0].id) if chosen else None
+
+    def same(run, *names) -> bool:
+        return all(getattr(run.spec, name) == getattr(spec, name) for name in names)
+
+    plain = [r for r in _runs(result.folder.parent) if r.spec.model == spec.backbone]
+    plain = [r for r in plain if same(r, "image_size", "seed")]
+    found = [r for r in plain if same(r, *split)]
+    found += [r for stage in spec.stages for r in plain if r.spec.dataset == stage]
+    return found[0] if found else None
 
 
 def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFrame:
-    """COLUMNS: a row a run and map, on the run's own test pictures of `data`, which has maps.
+    """A row (REGION_COLUMNS) a run and map, on the run's own test pictures of `data`.
 
-    reading: what differs from `default`; network: the seed; the measures are means over pictures;
-    left out: pictures whose known regions fill all or nothing of the crop; run: whose map it is;
-    run_ids, weights: as `sources` says, of the run whose test pictures these are, then of that one.
-    Raises ValueError for a set without maps and a map that does not fit.
+    reading: what differs from `default`. network: the seed. The measures are means over pictures.
+    left out: pictures whose known regions fill all or nothing of the crop. run: whose map it is.
+    run_ids, weights: as `sources` says, of the run whose test pictures these are, then of `run`.
+    Raises ValueError for a set without stimuli maps, and for a map that does not fit.
     """
     if not data.maps:
         raise ValueError(f"{data.name}: {data.root} has no stimuli maps to measure against")
@@ -182,34 +166,29 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
         known = np.stack(
             [known_map(data.maps[i], data.paths[i], result.spec.image_size, size) for i in tested]
         )
-        of_plain = plain_run(result)
+        spec, of_plain = result.spec, plain_run(result)
+        of_run = {"set": data.name, "reading": name_of(spec, default)}
+        of_run |= {"network": spec.seed, "fold": spec.fold}
         others = {"D before": _before(result), "Grad-CAM": of_plain and of_plain.folder}
         others |= dict.fromkeys(("centre", "uniform"))
         for name in (name for name in MAPS if name in found):
             scores = measures(found[name], known)
             said = scores["AUC"].notna()
             folder = others.get(name, result.folder)
-            rows.append(
-                {
-                    "set": data.name,
-                    "reading": name_of(result.spec, default),
-                    "network": result.spec.seed,
-                    "fold": result.spec.fold,
-                    "map": name,
-                    **scores[said].mean(),
-                    "pictures": int(said.sum()),
-                    "left out": int((~said).sum()),
-                    "run": folder.name if folder else "",
-                    **sources.source_columns([result.folder, folder or result.folder]),
-                }
-            )
+            row = of_run | {"map": name, "run": folder.name if folder else ""}
+            row |= {"pictures": int(said.sum()), "left out": int((~said).sum())}
+            row |= sources.source_columns([result.folder, folder or result.folder])
+            rows.append(row | dict(scores[said].mean()))
     return pd.DataFrame(rows, columns=REGION_COLUMNS)
 
 
-def regions_of_study(study, networks: int | str = "") -> pd.DataFrame:
-    """`measured` for every set of a `Study` that has maps, also written to its regions.csv: the
-    default in every fold and from other seeds (`Study.other_networks`), trained where they are
-    missing, and what there is of <study>/readings with D. Empty where no set has maps."""
+def regions_of_study(study: Study, networks: int | str = "") -> pd.DataFrame:
+    """`measured` for every set of the study that has maps, also written to its regions.csv. Empty
+    where no set has maps.
+
+    These are measured: the default in every fold and from other seeds (`Study.other_networks`),
+    trained where they are missing; and what there is of <study>/readings with a D.
+    """
     frames = [pd.DataFrame(columns=REGION_COLUMNS)]
     for name in (name for name in study.datasets if study.open(name).maps):
         results = study.run(study.specs(datasets=[name])) + study.other_networks(name, networks)
@@ -238,8 +217,8 @@ def examples(result, data, device: str = "auto", count: int = 8) -> tuple:
 
 def compare_maps(frame: pd.DataFrame) -> pd.DataFrame:
     """A line a set, reading, map and measure of `measured`: the mean over networks with its 95%
-    interval, `over` saying over what (`significance.over_runs`), and D's minus it (D_minus), over
-    the runs that have both."""
+    interval (`significance.over_runs`), and D's minus it (D_minus), over the runs that have both.
+    `over` says over what the intervals are."""
     rows = []
     for (name, reading), group in frame.groupby(["set", "reading"], sort=False):
         runs = group.set_index(["network", "fold"])
@@ -260,7 +239,7 @@ def compare_maps(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def has_regions(spec: RunSpec) -> bool:
-    """Whether a spec's network has a D."""
+    """Whether the spec's network has a D."""
     only_O4 = not spec.afa and spec.readings.without_afa == "gated"
     return spec.model == "maiafa" and spec.mai and not only_O4
 

@@ -1,73 +1,46 @@
-"""Which systems stand beside maiafa in Table 9 and the matched table, and with which settings."""
+"""Which systems stand beside maiafa in Table 9 and in the matched table, and which cannot here."""
 
 from dataclasses import replace
-from pathlib import Path
 
-from ..base.run_folder import is_complete
 from ..network import build
 from ..spec.run_spec import RunSpec
-from ..spec.systems import BACKBONES, COMPARED, COMPARISONS, OWN_TOWER, PUBLISHED, UNPUBLISHED
-from .settings import PROFILES
-
-# What is known of how a system was trained by its authors; the model cards say where from.
-RECIPES = {
-    "ar": {"epochs": 35, "lr": 1e-4, "lr_step": 7, "head_lr": 10.0, "weight_decay": 5e-4},
-    "wscnet": {
-        "image_size": 448,
-        "crop": "resized",
-        "epochs": 25,
-        "batch_size": 10,
-        "lr": 1e-4,
-        "lr_step": 7,
-        "weight_decay": 0.0,
-    },
-    "rao2020": {  # its first stage's; the step of the rate had no effect there
-        "crop": "resized",
-        "epochs": 150,
-        "batch_size": 16,
-        "lr": 1e-4,
-        "lr_step": 150,
-        "head_lr": 10.0,
-        "optimizer": "adam",
-        "weight_decay": 1e-4,
-    },
-    "clip_finetune": {
-        "epochs": 25,
-        "lr": 1e-6,
-        "head_lr": 1000.0,
-        "optimizer": "adamw",
-        "weight_decay": 1e-5,
-    },
-}
+from ..spec.sets import FINE_TUNED
+from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, UNPUBLISHED, published_on, system_of
+from .settings import PROFILES, Settings, brings_tower
 
 
-def rival_specs(study, systems: str = "", comparisons: str = "") -> list[RunSpec]:
-    """The runs of Table 9's other systems and of the matched table in a `study.Study`.
+def rival_specs(settings: Settings, systems: str = "", comparisons: str = "") -> list[RunSpec]:
+    """The runs of Table 9's other systems and of the matched table.
 
-    systems: comma-separated names of `create_model`, trained on every set of the study; "": the
-    profile's, less those that cannot be trained here (`left_out`). comparisons: "published" (Table
-    9's rows, each on its own backbone), "matched" (all on the study's, and that backbone alone), or
-    both with a comma; "": the profile's. Raises ValueError for another.
+    systems: comma-separated names of `create_model`. They are trained on every set of the study.
+    "": the profile's, less those that cannot be trained here (`left_out`).
+    comparisons: "published" (Table 9's rows, each on its own backbone), "matched" (all on the
+    study's, and that backbone alone), or both with a comma. "": the profile's. Raises ValueError
+    for another.
     """
-    return [spec for spec, why in _wanted(study, systems, comparisons).items() if not why]
+    return [spec for spec, why in _wanted(settings, systems, comparisons).items() if not why]
 
 
-def left_out(study, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
-    """The runs that `rivals` leaves out, and why: where `weights` is a folder without its
-    backbone's file; pcnn where it has no weak set. None of those that `systems` names."""
-    return {spec: why for spec, why in _wanted(study, systems, comparisons).items() if why}
+def left_out(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
+    """The runs that `rival_specs` leaves out, and why. None of those that `systems` names.
+
+    A run is left out where `weights` is a folder without its backbone's file, and where its system
+    needs a weak set and none is there.
+    """
+    return {spec: why for spec, why in _wanted(settings, systems, comparisons).items() if why}
 
 
-def cannot_be_fetched(study, specs) -> dict[RunSpec, str]:
-    """Those of the runs, not there yet, whose ImageNet weights timm cannot download, and why. Asks
-    for the weights of each backbone that the study's `weights` does not bring."""
-    found, tried = {}, {study.backbone: ""}
+def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
+    """Those of the runs whose ImageNet weights timm cannot download, and why. It is asked for each
+    backbone that the study's `weights` does not bring."""
+    if settings.weights_folder:
+        return {}
+    found, tried = {}, {settings.backbone: ""}
     for spec in specs:
         first = spec
-        while first.stages:
-            first = first.predecessor()
-        there = _in_folder(study) or is_complete(study.folder / "runs" / spec.id)
-        if there or first.init != "imagenet":
+        while before := first.predecessor():
+            first = before
+        if first.init != "imagenet":
             continue
         if spec.backbone not in tried:
             try:
@@ -75,75 +48,80 @@ def cannot_be_fetched(study, specs) -> dict[RunSpec, str]:
                 tried[spec.backbone] = ""
             except RuntimeError:
                 tried[spec.backbone] = f"the weights of {spec.backbone} could not be downloaded"
-        found |= {spec: tried[spec.backbone]} if tried[spec.backbone] else {}
+        if tried[spec.backbone]:
+            found[spec] = tried[spec.backbone]
     return found
 
 
-def _wanted(study, systems: str, comparisons: str) -> dict[RunSpec, str]:
+def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
+    """Runs with their authors' settings (`System.recipe`), from ImageNet weights.
+
+    systems: comma-separated names; "": all that have a recipe. Raises ValueError for another.
+    """
+    # those with Table 6's optimizer first
+    known = [name for name in COMPARED if SYSTEMS[name].recipe]
+    known.sort(key=lambda name: SYSTEMS[name].recipe.get("optimizer", ""))
+    chosen = _names(systems) or known
+    for name in chosen:
+        if name not in known:
+            raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(known)}")
+    return [
+        settings.spec(
+            dataset, fold, model=name, backbone=None, **SYSTEMS[name].recipe | {"init": "imagenet"}
+        )
+        for dataset in settings.datasets
+        for name in chosen
+        for fold in settings.folds(dataset)
+    ]
+
+
+def _wanted(settings: Settings, systems: str, comparisons: str) -> dict[RunSpec, str]:
     """Every run, and why it cannot be trained here: "" where it can."""
-    profile, found = PROFILES[study.profile], {}
-    kinds = _names(comparisons)
+    profile, found = PROFILES[settings.profile], {}
+    kinds = _names(comparisons) or profile.comparisons
     for kind in kinds:
         if kind not in COMPARISONS:
             raise ValueError(
                 f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
             )
-    for dataset in study.datasets:
-        folds = range(len(study.open(dataset).folds()))[: profile["rival_folds"]]
-        for kind in kinds or profile["comparisons"]:
+    for dataset in settings.datasets:
+        folds = settings.folds(dataset)[: profile.rival_folds]
+        for kind in kinds:
             backbone = None if kind == "published" else ""
-            for model in _names(systems) or _rows(study, dataset, kind):
+            for model in _names(systems) or _rows(settings, dataset, kind):
                 for fold in folds:
-                    spec = study.spec(dataset, fold, model=model, backbone=backbone)
-                    found[spec] = "" if systems else _why_not(study, spec)
+                    spec = settings.spec(dataset, fold, model=model, backbone=backbone)
+                    found[spec] = "" if systems else _why_not(settings, spec)
     return found
 
 
-def recipes(study, systems: str = "") -> list[RunSpec]:
-    """The runs of the systems in RECIPES with their authors' settings, from ImageNet weights."""
-    chosen = _names(systems) or list(RECIPES)
-    for name in chosen:
-        if name not in RECIPES:
-            raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(RECIPES)}")
-    return [
-        study.spec(d, fold, model=name, backbone=None, **RECIPES[name] | {"init": "imagenet"})
-        for d in study.datasets
-        for name in chosen
-        for fold in range(len(study.open(d).folds()))
-    ]
+def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
+    """The profile's systems on one set. In a matched table on every set: all that stand on the
+    study's backbone, and that backbone alone. Else Table 9's rows."""
+    unpublished_on = PROFILES[settings.profile].unpublished_on
+    if kind == "matched" and not unpublished_on:
+        on_their_own = [name for name in COMPARED if SYSTEMS[name].takes == "its own"]
+        return [n for n in (settings.backbone, *COMPARED) if n not in on_their_own]
+    names = [*published_on(dataset), *(UNPUBLISHED if dataset == unpublished_on else ())]
+    return [n for n in names if not brings_tower(n) or _has_file(settings, SYSTEMS[n].backbone)]
 
 
-def _rows(study, dataset: str, kind: str) -> list[str]:
-    """The profile's systems on one set: Table 9's rows, or in a matched table every one and the
-    study's backbone alone."""
-    everywhere = PROFILES[study.profile]["everywhere"]
-    if everywhere and kind == "matched":
-        names = [study.backbone, *COMPARED]
-        return [n for n in names if n not in (*OWN_TOWER, "resnet101")]
-    names = list(PUBLISHED.get(dataset, ()))
-    if not everywhere and dataset == "emotionroi":
-        names += UNPUBLISHED
-    return [n for n in names if n not in OWN_TOWER or _file(study, BACKBONES[n]).is_file()]
-
-
-def _why_not(study, spec: RunSpec) -> str:
+def _why_not(settings: Settings, spec: RunSpec) -> str:
     """Why the run cannot be trained here, as far as the disk tells; "" where nothing is."""
-    if spec.model == "pcnn" and spec.dataset != "fi" and not spec.stages:
-        return "pcnn starts from a weak set, FI or the other small one, and neither is there"
-    from_file = spec.init.endswith("imagenet") and _in_folder(study)
-    if from_file and not _file(study, spec.backbone).is_file():
+    if system_of(spec.model).weak_set and spec.dataset in FINE_TUNED and not spec.stages:
+        return (
+            f"{spec.model} starts from a weak set, FI or the other small one, and neither is there"
+        )
+    from_imagenet = str(spec.init).endswith("imagenet")
+    if from_imagenet and settings.weights_folder and not _has_file(settings, spec.backbone):
         return f"the folder of weights has no {spec.backbone}.safetensors"
     return ""
 
 
-def _in_folder(study) -> bool:
-    """Whether `weights` is a folder, which holds everybody's; else it is the study's backbone's."""
-    return bool(study.weights) and Path(study.weights).is_dir()
-
-
-def _file(study, backbone: str) -> Path:
-    """Of a backbone's weights in the folder `weights`."""
-    return Path(study.weights or "?") / f"{backbone}.safetensors"
+def _has_file(settings: Settings, backbone: str | None) -> bool:
+    """Whether `weights` is a folder with the backbone's file."""
+    folder = settings.weights_folder
+    return folder is not None and (folder / f"{backbone}.safetensors").is_file()
 
 
 def _names(text: str) -> list[str]:

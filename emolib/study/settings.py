@@ -1,60 +1,70 @@
-"""The two profiles, the variants of Table 7, and overrides: settings on their way to a RunSpec."""
+"""From a study's parameters to the specs of its runs."""
 
-from ..spec.run_spec import DATASETS, Readings, RunSpec, parse
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
 
-# Settings of each profile, by RunSpec's names: those of every run, and those of one set alone.
-# "paper" is Table 6, RunSpec's own defaults. "demo" is small enough for two CPU cores.
+from ..data.datasets import Dataset, open_dataset
+from ..spec.run_spec import DATASETS, TRAINING, Readings, RunSpec, parse
+from ..spec.sets import FINE_TUNED, SETS, SMALL
+from ..spec.systems import system_of
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a study's runs are like unless overrides say otherwise; settings by RunSpec's names."""
+
+    backbone: str = "hrnet_w48"
+    every_run: dict = field(default_factory=dict)
+    pre_training: dict = field(default_factory=dict)  # on FI
+    fine_tuning: dict = field(default_factory=dict)  # on every other set
+    rivals_pre_training: dict = field(default_factory=dict)  # what another system changes of it
+    rival_folds: int | None = None  # None: all
+    # the one set that systems without a published number are trained on; "": every set, but in a
+    # matched table alone
+    unpublished_on: str = ""
+    comparisons: tuple[str, ...] = ("published",)
+    networks: int = 0  # from other seeds, to measure D on
+
+
 PROFILES = {
-    "paper": {
-        "all": {},
-        "fi": {"init": "imagenet"},
-        "small": {"init": "fi:imagenet"},
-        "rivals": {},
-        "rival_folds": None,  # all
-        "everywhere": True,  # in a matched table every system on every set
-        "comparisons": ("published",),  # Table 9's rows; the matched table is many runs more
-        "networks": 0,
-    },
-    "demo": {
-        "all": {"backbone": "hrnet_w18_small", "image_size": 64},
-        "fi": {"init": "scratch", "epochs": 10, "lr": 0.02, "lr_step": 8},
+    # Table 6, RunSpec's own defaults. The matched table is many runs more.
+    "paper": Profile(pre_training={"init": "imagenet"}, fine_tuning={"init": "fi:imagenet"}),
+    # Small enough for two CPU cores.
+    "demo": Profile(
+        backbone="hrnet_w18_small",
+        every_run={"image_size": 64},
+        pre_training={"init": "scratch", "epochs": 10, "lr": 0.02, "lr_step": 8},
         # As in Table 6, a tenth of FI's rate. Batch norm's statistics are FI's: 160 pictures in
         # another style would pull them, and D with them, away before the weights follow.
-        "small": {"init": "fi:scratch", "epochs": 3, "lr": 0.002, "lr_step": 3, "freeze_bn": True},
+        fine_tuning={
+            "init": "fi:scratch",
+            "epochs": 3,
+            "lr": 0.002,
+            "lr_step": 3,
+            "freeze_bn": True,
+        },
         # Twelve systems more, so that each gets three epochs and two folds; on the small backbone,
         # because a ResNet-101 costs as much as ten of it; at a quarter of the rate, because wscnet
         # from random weights overflows at half of it.
-        "rivals": {"fi": {"epochs": 3, "lr": 0.005}, "small": {}},
-        "rival_folds": 2,
-        "everywhere": False,  # on the sets that the paper has a number for; the rest on EmotionROI
-        "comparisons": ("matched",),
-        "networks": 4,
-    },
+        rivals_pre_training={"epochs": 3, "lr": 0.005},
+        rival_folds=2,
+        unpublished_on="emotionroi",
+        comparisons=("matched",),
+        networks=4,
+    ),
 }
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
-PROTOCOL = (
-    "image_size",
-    "crop",
-    "epochs",
-    "batch_size",
-    "lr",
-    "lr_step",
-    "head_lr",
-    "momentum",
-    "optimizer",
-    "weight_decay",
-    "dropout",
-    "freeze_bn",
-    "precision",
-)
-LABELLING = ("agree", "labels")  # each a matter of one set, in whatever place of a chain
+PROTOCOL = ("image_size", *(name for name in TRAINING if name != "deterministic"))
+# each a matter of one set, in whatever place of a chain
+LABELLING = tuple(one.option for one in SETS.values() if one.option)
 SET_ELSEWHERE = {
     "dataset": "the parameter datasets",
     "backbone": "the parameter backbone",
     "model": "the notebook",
     "fold": "the notebook",
 }
-VARIANTS = {
+VARIANTS: dict[str, dict] = {
     "normal": {},
     "without_mai": {"mai": False},
     "without_afa": {"afa": False},
@@ -62,8 +72,184 @@ VARIANTS = {
 }
 
 
+@dataclass(frozen=True)
+class Settings:
+    """A study's parameters, checked. Every run of the study follows from them."""
+
+    profile: str
+    data_root: Path
+    there: tuple[str, ...]  # the sets that data_root holds
+    datasets: tuple[str, ...]  # those of the study
+    backbone: str
+    weights: str  # a file of the backbone's weights, a folder of every backbone's, or ""
+    overrides: dict
+
+    def only(self, *datasets: str) -> Self:
+        """The same study on some of its sets. Raises ValueError for one it does not hold."""
+        for name in datasets:
+            if name not in self.datasets:
+                raise ValueError(
+                    f"this notebook needs {name}; the study has {', '.join(self.datasets)} "
+                    "(parameters data_root and datasets)"
+                )
+        return replace(self, datasets=datasets)
+
+    @property
+    def small(self) -> list[str]:
+        """The sets that are fine-tuned on: all but FI."""
+        return [name for name in self.datasets if name in FINE_TUNED]
+
+    @property
+    def absent(self) -> list[str]:
+        """Sets that the profile's chains begin on and `data_root` does not hold.
+
+        The runs start without them. None where `overrides` choose the chain.
+        """
+        if "init" in self.overrides:
+            return []
+        stages = [s for d in self.datasets for s in self._profile(d)["init"].split(":")[:-1]]
+        return [s for s in dict.fromkeys(stages) if s not in self.there]
+
+    @property
+    def weights_folder(self) -> Path | None:
+        """The folder that holds every backbone's weights; None where `weights` is no folder."""
+        return Path(self.weights) if self.weights and Path(self.weights).is_dir() else None
+
+    def open(self, dataset: str) -> Dataset:
+        """The set, labelled as `overrides` say."""
+        chosen = {k: self.overrides[k] for k in LABELLING if k in self.overrides}
+        return open_dataset(dataset, self.data_root, **RunSpec(dataset, **chosen).data_options)
+
+    def folds(self, dataset: str) -> range:
+        """The numbers of the set's folds."""
+        return range(len(self.open(dataset).folds()))
+
+    def spec(
+        self,
+        dataset: str,
+        fold: int = 0,
+        variant: str = "normal",
+        model: str = "maiafa",
+        backbone: str | None = "",
+        **changes,
+    ) -> RunSpec:
+        """The run of a variant of Table 7, or of another system, on one fold.
+
+        Its settings are the profile's. General overrides (`epochs=3`) replace them, then those of
+        the set (`fi.epochs=3`), then `changes`. backbone: of another system; "" is the study's,
+        None its own.
+
+        Where other sets of the study are pre-trained on this one, general overrides of the
+        protocol do not count: this run is the very one that the others start from.
+        """
+        general = self._general_overrides()
+        if any(dataset in self._init(d).split(":") for d in self.datasets if d != dataset):
+            general = {k: v for k, v in general.items() if k not in (*PROTOCOL, "grouped")}
+        settings = self._settings(dataset, model, general) | VARIANTS[variant]
+        settings |= {"model": model, "backbone": self._backbone_of(model, backbone)}
+        settings |= {"init": self._init(dataset, model)} | changes
+        spec = make_spec(dataset, fold, settings)
+        return replace(spec, pretrain=self._pretrain(spec, model))
+
+    def specs(self, variant: str = "normal", datasets=None, **changes) -> list[RunSpec]:
+        """`spec` for every fold of every set of the study, or of `datasets`."""
+        return [
+            self.spec(dataset, fold, variant, **changes)
+            for dataset in (self.datasets if datasets is None else datasets)
+            for fold in self.folds(dataset)
+        ]
+
+    def pretraining(self) -> list[RunSpec]:
+        """Notebook 02's run. None where the study has no FI."""
+        first = tuple(name for name in self.datasets if name not in FINE_TUNED)
+        return replace(self, datasets=first).specs()
+
+    def ablations(self) -> list[RunSpec]:
+        """Table 7's runs."""
+        return [spec for variant in VARIANTS for spec in self.specs(variant)]
+
+    def without_transfer(self) -> list[RunSpec]:
+        """Table 8's second rows: the small sets' runs without their set-to-set stage."""
+        small = self.specs(datasets=self.small)
+        return [replace(s, init=str(s.init).rpartition(":")[2], pretrain=()) for s in small]
+
+    def _profile(self, dataset: str, model: str = "maiafa") -> dict:
+        """The profile's settings of a system on a set."""
+        profile = PROFILES[self.profile]
+        if dataset in FINE_TUNED:
+            return profile.every_run | profile.fine_tuning
+        settings = profile.every_run | profile.pre_training
+        changes = {} if model == "maiafa" else profile.rivals_pre_training
+        return with_changes(settings, changes)
+
+    def _settings(self, dataset: str, model: str, general: dict) -> dict:
+        """The profile's settings, then `general` overrides, then those of the set."""
+        own = {
+            key.partition(".")[2]: value
+            for key, value in self.overrides.items()
+            if key.partition(".")[0] == dataset
+        }
+        return with_changes(with_changes(self._profile(dataset, model), general), own)
+
+    def _general_overrides(self) -> dict:
+        """The overrides that do not begin with a set's name."""
+        return {k: v for k, v in self.overrides.items() if k.partition(".")[0] not in DATASETS}
+
+    def _backbone_of(self, model: str, chosen: str | None) -> str | None:
+        """A system's backbone; None: its own."""
+        system = system_of(model)
+        study_s = chosen == "" and system.takes == "either" and system.backbone is not None
+        return self.backbone if study_s or system.takes == "the study's" else chosen or None
+
+    def _init(self, dataset: str, model: str = "maiafa") -> str:
+        """The set's chain: the override, or the profile's on the sets that are `there`.
+
+        Of a chain that holds the set itself, what comes after it. A system that needs a weak set
+        and finds none in the chain starts from the other small set.
+        """
+        stages = str(self.overrides.get("init", self._profile(dataset)["init"])).split(":")
+        if "init" not in self.overrides:
+            stages = [s for s in stages if s not in DATASETS or s in self.there]
+        if dataset in stages:
+            stages = stages[stages.index(dataset) + 1 :] or ["imagenet"]
+        if brings_tower(model):  # it is not there to be trained from random weights
+            stages = [*stages[:-1], "imagenet"]
+        if system_of(model).weak_set and dataset in SMALL and not set(stages) & set(DATASETS):
+            stages = [d for d in SMALL if d != dataset and d in self.there] + stages
+        return ":".join(stages)
+
+    def _pretrain(self, spec: RunSpec, model: str) -> tuple:
+        """What the chain's earlier trainings change of what they inherit from `spec`."""
+        general = self._general_overrides()
+        labelling = {k: v for k, v in general.items() if k in LABELLING}
+        protocol = {k: v for k, v in general.items() if k in PROTOCOL}
+        found: dict = {}
+        later = spec
+        while inherited := later.predecessor():
+            stage = inherited.dataset
+            # a weak set is trained on as the set itself is
+            weak = system_of(model).weak_set and stage in SMALL
+            settings = self._settings(stage, model, labelling | (protocol if weak else {}))
+            target = make_spec(stage, 0, settings | {"init": "scratch"})
+            changed = {
+                k: getattr(target, k)
+                for k in PROTOCOL + LABELLING
+                if getattr(target, k) != getattr(inherited, k)
+            }
+            found |= {f"{stage}.{k}": v for k, v in changed.items()}
+            later = replace(inherited, **changed)
+        return tuple(found.items())
+
+
+def brings_tower(model: str) -> bool:
+    """Whether a system of `network/rivals` stands on pre-trained weights of its own alone (CLIP's
+    image tower)."""
+    system = system_of(model)
+    return bool(system.made_by) and system.takes == "its own"
+
+
 def with_changes(settings: dict, changes: dict) -> dict:
-    """Settings with changes; other epochs bring back the step that follows from them, a third."""
+    """Settings with changes. Other epochs bring back the step that follows from them, a third."""
     if "epochs" in changes:
         settings = {k: v for k, v in settings.items() if k != "lr_step"}
     return settings | changes
@@ -72,8 +258,8 @@ def with_changes(settings: dict, changes: dict) -> dict:
 def make_spec(dataset: str, fold: int, settings: dict) -> RunSpec:
     """A RunSpec from flat settings, "readings.gate" among them."""
     readings = {k.partition(".")[2]: v for k, v in settings.items() if k.startswith("readings.")}
-    plain = {k: v for k, v in settings.items() if not k.startswith("readings.")}
-    return RunSpec(dataset, fold=fold, readings=Readings(**readings), **plain)
+    others = {k: v for k, v in settings.items() if not k.startswith("readings.")}
+    return RunSpec(dataset, fold=fold, readings=Readings(**readings), **others)
 
 
 def parse_overrides(text: str) -> dict:
