@@ -188,7 +188,8 @@ def test_weights_of_another_network_are_named(run, tmp_path):
 def test_a_name_is_a_folder_or_a_repository(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        hub, "snapshot_download", lambda repo, **how: asked.append((repo, how["revision"])) or "/x"
+        "huggingface_hub.snapshot_download",
+        lambda repo, **how: asked.append((repo, how["revision"])) or "/x",
     )
     assert hub.folder_of(tmp_path) == tmp_path and not asked
     hub.folder_of("me/model"), hub.folder_of("hf-hub:me/model@v1")

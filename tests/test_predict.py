@@ -12,7 +12,7 @@ from trees import picture
 import emolib
 from emolib.base import files
 from emolib.data import pictures
-from emolib.use import hub
+from emolib.use import load
 from emolib.use.hub import CLASSES
 from emolib.use.predict import Predictor
 
@@ -238,7 +238,7 @@ def test_networks_load_from_the_hubs_layout_and_by_repository(
     predictor, folder, hub_folder, tmp_path, monkeypatch
 ):
     asked = []
-    monkeypatch.setattr(hub, "folder_of", lambda name: asked.append(name) or hub_folder)
+    monkeypatch.setattr(load, "folder_of", lambda name: asked.append(name) or hub_folder)
     monkeypatch.chdir(tmp_path)
     expected = predictor.predict(folder)["p_positive"]
     for source in (hub_folder, "someone/emotions-v1", "hf-hub:someone/emotions-v1"):

@@ -132,11 +132,3 @@ def system_of(name: str) -> System:
 def published_on(dataset: str) -> tuple[str, ...]:
     """Table 9's rows on a set, in the paper's order, ours left out."""
     return tuple(name for name in COMPARED if dataset in SYSTEMS[name].published)
-
-
-# Until every wing asks the records.
-BACKBONES = {n: s.backbone for n, s in SYSTEMS.items() if n != "resnet101"}
-WITH_BOXES = tuple(n for n, s in SYSTEMS.items() if s.boxes)
-FITTED = tuple(n for n, s in SYSTEMS.items() if s.fitted)
-PUBLISHED = {d: published_on(d) for d in ("fi", "twitter1", "emotionroi")}
-OWN_TOWER = ("clip_probe", "clip_finetune")

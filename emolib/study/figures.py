@@ -8,7 +8,7 @@ from sklearn.calibration import calibration_curve
 
 from ..data.pictures import decode
 from ..spec.sets import DATASETS, in_words
-from ..tables.plots import GREY, NEGATIVE, OURS, POSITIVE, _grid, drawn, legend_below
+from ..tables.plots import GREY, NEGATIVE, OURS, POSITIVE, drawn, legend_below, panels
 from ..use.load import load
 from .regions import has_regions
 from .study import Study
@@ -20,7 +20,7 @@ MOST_PAIRS = 12
 def samples(data) -> Figure:
     """Random pictures of a set, positive ones above, negative ones below."""
     rng = np.random.default_rng(0)
-    figure, axes = _grid(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
+    figure, axes = panels(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
     for label, row in zip((1, 0), axes, strict=True):
         chosen = rng.permutation(np.flatnonzero(data.labels == label))
         for axis in row:
@@ -34,7 +34,7 @@ def samples(data) -> Figure:
 
 def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
     """Share of positive pictures, found and published (`frames.table5`)."""
-    figure, axes = _grid(1, 1, 6, 3.2)
+    figure, axes = panels(1, 1, 6, 3.2)
     axis = axes[0, 0]
     places = np.arange(len(table5))
     for offset, source, colour in ((-0.2, "found", OURS), (0.2, "published", GREY)):
@@ -63,7 +63,7 @@ def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None
     roots = {data.name: data.root for data in datasets}
     columns = min(6, len(shown))
     lines = -(-len(shown) // columns)
-    figure, axes = _grid(2 * lines, columns, 1.9 * columns, 3.9 * lines)
+    figure, axes = panels(2 * lines, columns, 1.9 * columns, 3.9 * lines)
     for axis in axes.flat:
         axis.axis("off")
     for k, row in enumerate(shown.itertuples()):
@@ -96,7 +96,7 @@ def training_curves(
     without histories."""
     if not histories:
         return None
-    figure, axes = _grid(1, 2, 9, 3)
+    figure, axes = panels(1, 2, 9, 3)
     palette = sns.color_palette("colorblind", len(histories))
     units = {"loss": "cross-entropy", "accuracy": "accuracy (%)"}
     for axis, (metric, unit) in zip(axes[0], units.items(), strict=True):
@@ -117,7 +117,7 @@ def confusion(predictions: dict[str, pd.DataFrame], demo: bool = False) -> Figur
     without any."""
     if not predictions:
         return None
-    figure, axes = _grid(1, len(predictions), 3.1 * len(predictions), 3.1)
+    figure, axes = panels(1, len(predictions), 3.1 * len(predictions), 3.1)
     order = ["positive", "negative"]
     for axis, (name, frame) in zip(axes[0], predictions.items(), strict=True):
         guess = np.where(frame["p_positive"] >= 0.5, *order)
@@ -135,7 +135,7 @@ def draw_regions(predictor, paths) -> Figure:
 
     D is stretched to its own range in each picture, which is written underneath.
     """
-    figure, axes = _grid(2, len(paths), 1.5 * len(paths), 3.5)
+    figure, axes = panels(2, len(paths), 1.5 * len(paths), 3.5)
     for (above, below), path, D in zip(axes.T, paths, predictor.regions(paths), strict=True):
         view = predictor.view(path)
         size = view.shape[0]
@@ -170,7 +170,7 @@ def folds(per_fold: pd.DataFrame, demo: bool = False) -> Figure | None:
     sets = per_fold.groupby("dataset", sort=False)
     if not len(sets):
         return None
-    figure, axes = _grid(1, len(sets), max(5, 4 * len(sets)), 3.4, sharey=True)
+    figure, axes = panels(1, len(sets), max(5, 4 * len(sets)), 3.4, sharey=True)
     for axis, (name, rows) in zip(axes[0], sets, strict=True):
         axis.bar(rows["fold"], rows["accuracy"], color=OURS, label="a fold")
         axis.axhline(rows["accuracy"].mean(), color=OURS, ls="--", label="mean of folds")
@@ -201,7 +201,7 @@ def calibration(results, title: str, demo: bool = False) -> Figure | None:
     sets = runs_of_default(results)
     if not sets:
         return None
-    figure, axes = _grid(1, len(sets), 3.2 * len(sets), 3.4)
+    figure, axes = panels(1, len(sets), 3.2 * len(sets), 3.4)
     for axis, (name, runs) in zip(axes[0], sets.items(), strict=True):
         frame = pd.concat([r.predictions for r in runs])
         share, p = calibration_curve(frame["label"], frame["p_positive"], n_bins=10)

@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from ..tables.plots import _grid, drawn, intervals, legend_below
+from ..tables.plots import drawn, intervals, legend_below, panels
 from .regions import CHANCE
 
 SHOWN_MEASURES = ("AUC", "NSS", "CC", "F", "MAE")
@@ -16,7 +16,7 @@ def draw_maps(views, found: dict, known=None, titles=None, demo: bool = False) -
     """Pictures (n×S×S×3), the known regions of each (n×h×w) and its maps ({name: n×h×w}), each map
     stretched to its own range in each picture. demo: whether the pictures are drawn ones."""
     rows = {"picture": views} | ({} if known is None else {"known": known}) | found
-    figure, axes = _grid(len(rows), len(views), 1.1 * len(views) + 0.7, 1.05 * len(rows))
+    figure, axes = panels(len(rows), len(views), 1.1 * len(views) + 0.7, 1.05 * len(rows))
     for line, (name, row) in zip(axes, rows.items(), strict=True):
         line[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center")
         for axis, image in zip(line, row, strict=True):
@@ -34,7 +34,7 @@ def draw_scores(table: pd.DataFrame, title: str) -> Figure:
     intervals. Dashed: what a map scores that knows nothing, where that is one number."""
     names = list(dict.fromkeys(table["map"]))
     width, height = 1.2 + 2 * len(SHOWN_MEASURES), 1.4 + 0.32 * len(names)
-    figure, axes = _grid(1, len(SHOWN_MEASURES), width, height, sharey=True)
+    figure, axes = panels(1, len(SHOWN_MEASURES), width, height, sharey=True)
     for axis, measure in zip(axes[0], SHOWN_MEASURES, strict=True):
         rows = table[table["measure"] == measure].set_index("map").reindex(names)
         _scored_rows(axis, rows, measure, names, "95% interval")
@@ -48,7 +48,7 @@ def draw_scores(table: pd.DataFrame, title: str) -> Figure:
 def draw_readings(table: pd.DataFrame, title: str) -> Figure:
     """`regions.compare_maps`: the AUC of D in each reading, with intervals."""
     rows = table[(table["measure"] == "AUC") & (table["map"] == "D")]
-    figure, axes = _grid(1, 1, 6.5, 1.7 + 0.32 * len(rows))
+    figure, axes = panels(1, 1, 6.5, 1.7 + 0.32 * len(rows))
     _scored_rows(axes[0, 0], rows, "AUC", rows["reading"], "ours, 95% interval")
     axes[0, 0].set_xlabel("AUC of D")
     axes[0, 0].set_title(title.replace(" — ", "\n"))
@@ -69,7 +69,7 @@ def _scored_rows(axis, rows: pd.DataFrame, measure: str, names, label: str) -> N
 
 def draw_falls(frame: pd.DataFrame, title: str) -> Figure:
     """`deletion.compare_falls`: how far the answer falls against the share that is blurred."""
-    figure, axes = _grid(1, 1, 7.5, 4)
+    figure, axes = panels(1, 1, 7.5, 4)
     axis = axes[0, 0]
     for number, (place, rows) in enumerate(frame.groupby("blurred", sort=False)):
         colour, at = sns.color_palette("colorblind")[number], 100 * rows["share"] + number - 1.5
@@ -89,7 +89,7 @@ def draw_falls(frame: pd.DataFrame, title: str) -> Figure:
 def draw_curves(means: pd.DataFrame, areas: pd.DataFrame, title: str) -> Figure:
     """`deletion.mean_curves` and `deletion.areas` of one set: p against the share that is blurred
     (deletion) or kept (insertion), and each area's difference to the one where D is highest."""
-    figure, axes = _grid(1, 3, 11, 3.9, width_ratios=(1, 1, 0.8))
+    figure, axes = panels(1, 3, 11, 3.9, width_ratios=(1, 1, 0.8))
     *of_way, beside = axes[0]
     colours = dict(zip(means["place"].unique(), sns.color_palette("colorblind"), strict=False))
     others = list(colours)[1:]

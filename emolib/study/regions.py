@@ -115,7 +115,7 @@ def maps(result, paths, device: str = "auto") -> dict[str, np.ndarray]:
     parts: dict[str, list[torch.Tensor]] = {}
     with torch.no_grad(), autocast(predictor.spec.precision, predictor.device):
         for images, _ in predictor.batches(list(paths)):
-            for name, one in predictor.model.maps(images).items():  # type: ignore[operator]
+            for name, one in predictor.model.maps(images).items():
                 if name in MAPS:
                     parts.setdefault(name, []).append(one.mean(1).float().cpu())
     D = torch.cat(parts.pop("D"))

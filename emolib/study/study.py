@@ -16,7 +16,7 @@ from ..data.datasets import Dataset, held
 from ..data.demo import demo
 from ..data.manifest import manifest
 from ..spec.run_spec import DATASETS, RunSpec, check_init
-from ..tables import paper
+from ..tables import study_tables
 from ..training import plan, run, sweep
 from . import rivals, words
 from .settings import PROFILES, Settings, parse_overrides
@@ -221,7 +221,7 @@ class Study(Settings):
         reasons = {spec.id: why for spec, why in without.items()}
         with warnings.catch_warnings(record=True) as said:  # a line there, not a path in red
             warnings.simplefilter("always")
-            built = paper.build(self.results_root, self.name, wanted, reasons)
+            built = study_tables.build(self.results_root, self.name, wanted, reasons)
         for warning in said:
             print(warning.message)
         return built[self.name]

@@ -9,7 +9,8 @@ import pandas as pd
 from ..base.run_folder import has_weights
 from ..spec.run_spec import RunSpec
 from ..tables import sources
-from ..tables.transfer import SHARES_FOLDER, _line, _scored
+from ..tables.frame import SHARES_FOLDER
+from ..tables.transfer import cross_line, scored_answers
 from ..training.task import Places, split
 from ..use.load import load
 from .study import Study
@@ -69,13 +70,13 @@ def cross_tested(study: Study, results) -> pd.DataFrame:
     pairs: dict[tuple[str, str], list[dict]] = {}
     for result in there:
         for dataset in study.datasets:
-            row = _scored(_answers(study, result, dataset)) | {"folder": result.folder}
+            row = scored_answers(_answers(study, result, dataset)) | {"folder": result.folder}
             row["pre_trained"] = dataset in result.spec.stages
             pairs.setdefault((result.spec.dataset, dataset), []).append(row)
     rows = []
     for (source, target), scored in pairs.items():
         group = pd.DataFrame(scored)
-        row = {"trained_on": source, "tested_on": target} | _line(group, source == target)
+        row = {"trained_on": source, "tested_on": target} | cross_line(group, source == target)
         rows.append(row | sources.source_columns(group["folder"]))
     return pd.DataFrame(rows, columns=CROSS)
 

@@ -19,7 +19,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     {
         "frame": ["missing", "read_runs"],
         "pages": ["marked"],
-        "paper": ["published"],
         "rows": ["statistics"],
         "study_tables": ["build", "tables_of_study", "title"],
     },

@@ -13,9 +13,8 @@ from ..spec.sets import BOTH, DATASETS, PAPERS, SETS
 from ..spec.systems import CLIP, UNPUBLISHED, system_of
 from . import comparison, pages, plots
 from .comparison import DEFAULT, Row, tidy_rows
-from .frame import COST, StudyRuns, drawn_data, read_runs
-from .pages import marked
-from .rows import check_one_setting, runs_by_row, statistics
+from .frame import COST, StudyRuns, drawn_data
+from .rows import check_one_setting, runs_by_row
 from .table import TABLE_COLUMNS, Table, contradicts_itself, run_ids
 
 METRICS = {7: ("accuracy",), 8: ("accuracy", "recall"), 9: ("accuracy", "recall")}
@@ -28,16 +27,6 @@ DIFFERENCES_COLUMNS = [
     *comparison.VERDICT_COLUMNS,
     *("published", "smallest", "smallest_paired", "run_ids"),
 ]
-__all__ = ["marked", "published", "read_runs", "statistics"]  # for who asks for them here
-
-
-def __getattr__(name: str):
-    """`build` and `tables_of_study`, which are in `study_tables`, for who asks for them here."""
-    from . import study_tables
-
-    if name in ("build", "tables_of_study", "title", "missing"):
-        return getattr(study_tables, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def numbered_rows(number: int, study: StudyRuns, tables: dict) -> pd.DataFrame:

@@ -60,9 +60,6 @@ def panels(rows: int, columns: int, width: float, height: float, **options):
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-_grid = panels  # its name in `study`
-
-
 def _finished(figure: Figure, axes, title: str, columns: int = 3) -> Figure:
     """With one legend below and the title above, in two lines where a dash parts it."""
     legend_below(figure, axes, columns)

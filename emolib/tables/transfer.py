@@ -12,11 +12,10 @@ from ..base.metrics import scores
 from ..spec.sets import in_words
 from . import pages, plots
 from .comparison import PAIR_COLUMNS, VERDICT_COLUMNS, Row, tidy_rows, with_verdicts
-from .frame import SHARES_FOLDER, StudyRuns
+from .frame import StudyRuns
 from .rows import check_one_setting
 from .table import Table
 
-__all__ = ["SHARES_FOLDER"]  # for who asks for it here
 TRANSFER_COLUMNS = [
     *("table", "dataset", "method", "metric", "share", "pictures"),
     *("mean", "std", "ci_low", "ci_high", "runs"),
@@ -100,15 +99,15 @@ def conclusion(table: pd.DataFrame) -> str:
 
 def own_row(results) -> dict:
     """`cross`'s numbers of networks on their own set, from their predictions.csv alone."""
-    frame = pd.DataFrame([_scored(r.predictions) | {"pre_trained": False} for r in results])
-    return {"trained_on": results[0].spec.dataset} | _line(frame, True)
+    frame = pd.DataFrame([scored_answers(r.predictions) | {"pre_trained": False} for r in results])
+    return {"trained_on": results[0].spec.dataset} | cross_line(frame, True)
 
 
-def _scored(frame: pd.DataFrame) -> dict:
+def scored_answers(frame: pd.DataFrame) -> dict:
     return scores(frame["label"], frame["p_positive"]) | {"positive": frame["label"].mean()}
 
 
-def _line(group: pd.DataFrame, own: bool) -> dict:
+def cross_line(group: pd.DataFrame, own: bool) -> dict:
     """One row of `cross`, of networks that were all tested on the same pictures or, on their own
     set, each on its own."""
     accuracy, positive = group["accuracy"].mean(), group["positive"].mean()

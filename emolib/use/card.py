@@ -12,7 +12,8 @@ from ..base.run_folder import is_complete, read_run, read_spec
 from ..data.batches import short_side
 from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
-from ..tables import paper
+from ..tables.frame import read_runs
+from ..tables.rows import statistics
 
 VALENCE = (
     "A picture is positive where the mean valence that the people of Emotion6's user study (Peng "
@@ -145,7 +146,7 @@ def _siblings(folder: Path, spec: RunSpec, environment: dict) -> pd.DataFrame:
         if is_complete(run)
         and replace(read_spec(run / "spec.json"), fold=0, seed=0) == replace(spec, fold=0, seed=0)
     ]
-    runs = paper.read_runs(folder.parent.parent, same)
+    runs = read_runs(folder.parent.parent, same)
     own, start = environment["data"], environment.get("started_from") or {}
     alike = [
         run.data == own
@@ -170,7 +171,7 @@ def _table(metrics: dict, counts: dict, siblings: pd.DataFrame) -> list[str]:
             continue
         cells = [name, _cell(metrics[name], wilson(*counts[name]))]
         if several:
-            found = paper.statistics(siblings, name)
+            found = statistics(siblings, name)
             cells.append(_cell(found["mean"], (found["ci_low"], found["ci_high"])))
         lines.append("| " + " | ".join(cells) + " |")
     return lines

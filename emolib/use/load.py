@@ -1,6 +1,5 @@
 """A spec's network: as it starts, and as a run left it."""
 
-import re
 import warnings
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from ..base.devices import pick_device
 from ..base.run_folder import read_spec
 from ..network.build import build_network, fitting_weights
 from ..spec.run_spec import RunSpec
+from .hub_layout import REPOSITORY, check_there, folder_of, read_config
 from .predict import Predictor
 
 # a name on the Hugging Face hub: "owner/name", perhaps with "hf-hub:" before it, "@revision" behind
-REPOSITORY = re.compile(r"(hf-hub:)?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?")
 
 
 def load(source, device: str = "auto", weights="") -> Predictor:
@@ -45,8 +44,6 @@ def load(source, device: str = "auto", weights="") -> Predictor:
             spec = RunSpec("own", backbone=backbone, init="imagenet" if weights else "scratch")
             return _ready(spec, build_network(spec, str(weights)), there, "")
         if _on_hub(source):
-            from .hub import folder_of
-
             source = folder_of(source.removeprefix("hf-hub:"))
     folder = Path(source)
     hub_layout = (folder / "config.json").exists() and not (folder / "spec.json").exists()
@@ -54,8 +51,6 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     file = folder / "model.safetensors"
     check_there(folder, about.name, file.name)
     if hub_layout:
-        from .hub import read_config
-
         spec = read_config(about)
     else:
         spec = read_spec(about)
@@ -63,16 +58,6 @@ def load(source, device: str = "auto", weights="") -> Predictor:
     with fitting_weights(file, f"this folder's {about.name}"):
         model = build_network(spec, before=file)
     return _ready(spec, model, there, str(weights))
-
-
-def check_there(run: Path, *names: str) -> None:
-    """FileNotFoundError where a run folder has not all these files."""
-    for name in names:
-        if not (run / name).is_file():
-            raise FileNotFoundError(
-                f"{run} has no {name}: not a complete run folder, or one whose weights were not "
-                "kept; run its spec again"
-            )
 
 
 def _ready(spec: RunSpec, model: torch.nn.Module, device: torch.device, weights: str) -> Predictor:

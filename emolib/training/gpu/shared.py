@@ -24,7 +24,7 @@ SHORT: dict[str, Any] = dict(
 STEADY = ("maiafa", "resnet18", "ar", "wscnet", "mcpnet", "pcnn", "clip_finetune")
 _EITHER = (True, False)
 ABLATIONS: list[dict[str, Any]] = [dict(mai=mai, afa=afa) for mai in _EITHER for afa in _EITHER]
-READINGS = (
+_READINGS = (
     Readings(attention="shuffle"),
     Readings(gate="fused"),
     Readings(psi="softmax"),
@@ -61,7 +61,7 @@ def network_specs(here: Here):
     for ablation in ABLATIONS:
         yield here.spec(**ablation)
     yield here.spec(afa=False, readings=Readings(without_afa="region"))
-    for reading in READINGS:
+    for reading in _READINGS:
         if reading.levels != "increased" or here.backbone.startswith("hrnet"):
             yield here.spec(readings=reading)
     for name in (*COMPARED, "resnet18"):

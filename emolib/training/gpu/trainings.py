@@ -1,7 +1,6 @@
 """Checks of a GPU: whole trainings, by every door, interrupted, side by side, on a full card."""
 
 import contextlib
-import importlib
 import io
 import json
 import math
@@ -22,7 +21,7 @@ from ...base.files import sha256, write_json
 from ...data.datasets import open_dataset
 from ...spec.systems import system_of
 from ...use.load import load
-from .. import cost, launch, plan, sweep
+from .. import cost, launch, plan, sweep, worker
 from ..estimator import EmotionClassifier
 from ..run import run
 from ..sharing import share_devices
@@ -51,7 +50,6 @@ def _(loop):
 
 def entry_points(here: Here) -> dict:
     """Every door a user comes in by, with each name of the device."""
-    worker = importlib.import_module("emolib.worker")  # on top of this wing
     specs, figures = [here.spec(epochs=1, fold=fold) for fold in range(2)], {}
     for name in here.names:
         started, out = time.perf_counter(), here.folder / "doors" / name.replace(":", "_")
