@@ -13,8 +13,8 @@ from emolib.base import reuse
 from emolib.study import transfer
 from emolib.tables import readings as variations
 from emolib.tables.checks import verify as provenance
+from emolib.tables.frame import SHARES_FOLDER
 from emolib.tables.significance import interval
-from emolib.tables.transfer import SHARES_FOLDER
 from emolib.training.task import Places, split
 
 TINY = "backbone=resnet10t,image_size=32,width=128,batch_size=8"

@@ -4,8 +4,8 @@ May import `spec`, `base` and `data`, not `network`. Read in this order: `signif
 is worth), `frame` (the runs of a study), `rows` (which are one row), `comparison` (what two
 systems' difference is). Then `table`, the record of one table; `pages` and `plots`, what pages and
 figures share; and the tables themselves: `paper` (7 to 9 and their differences), `matched`,
-`readings`, `transfer`. `study_tables` lists and writes them, `report` sums them up, and `checks`
-asks whether all of it follows from the runs.
+`readings`, `transfer`. `study_tables` lists and writes them, `sources` says which runs a
+measurement comes from, `report` sums up, and `checks` asks whether all of it follows from the runs.
 """
 
 import lazy_loader
@@ -20,6 +20,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "frame": ["missing", "read_runs"],
         "pages": ["marked"],
         "rows": ["statistics"],
-        "study_tables": ["build", "tables_of_study", "title"],
+        "study_tables": ["build", "published", "tables_of_study", "title"],
     },
 )
