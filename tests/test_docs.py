@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 import emolib
-from emolib.data import datasets
-from emolib.spec import sets, systems
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,34 +32,6 @@ def test_the_examples_run_as_they_stand(page, tmp_path, monkeypatch):
         net, images = names["net"].eval(), names["images"]
         torch.testing.assert_close(names["logits"], net(images))
         torch.testing.assert_close(names["D"], net.regions(images))
-
-
-def test_the_rival_of_contributing_is_one_file_and_one_record(monkeypatch):
-    file = types.ModuleType("emolib.network.rivals.maxpool")
-    file.__package__ = "emolib.network.rivals"
-    exec(next(b for b in blocks("CONTRIBUTING.md") if "class MaxPool" in b), vars(file))
-    monkeypatch.setitem(sys.modules, file.__name__, file)
-    record = re.search(
-        r'`"maxpool": (System\(.*?\))`', (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    )
-    monkeypatch.setitem(systems.SYSTEMS, "maxpool", eval(record[1], vars(systems)))
-    net = emolib.create_model("maxpool", backbone="resnet10t").eval()
-    assert net(torch.randn(2, 3, 64, 64)).shape == (2, 2)
-    assert emolib.RunSpec("twitter1", model="maxpool").backbone == "resnet101"
-
-
-def test_the_set_of_contributing_is_one_file_and_one_record(monkeypatch, tmp_path):
-    file = types.ModuleType("emolib.data.layouts.artphoto")
-    file.__package__ = "emolib.data.layouts"
-    exec(next(b for b in blocks("CONTRIBUTING.md") if "artphoto" in b), vars(file))
-    monkeypatch.setitem(sys.modules, file.__name__, file)
-    monkeypatch.setitem(sets.SETS, "artphoto", sets.EmotionSet("ArtPhoto", "source", "labelled"))
-    monkeypatch.setattr(datasets, "DATASETS", tuple(sets.SETS))
-    (tmp_path / "artphoto").mkdir()
-    for name in [f"{emotion}_{i}.jpg" for emotion in ("awe", "fear") for i in range(6)]:
-        Image.new("RGB", (40, 40)).save(tmp_path / "artphoto" / name)
-    data = emolib.open_dataset("artphoto", tmp_path)
-    assert data.labels.tolist() == [1] * 6 + [0] * 6 and len(data.folds()) == 5
 
 
 @pytest.mark.slow

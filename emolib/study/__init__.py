@@ -2,8 +2,8 @@
 
 May import every other wing; none may import it. Read `settings` (parameters become specs) and
 `study` (what a notebook holds in its hand). Then the questions: `rivals`, `readings`, `transfer`,
-`regions`, `deletion`. `ahead`, `words`, `frames`, `figures` and `region_figures` are what
-notebooks show.
+`regions` (with `gradcam`), `deletion`. `ahead`, `words`, `frames`, `figures` and `region_figures`
+are what notebooks show.
 """
 
 import lazy_loader
