@@ -1,4 +1,4 @@
-"""Modules by the names that they had before emolib 0.2, for pickles and for code written then.
+"""Modules by the names that they had before the wings, in emolib 0.1, for pickles and older code.
 
 `EmotionClassifier` pickles name the classes of the network that they hold. `emolib.spec` and
 `emolib.network` are wings now and have those classes under the same names.
