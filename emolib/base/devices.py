@@ -134,12 +134,8 @@ def tf32_in_convolutions():
     """
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     products = torch.backends.cuda.matmul
-    before = convolutions.fp32_precision, products.fp32_precision
-    convolutions.fp32_precision, products.fp32_precision = "tf32", "ieee"
-    try:
+    with flag(convolutions, "fp32_precision", "tf32"), flag(products, "fp32_precision", "ieee"):
         yield
-    finally:
-        convolutions.fp32_precision, products.fp32_precision = before
 
 
 def cpu_threads(dataset: str) -> int:
@@ -167,6 +163,11 @@ def changed(read: Callable, write: Callable, value):
         yield
     finally:
         write(before)
+
+
+def flag(owner, name: str, value):
+    """The owner's attribute is `value` inside the block."""
+    return changed(lambda: getattr(owner, name), lambda was: setattr(owner, name, was), value)
 
 
 def threads(count: int):

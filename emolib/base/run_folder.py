@@ -20,17 +20,8 @@ import torch
 from safetensors.torch import save_file
 
 from ..spec.run_spec import RunSpec
-from . import devices
-from .files import (
-    content,
-    read_csv,
-    read_json,
-    sha256,
-    whole_file,
-    write_csv,
-    write_json,
-    write_text,
-)
+from . import devices, files
+from .files import content, read_csv, read_json, write_csv, write_json
 from .metrics import scores
 from .parallel import Ranks
 
@@ -90,13 +81,13 @@ def write_run(folder, data, test, p_positive, history, model, facts: dict, devic
     """The run folder's files, metrics.json last. facts: what else environment.json is to say; it
     also gets each other file's SHA-256, which `verify` holds against them."""
     tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
-    with whole_file(folder / "model.safetensors") as part:
+    with files.whole_file(folder / "model.safetensors") as part:
         save_file(tensors, part, metadata={"format": "pt"})
     write_csv(folder / "history.csv", pd.DataFrame(history))
     predictions = pd.DataFrame({"path": [data.names[i] for i in test], "label": data.labels[test]})
     write_csv(folder / "predictions.csv", predictions.assign(p_positive=p_positive))
-    files = {name: sha256(folder / name) for name in SEALED}
-    write_json(folder / "environment.json", environment(device) | facts | {"files": files})
+    hashes = {name: files.sha256(folder / name) for name in SEALED}
+    write_json(folder / "environment.json", environment(device) | facts | {"files": hashes})
     predictions = read_csv(folder / "predictions.csv")  # what readers of the folder will see
     write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
     for left in ("checkpoint.pt", "failed.txt"):
@@ -107,7 +98,7 @@ def record_failure(folder: Path) -> None:
     """Writes the error being handled into failed.txt, which goes when the run is complete."""
     text = traceback.format_exc().encode("utf-8", "backslashreplace").decode()
     with contextlib.suppress(OSError):  # a full disk may be the very reason
-        write_text(folder / "failed.txt", text)
+        files.write_text(folder / "failed.txt", text)
 
 
 def start_of(folder: Path) -> dict:

@@ -42,16 +42,14 @@ class Readings:
         "ImageNet head's channel-increase blocks (1024…128 channels)?",
     )
     attention: typing.Literal["spatial", "shuffle"] = _open(
-        "spatial",
-        "Eq. 1 and 3 are CBAM's spatial gate; the text and Fig. 2 say Shuffle Attention.",
+        "spatial", "Eq. 1 and 3 are CBAM's spatial gate; the text and Fig. 2 say Shuffle Attention."
     )
     gate: typing.Literal["original", "fused"] = _open(
         "original",
         "Eq. 4 multiplies A_m with C_m; the text of §3.2 says “A2 is multiplied with O2”.",
     )
     psi: typing.Literal["raw", "softmax", "sigmoid"] = _open(
-        "raw",
-        "Eq. 6 has no normalisation; “adaptive aggregated weights” are often normalised.",
+        "raw", "Eq. 6 has no normalisation; “adaptive aggregated weights” are often normalised."
     )
     without_afa: typing.Literal["gated", "region"] = _open(
         "gated",

@@ -50,7 +50,7 @@ SYSTEMS = {
         "vgg16",
         boxes=True,
         published=("fi", "twitter1", "emotionroi"),
-        recipe={"epochs": 35, "lr": 1e-4, "lr_step": 7, "head_lr": 10.0, "weight_decay": 5e-4},
+        recipe=dict(epochs=35, lr=1e-4, lr_step=7, head_lr=10.0, weight_decay=5e-4),
     ),
     "rao2020": System(
         "rao2020.Rao2020",
@@ -58,16 +58,8 @@ SYSTEMS = {
         boxes=True,
         published=("fi",),
         # its first stage's; the step of the rate had no effect there
-        recipe={
-            "crop": "resized",
-            "epochs": 150,
-            "batch_size": 16,
-            "lr": 1e-4,
-            "lr_step": 150,
-            "head_lr": 10.0,
-            "optimizer": "adam",
-            "weight_decay": 1e-4,
-        },
+        recipe=dict(crop="resized", epochs=150, batch_size=16, optimizer="adam")
+        | dict(lr=1e-4, lr_step=150, head_lr=10.0, weight_decay=1e-4),
     ),
     "wu2019": System(
         "wu2019.Wu2019", "resnet101", boxes=True, published=("twitter1", "emotionroi")
@@ -76,15 +68,8 @@ SYSTEMS = {
     "wscnet": System(
         "wscnet.WSCNet",
         "resnet101",
-        recipe={
-            "image_size": 448,
-            "crop": "resized",
-            "epochs": 25,
-            "batch_size": 10,
-            "lr": 1e-4,
-            "lr_step": 7,
-            "weight_decay": 0.0,
-        },
+        recipe=dict(image_size=448, crop="resized", epochs=25, batch_size=10)
+        | dict(lr=1e-4, lr_step=7, weight_decay=0.0),
     ),
     "yao2019": System("yao2019.Yao2019", "resnet50", uses_emotions=True),
     "priya2020": System("priya2020.Priya2020", "resnet101"),
@@ -97,24 +82,13 @@ SYSTEMS = {
         before="its backbone",
     ),
     "clip_probe": System(
-        "probe.Probe",
-        CLIP,
-        "its own",
-        settings=("image_size",),
-        fitted=True,
-        before="nobody",
+        "probe.Probe", CLIP, "its own", settings=("image_size",), fitted=True, before="nobody"
     ),
     "clip_finetune": System(
         "tower.Tower",
         CLIP,
         "its own",
-        recipe={
-            "epochs": 25,
-            "lr": 1e-6,
-            "head_lr": 1000.0,
-            "optimizer": "adamw",
-            "weight_decay": 1e-5,
-        },
+        recipe=dict(epochs=25, lr=1e-6, head_lr=1000.0, optimizer="adamw", weight_decay=1e-5),
     ),
 }
 COMPARED = tuple(name for name in SYSTEMS if name != "maiafa")

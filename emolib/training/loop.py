@@ -69,12 +69,12 @@ def train_network(
     assert spec.lr_step is not None  # RunSpec has put the paper's in its place
     optimizer = make_optimizer(model, spec)
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
+    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
     history: list[dict] = []
     best, kept = None, None
     if state:
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         history, best, kept = state["history"], state["best"], state.get("kept")
 
     indices = material.train if kept is None else kept
@@ -113,16 +113,8 @@ def train_network(
             batches.indices = np.array(kept)
         row["seconds"] = time.perf_counter() - started
         history.append(row)
-        after_epoch(
-            {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "history": history,
-                "best": best,
-                "kept": kept,
-            }
-        )
+        states = {name: part.state_dict() for name, part in parts.items()}
+        after_epoch(states | {"history": history, "best": best, "kept": kept})
     if best:
         model.load_state_dict(best["model"])
     return history

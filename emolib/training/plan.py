@@ -1,10 +1,9 @@
 """A plan before the work: how long the runs ahead will take here, and how much memory."""
 
-from importlib.resources import files
-
 import pandas as pd
 
 from ..base import devices
+from ..spec.published import published
 from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
 from . import sweep
@@ -38,19 +37,10 @@ def estimate(
             cost = measure(spec, device)
             train, validation, test = count_pictures(spec, places if data_root else None)
             seconds = spec.epochs * (train * cost.train + validation * cost.test)
-            rows.append(
-                {
-                    "id": spec.id,
-                    "dataset": spec.dataset,
-                    "method": spec.method,
-                    "stage": number,
-                    "pictures": spec.epochs * train,
-                    "seconds": seconds + test * cost.test,
-                    "memory_mb": cost.memory / 2**20,
-                    "at_once": len(slots[spec]),
-                    "parallel": len(set(slots[spec])) if on_gpu else len(slots[spec]),
-                }
-            )
+            seconds, at_once = seconds + test * cost.test, len(slots[spec])
+            row = spec.id, spec.dataset, spec.method, number, spec.epochs * train, seconds
+            parallel = len(set(slots[spec])) if on_gpu else at_once
+            rows.append((*row, cost.memory / 2**20, at_once, parallel))
     columns = "id dataset method stage pictures seconds memory_mb at_once parallel".split()
     return pd.DataFrame(rows, columns=columns)
 
@@ -67,11 +57,9 @@ def total_seconds(plan: pd.DataFrame) -> float:
 def count_pictures(spec: RunSpec, places: Places | None = None) -> tuple[int, int, int]:
     """How many are trained on, validated and tested on; by Table 5 where there are no places."""
     if places:
-        train, validation, test = map(len, split(spec, places.dataset(spec), places))
-        return train, validation, test
-    table = pd.read_csv(files("emolib") / "published" / "table5.csv").set_index("dataset")
+        return tuple(map(len, split(spec, places.dataset(spec), places)))  # type: ignore[return-value]
+    table = published(5).set_index("dataset")
     if spec.dataset not in table.index:
         raise ValueError(f"{spec.dataset}: how many pictures it has is known with data_root only")
     count = int(table.loc[spec.dataset].sum())
-    train, validation, test = (round(share * count) for share in SETS[spec.dataset].shares)
-    return train, validation, test
+    return tuple(round(share * count) for share in SETS[spec.dataset].shares)  # type: ignore[return-value]

@@ -26,16 +26,8 @@ TWO_OBJECTS = 0.4  # share of the others with two objects of the same valence
 # The shares are those of the real sets: FI's emotions (You et al. 2016) scaled to the paper's
 # 70.94% positive, Twitter I's three-agree labels, EmotionROI's equal sixths.
 MIX = {
-    "fi": {
-        "amusement": 0.213,
-        "awe": 0.136,
-        "contentment": 0.232,
-        "excitement": 0.128,
-        "anger": 0.053,
-        "disgust": 0.070,
-        "fear": 0.044,
-        "sadness": 0.124,
-    },
+    "fi": dict(amusement=0.213, awe=0.136, contentment=0.232, excitement=0.128)
+    | dict(anger=0.053, disgust=0.070, fear=0.044, sadness=0.124),
     "twitter1": {"positive": 0.606, "negative": 0.394},
     "emotionroi": dict.fromkeys(["anger", "disgust", "fear", "joy", "sadness", "surprise"], 1 / 6),
 }

@@ -167,7 +167,7 @@ def _knife(pen, rng):
         pen.shape(DARK_RED, (x - 0.05, y - 0.03), (x + 0.05, y - 0.03), (x, y - 0.17))
 
 
-def _shards(pen, rng):
+def _broken_glass(pen, rng):
     spikes = 9
     radii = [0.5 if i % 2 == 0 else rng.uniform(0.14, 0.26) for i in range(2 * spikes)]
     rim = [
@@ -186,37 +186,25 @@ def _fly(pen, rng):
         for y, reach in ((0.42, 0.16), (0.54, 0.58), (0.66, 0.98)):
             pen.line(BLACK, 0.035, (0.5, y), (0.5 + 0.28 * side, y), (0.5 + 0.44 * side, reach))
         pen.shape(INK, (0.5, 0.36), (0.5 + 0.46 * side, 0.7), (0.5 + 0.26 * side, 0.98))
-        pen.shape(
-            (150, 152, 158),
-            (0.5 + 0.04 * side, 0.44),
-            (0.5 + 0.42 * side, 0.71),
-            (0.5 + 0.27 * side, 0.92),
-        )
+        wing = [(0.04, 0.44), (0.42, 0.71), (0.27, 0.92)]
+        pen.shape((150, 152, 158), *((0.5 + x * side, y) for x, y in wing))
     pen.disc(0.5, 0.64, 0.16, (28, 52, 36), 0.28)
     pen.disc(0.5, 0.38, 0.17, BLACK)
     for x in (0.36, 0.64):
         pen.disc(x, 0.22, 0.13, DARK_RED)
 
 
-def _storm(pen, rng):
+def _storm_cloud(pen, rng):
     for x, y, r in ((0.2, 0.38, 0.2), (0.8, 0.38, 0.2), (0.4, 0.25, 0.24), (0.64, 0.28, 0.24)):
         pen.disc(x, y, r, (54, 54, 70))
     pen.box(0.2, 0.38, 0.8, 0.58, (54, 54, 70))
     for x in (0.1, 0.28, 0.74, 0.9):
         pen.line((70, 90, 140), 0.035, (x + 0.05, 0.62), (x - 0.05, 0.92))
-    pen.shape(
-        (240, 196, 40),
-        (0.48, 0.44),
-        (0.7, 0.44),
-        (0.58, 0.62),
-        (0.7, 0.62),
-        (0.38, 1.0),
-        (0.46, 0.72),
-        (0.36, 0.72),
-    )
+    bolt = (0.48, 0.44), (0.7, 0.44), (0.58, 0.62), (0.7, 0.62), (0.38, 1.0), (0.46, 0.72)
+    pen.shape((240, 196, 40), *bolt, (0.36, 0.72))
 
 
-def _wilted(pen, rng):
+def _wilted_flower(pen, rng):
     pen.line(
         INK, 0.055, (0.4, 1.0), (0.36, 0.4), (0.44, 0.16), (0.6, 0.1), (0.72, 0.24), (0.74, 0.4)
     )
@@ -228,27 +216,17 @@ def _wilted(pen, rng):
         pen.shape(BROWN, (x - 0.09, 0.97), (x, 0.88), (x + 0.07, 0.99))
 
 
-POSITIVE = mood_faces("smiling", "laughing", "surprised") | {
-    "flower": _flower,
-    "heart": _heart,
-    "balloons": _balloons,
-    "cake": _cake,
-    "gift": _gift,
-    "butterfly": _butterfly,
-    "sun": _sun,
-    "rainbow": _rainbow,
-    "kitten": _kitten,
-}
-NEGATIVE = mood_faces("angry", "crying", "disgusted") | {
-    "spider": _spider,
-    "snake": _snake,
-    "skull": _skull,
-    "knife": _knife,
-    "broken glass": _shards,
-    "fly": _fly,
-    "storm cloud": _storm,
-    "wilted flower": _wilted,
-}
+def _by_name(*drawers: Callable) -> dict[str, Callable]:
+    """{"broken glass": _broken_glass, …}"""
+    return {drawer.__name__.replace("_", " ").strip(): drawer for drawer in drawers}
+
+
+POSITIVE = mood_faces("smiling", "laughing", "surprised") | _by_name(
+    _flower, _heart, _balloons, _cake, _gift, _butterfly, _sun, _rainbow, _kitten
+)
+NEGATIVE = mood_faces("angry", "crying", "disgusted") | _by_name(
+    _spider, _snake, _skull, _knife, _broken_glass, _fly, _storm_cloud, _wilted_flower
+)
 OBJECTS: dict[str, Callable] = POSITIVE | NEGATIVE
 
 

@@ -11,24 +11,15 @@ from .common import MEASURED, SUFFIXES, Listing, layout, shortened, shown
 
 
 @layout(
+    "emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(common.ROI, folder)
+)
+@layout(
     "emotionroi",
     "images/ with six emotion folders (anger/, …)",
     lambda folder: common.has(common.ROI, folder / "images"),
 )
-def in_images(folder: Path, agree: int) -> Listing:
-    return _emotionroi(folder, folder / "images")
-
-
-@layout(
-    "emotionroi",
-    "six emotion folders (anger/, …)",
-    lambda folder: common.has(common.ROI, folder),
-)
 def in_folders(folder: Path, agree: int) -> Listing:
-    return _emotionroi(folder, folder)
-
-
-def _emotionroi(folder: Path, images: Path) -> Listing:
+    images = folder / "images" if common.has(common.ROI, folder / "images") else folder
     pictures = common.emotion_folders("emotionroi", images, common.ROI, common.ROI_POSITIVE)
     names = [common.nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
     index = {common.case_folded(name): i for i, name in enumerate(names)}
@@ -82,15 +73,10 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
             continue
         if not line.strip():
             continue
-        if common.case_folded(name) not in index or common.case_folded(name) in rows:
-            raise ValueError(
-                f"emotionroi: {file} line {row} names {shown(name)}, "
-                + (
-                    "as an earlier line does"
-                    if common.case_folded(name) in rows
-                    else f"not in {images}"
-                )
-            )
+        key = common.case_folded(name)
+        if key not in index or key in rows:
+            wrong = "as an earlier line does" if key in rows else f"not in {images}"
+            raise ValueError(f"emotionroi: {file} line {row} names {shown(name)}, {wrong}")
         try:
             values = dict(zip(columns, map(float, cells), strict=True))
         except ValueError as error:
@@ -104,7 +90,7 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
                 f"emotionroi: {file} line {row}: valence {values['valence']:g} is not on "
                 "Emotion6's scale from 1 to 9"
             )
-        rows[common.case_folded(name)] = values
+        rows[key] = values
     missing = [name for name in names if common.case_folded(name) not in rows]
     if missing:
         raise ValueError(

@@ -5,17 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .common import (
-    POLARITY,
-    Listing,
-    below,
-    count,
-    csv_rows,
-    find_file,
-    layout,
-    shown,
-    warn_unlisted,
-)
+from . import common
+from .common import POLARITY, Listing, layout, shown
 
 
 @layout(
@@ -25,10 +16,10 @@ from .common import (
 )
 def own_labels(folder: Path, agree: int) -> Listing:
     """labels.csv beside or above the pictures: path,label[,fold][,emotion]."""
-    file, index = folder / "labels.csv", below(folder)
+    file, index = folder / "labels.csv", common.below(folder)
     rows: dict[Any, tuple] = {}
-    for line, row in csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
-        path = find_file(index, row["path"], folder)
+    for line, row in common.csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
+        path = common.find_file(index, row["path"], folder)
         wrong = _own_wrong(row, path, folder)
         if path in rows:
             wrong = f"names {shown(row['path'])} again, after line {rows[path][0]}"
@@ -37,7 +28,7 @@ def own_labels(folder: Path, agree: int) -> Listing:
         rows[path] = (line, POLARITY[row["label"].lower()], row.get("fold"), row.get("emotion"))
     if not rows:
         raise ValueError(f"own: {file} has no rows")
-    warn_unlisted("own", folder, count(index) - len(rows), file.name)
+    common.warn_unlisted("own", folder, common.count(index) - len(rows), file.name)
     paths = sorted(rows)
     _, label, fold, emotion = zip(*(rows[path] for path in paths), strict=True)
     folds = None if fold[0] is None else _own_folds(file, np.array([int(k) for k in fold]))

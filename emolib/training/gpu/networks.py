@@ -95,7 +95,10 @@ def paper_step(here: Here) -> dict:
         devices.give_back(here.device)
         if here.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(here.device)
-        with _flag(torch.backends.cudnn, "benchmark", benchmark), devices.tf32_in_convolutions():
+        with (
+            devices.flag(torch.backends.cudnn, "benchmark", benchmark),
+            devices.tf32_in_convolutions(),
+        ):
             step = Stepper(here, spec, spec.batch_size)
             ms = milliseconds(here.device, step)
             busy = _busy(here.device, step, ms)
@@ -220,20 +223,13 @@ def _busy(device: torch.device, step, ms: float) -> float | str:
 
 
 @contextlib.contextmanager
-def _flag(owner, name: str, value):
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
-
-
-@contextlib.contextmanager
 def _full_float32():
     """Float32 convolutions and products with all of their bits."""
     kinds = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
-    with _flag(kinds[0], "fp32_precision", "ieee"), _flag(kinds[1], "fp32_precision", "ieee"):
+    with (
+        devices.flag(kinds[0], "fp32_precision", "ieee"),
+        devices.flag(kinds[1], "fp32_precision", "ieee"),
+    ):
         yield
 
 
