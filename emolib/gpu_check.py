@@ -26,8 +26,8 @@ import torch
 
 from .base import devices, run_folder
 from .base.files import write_json, write_text
-from .training.gpu import networks, trainings
-from .training.gpu.shared import Here
+from .training.gpu_checks import networks, trainings
+from .training.gpu_checks.shared import Here
 
 
 def this_machine(here: Here) -> dict:

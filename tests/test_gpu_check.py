@@ -13,7 +13,7 @@ from emolib.base import checkpoints, devices
 from emolib.data.on_device import OnDevice
 from emolib.gpu_check import CHECKS, Here, main, run_them
 from emolib.network.maiafa import MaiAfa
-from emolib.training.gpu import shared
+from emolib.training.gpu_checks import shared
 
 STEP = dict(backbone="resnet10t", image_size=32, batch_size=4)
 SYSTEMS = "maiafa resnet18 ar wscnet mcpnet pcnn clip_finetune yao2019 rao2020 priya2020 wu2019"

@@ -1,11 +1,11 @@
-"""What every wing stands on: files, the run folder, devices, processes, metrics.
+"""What all wings above stand on: files, the run folder, devices, processes, metrics.
 
 May import `spec`. Read `run_folder` first: it says what a run leaves behind. Then `reuse` (when
 that is the run asked for), `checkpoints`, `files` (whole or not there), `metrics` (Eq. 11 and 12),
-`devices`, `parallel`, `lifeline`, `progress`, `old_names`.
+`devices`, `parallel`, `progress`, `old_names`.
 """
 
 import lazy_loader
 
-_files = "run_folder reuse checkpoints files metrics devices parallel lifeline progress old_names"
+_files = "run_folder reuse checkpoints files metrics devices parallel progress old_names"
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files.split())

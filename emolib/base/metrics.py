@@ -1,4 +1,4 @@
-"""Eq. 11 and 12, what the paper leaves out, and their intervals."""
+"""Eq. 11 and 12, what the paper leaves out, and Wilson's interval of one run."""
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def more_scores(labels, p_positive) -> dict:
     return {name: None if v is None else 100 * float(v) for name, v in found.items()}
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
+def wilson(successes: float, trials: int) -> tuple[float, float]:
     """Wilson's 95% interval of a share of test pictures, in percent; (nan, nan) of none."""
     if not trials:
         return float("nan"), float("nan")

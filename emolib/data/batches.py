@@ -1,4 +1,4 @@
-"""From picture files to batches.
+"""What a training sees of a set: its order, its crops and flips, its batches.
 
 Order and augmentation follow from (seed, epoch, index) alone, whatever the device, the batch or
 the number of workers. The part of the transform that is always the same (decode, short side to

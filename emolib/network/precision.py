@@ -1,4 +1,4 @@
-"""Where a network computes with how many bits."""
+"""Parts of a network that compute in 32 bits whatever autocast says."""
 
 import copy
 

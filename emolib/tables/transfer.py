@@ -6,9 +6,8 @@ Runs on a share of the training pictures are kept in <study>/shares, apart from 
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import proportion_confint
 
-from ..base.metrics import scores
+from ..base.metrics import scores, wilson
 from ..spec.sets import in_words
 from . import pages, plots
 from .comparison import PAIR_COLUMNS, VERDICT_COLUMNS, Row, tidy_rows, with_verdicts
@@ -112,11 +111,11 @@ def cross_line(group: pd.DataFrame, own: bool) -> dict:
     set, each on its own."""
     accuracy, positive = group["accuracy"].mean(), group["positive"].mean()
     tested = int(group["n"].sum() if own else group["n"].iloc[0])
-    low, high = proportion_confint(accuracy / 100 * tested, tested, method="wilson")
+    low, high = wilson(accuracy / 100 * tested, tested)
     return (
         {"networks": len(group), "pictures": tested}
         | {"pre_trained": bool(group["pre_trained"].any())}
-        | {"accuracy": accuracy, "low": 100 * low, "high": 100 * high}
+        | {"accuracy": accuracy, "low": low, "high": high}
         | {"lowest": group["accuracy"].min(), "highest": group["accuracy"].max()}
         | {"recall": group["recall"].astype(float).mean()}
         | {"majority": 100 * max(positive, 1 - positive)}

@@ -3,12 +3,14 @@
 May import every wing but `study`. Read `loop` first: the one loop (Table 6). Then `task` (what a
 run is made from), `check` (what is wrong with it) and `run` (a spec becomes a run folder).
 `sweep` trains many: `sharing` says how many at once, `local` trains them on this machine,
-`launch` by torchrun or SLURM, with `worker` in each process. `cost` and `plan` say how long that
-will take. `compiling` tries torch.compile, `estimator` is the same loop with scikit-learn's
-manners, `gpu` has the checks of `gpu_check`.
+`launch` by torchrun or SLURM, with `worker` in each process; `lifeline` ends them with the one
+that started them. `cost` and `plan` say how long that will take. `compiling` tries torch.compile,
+`estimator` is the same loop with scikit-learn's manners, `gpu_checks` is what `emolib.gpu_check`
+runs.
 """
 
 import lazy_loader
 
-_files = "loop task check run sharing local launch worker sweep cost plan compiling estimator gpu"
-__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files.split())
+_files = "loop task check run sharing local launch worker lifeline sweep cost plan".split()
+_files += "compiling estimator gpu_checks".split()
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import torch
 
-from ..base import devices, lifeline, progress
+from ..base import devices, progress
 from ..base.files import write_json
 from ..base.run_folder import has_weights
 from ..spec.run_spec import RunSpec
+from . import lifeline
 from .run import train_run
 from .task import Places
 

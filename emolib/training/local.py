@@ -20,9 +20,10 @@ import filelock
 from joblib.executor import get_memmapping_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from ..base import devices, lifeline, progress
+from ..base import devices, progress
 from ..base.run_folder import Busy, is_complete
 from ..spec.run_spec import RunSpec
+from . import lifeline
 from .run import train_run
 from .task import Places
 

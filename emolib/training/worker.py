@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch.distributed
 
-from ..base import lifeline, parallel
+from ..base import parallel
 from ..base.run_folder import read_spec
+from . import lifeline
 from .check import check_runs
 from .run import train_run
 from .task import Places

@@ -1,4 +1,4 @@
-"""A spec's network: as it starts, and as a run left it."""
+"""A trained network as a predictor: from a run folder, from the Hugging Face hub or by name."""
 
 import warnings
 from pathlib import Path
