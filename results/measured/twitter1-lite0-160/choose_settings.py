@@ -16,8 +16,8 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 
 import emolib
-from emolib.training.loop import run as runs, loop as training
-from emolib.spec.run_spec.run_spec import parse
+from emolib import runs, training
+from emolib.spec import parse
 
 FIXED = dict(backbone="tf_efficientnet_lite0", init="imagenet", image_size=160, freeze_bn=True)
 HERE = Path(__file__).parent
