@@ -3,10 +3,12 @@
 import ast
 import gzip
 import importlib
+import json
 import pickle
 import re
 import subprocess
 import sys
+import types
 from collections import defaultdict
 from pathlib import Path
 
@@ -118,3 +120,27 @@ def test_commands_are_where_they_were(door):
         [sys.executable, "-m", door, "--help"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and done.stdout.startswith("usage:")
+
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_notebook_names_only_what_is_there(notebook):
+    cells = json.loads(notebook.read_text("utf-8"))["cells"]
+    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    code = re.sub("^%.*", "", code, flags=re.M)
+    known: dict = {}
+    for line in re.findall(r"^(?:from emolib[.\w]* import .+|import emolib)$", code, re.M):
+        exec(line, known)
+    modules = [n for n, value in known.items() if isinstance(value, types.ModuleType)]
+    named = {node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Attribute)}
+    dotted = [name for name in map(ast.unparse, named) if re.fullmatch(r"[\w.]+", name)]
+    there = [name for name in dotted if name.partition(".")[0] in modules]
+    assert there, notebook
+    for name in there:
+        eval(name, known)
+    for node in named:
+        if isinstance(node.value, ast.Name) and node.value.id == "experiment":
+            fields = emolib.Study.__dataclass_fields__
+            assert node.attr in fields or hasattr(emolib.Study, node.attr), node.attr
