@@ -88,6 +88,7 @@ test-full: $(VENV)/.ready  ## all tests
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m benchmarks.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
 	$(BIN)/python -m benchmarks.bench_systems
+	$(BIN)/python -m benchmarks.bench_frozen
 
 gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into results/gpu/; ARGS='--only machine,steps'
 	$(BIN)/python -m emolib.gpu_check $(ARGS)

@@ -237,7 +237,7 @@ def trainings(data_root, turns: int = 1, **changes) -> pd.DataFrame:
         batches.epoch = 0
         loop.one_epoch(
             model,
-            loader(pictures, batches),
+            pictures.feed(batches, torch.device("cpu"), model.pretrained_cfg),
             batches,
             loop.make_optimizer(model, specs[0]),
             torch.device("cpu"),

@@ -445,7 +445,7 @@ def test_a_checkpoint_has_all_that_a_resumed_run_needs(root, tmp_path):
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert kept["spec"] == json.loads(json.dumps(spec.to_dict())) and kept["identity"] == identity
     assert kept["machine"]["threads"] == 1 and kept["machine"]["device"] == "cpu"
-    assert kept["optimizer"]["state"] and kept["schedule"]["last_epoch"] == 2
+    assert kept["optimizer"]["state"]
     assert [row["epoch"] for row in kept["history"]] == [1, 2]
     assert all(torch.equal(t, kept["model"][name]) for name, t in net.state_dict().items())
 

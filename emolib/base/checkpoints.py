@@ -52,7 +52,7 @@ def load_checkpoint(
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         spec_there, there, machine = (state.pop(k) for k in ("spec", "identity", "machine"))
-        if missing := {"model", "optimizer", "schedule", "history", "best"} - set(state):
+        if missing := {"model", "optimizer", "history", "best"} - set(state):
             raise KeyError(*missing)
         RunSpec.from_dict(spec_there)
         if not {"data", "split", "weights"} <= set(there) or not isinstance(there["data"], dict):

@@ -2,7 +2,7 @@
 
 May import `spec` and `base`. Follow a picture: `pictures` decodes one file, `layouts` finds a
 set's files and labels, `datasets` makes folds, `manifest` and `audit` look for what is wrong,
-`cache` keeps what was decoded, `batches` cuts crops, `on_device` does that on a GPU. `proposals`
+`cache` keeps what is computed once, `batches` cuts crops, `on_device` does so on a GPU. `proposals`
 and `detector` find boxes for the rivals that look at them. `demo` draws stand-ins for the sets.
 """
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ..base.devices import on
 from ..base.parallel import Ranks
 from . import proposals
 from .cache import packed, shrunk
@@ -124,6 +125,10 @@ class Pictures(Dataset):
         view = cut(image, box, self.image_size)
         return view, int(self.data.labels[index]), self.extras(index, shape, box)
 
+    def feed(self, batches: "Batches", device: torch.device, cfg: dict) -> "Feed":
+        """`batches` of these pictures for a network of mean and std `cfg`."""
+        return Feed(self, batches, device, cfg)
+
 
 @functools.lru_cache(maxsize=4)
 def draws(seed: int, epoch: int, count: int) -> np.ndarray:
@@ -200,6 +205,19 @@ class Batches:
             order = rng.permutation(order)
         for part in np.split(order, np.cumsum(self.sizes)[:-1]):
             yield self.ranks.part([(self.epoch, int(index)) for index in part])
+
+
+class Feed:
+    """A set's batches as a network takes them, on the device: (N×3×S×S float32 normalised, N int64,
+    extras)."""
+
+    def __init__(self, pictures: Pictures, batches: Batches, device: torch.device, cfg: dict):
+        self.loader, self.device, self.cfg = loader(pictures, batches, device), device, cfg
+
+    def __iter__(self):
+        for images, labels, extras in self.loader:
+            labels = labels.to(self.device, non_blocking=True)
+            yield normalise(images, self.cfg, self.device), labels, on(self.device, extras)
 
 
 def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "cpu"):

@@ -1,9 +1,9 @@
-"""The packed cache: a whole set decoded and shrunk, in one memory-mapped file.
+"""What is computed once for a set and kept in a memory-mapped file, such as its decoded pictures.
 
-A pack is a safetensors file in the cache folder (EMOLIB_CACHE, else the user's), named after the
-set's fingerprint, the short side and the versions that decode and shrink. So changed data make
-another pack. It appears under its name only when it is whole. All packs together keep to
-EMOLIB_CACHE_GB (default 50) and leave a tenth of the disk free. The longest unused go first.
+A file is in safetensors' format, in the cache folder (EMOLIB_CACHE, else the user's), and named
+after all that it follows from, so that changed data make another one. It appears under its name
+only when it is whole. All files together keep to EMOLIB_CACHE_GB (default 50) and leave a tenth of
+the disk free. The longest unused go first.
 """
 
 import contextlib
@@ -13,14 +13,17 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
 import platformdirs
+import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -31,6 +34,7 @@ from .pictures import decode, shrink
 
 PACK_VERSION = 1  # of what decode() and shrink() make of a file
 HEADER = 512  # bytes, room for the largest numbers
+TYPES = {torch.uint8: "U8", torch.float16: "F16"}  # safetensors' names
 DECODED_AT_ONCE = 64  # pictures decoded and not yet written, at most
 
 
@@ -56,49 +60,74 @@ class Packed:
 def packed(data, side: int) -> Packed | None:
     """The pack of `data` with short sides of `side` px, made where it is not there yet.
 
-    If several processes want it, one makes it and the others wait. Where there is no room for it or
-    the folder cannot be written, the result is None, and a warning says why: pictures are then
-    decoded anew in every epoch. Raises what `decode` does for a picture that is not readable.
+    None where it cannot be kept (`made_once`). Raises what `decode` does for an unreadable picture.
     """
-    file = folder() / f"{_key(data, side)}.safetensors"
+
+    def size() -> float:
+        with ThreadPoolExecutor() as pool:
+            return sum(pool.map(functools.partial(_size, side=side), data.paths))
+
+    def write(file: Path) -> None:
+        shapes = np.zeros((len(data), 2), np.int64)
+        write_stream(file, "pixels", shapes, _decoded(data, side, shapes))
+
+    key = _key(data, side)
+    words = "no packed cache", "pictures are decoded anew in every epoch"
+    return made_once(data, key, functools.partial(_opened, data=data), size, write, words)
+
+
+def made_once(
+    data,
+    name: str,
+    read: Callable[[Path], Any],
+    size: Callable[[], float],
+    write: Callable[[Path], None],
+    words: tuple[str, str],
+) -> Any:
+    """What `read` finds in the file `name`, which is made from the pictures of `data` where it is
+    not there yet.
+
+    read gives None where there is no whole file; size says how many bytes it will take; write makes
+    it. If several processes want it, one makes it and the others wait. Where there is no room for
+    it or the folder cannot be written, the result is None and a warning says why. words: what there
+    is not then, and what happens instead.
+    """
+    file = folder() / f"{name}.safetensors"
     try:
-        if pack := _opened(file, data):
-            return pack
+        if (found := read(file)) is not None:
+            return found
         file.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(file.parent / "making.lock"):  # one at a time keeps to the budget
-            if pack := _opened(file, data):
-                return pack
-            with ThreadPoolExecutor() as pool:
-                needed = sum(pool.map(functools.partial(_size, side=side), data.paths))
-            _make_room(file, needed)
+            if (found := read(file)) is not None:
+                return found
+            _make_room(file, size())
             before = data.fingerprint()
-            _write(file, data, side)
+            write(file)
             if data.fingerprint() != before:
                 file.unlink()
                 raise ValueError(f"{data.root}: the set changed while it was read; run again")
-        if pack := _opened(file, data):
-            return pack
+        if (found := read(file)) is not None:
+            return found
         raise OSError("it was removed as soon as it was made")
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not all(p.exists() for p in data.paths):
             raise
         warnings.warn(
-            f"{data.name}: no packed cache in {file.parent} ({error.strerror or error}); pictures "
-            "are decoded anew in every epoch (EMOLIB_CACHE: another folder, EMOLIB_CACHE_GB: how "
-            "much it may hold)",
-            stacklevel=2,
+            f"{data.name}: {words[0]} in {file.parent} ({error.strerror or error}); {words[1]} "
+            "(EMOLIB_CACHE: another folder, EMOLIB_CACHE_GB: how much it may hold)",
+            stacklevel=3,
         )
         return None
 
 
 def folder() -> Path:
-    """Where packs are kept."""
+    """Where all is kept."""
     chosen = os.environ.get("EMOLIB_CACHE")
     return Path(chosen) if chosen else platformdirs.user_cache_path("emolib")
 
 
 def budget() -> float:
-    """Bytes that all packs together may take. Raises ValueError where EMOLIB_CACHE_GB is none."""
+    """Bytes that all files together may take. Raises ValueError where EMOLIB_CACHE_GB is none."""
     text = os.environ.get("EMOLIB_CACHE_GB", "50")
     try:
         return float(text) * 1e9
@@ -119,10 +148,25 @@ def _order(data) -> np.ndarray:
 
 def _opened(file: Path, data) -> Packed | None:
     """None where it is not there; a damaged one is removed."""
+
+    def whole(tensors) -> bool:
+        shapes = tensors["shapes"].numpy()
+        return len(shapes) == len(data) and int(shapes.prod(1).sum()) == len(tensors["pixels"])
+
+    if not (tensors := read_tensors(file, whole)):
+        return None
+    shapes = tensors["shapes"].numpy()
+    starts = np.cumsum([0, *shapes.prod(1)[:-1]])
+    order = _order(data)
+    return Packed(file, tensors["pixels"], shapes[order], starts[order])
+
+
+def read_tensors(file: Path, whole: Callable[[dict], bool]) -> dict[str, Tensor] | None:
+    """The file's tensors, memory-mapped, or None where it is not there. A damaged one, or one that
+    is not `whole`, is removed."""
     try:
-        tensors = load_file(file)  # memory-mapped
-        pixels, shapes = tensors["pixels"], tensors["shapes"].numpy()
-        if len(shapes) != len(data) or int(shapes.prod(1).sum()) != len(pixels):
+        tensors = load_file(file)
+        if not whole(tensors):
             raise ValueError("another number of pictures")
     except FileNotFoundError:  # safetensors' word for whatever it cannot open
         return None
@@ -131,42 +175,44 @@ def _opened(file: Path, data) -> Packed | None:
         return None
     with contextlib.suppress(OSError):
         os.utime(file)  # used just now
-    starts = np.cumsum([0, *shapes.prod(1)[:-1]])
-    order = _order(data)
-    return Packed(file, pixels, shapes[order], starts[order])
+    return tensors
 
 
-def _write(file: Path, data, side: int) -> None:
-    """Streams the pictures into the file, DECODED_AT_ONCE in memory at most."""
+def _decoded(data, side: int, shapes: np.ndarray) -> Iterator[Tensor]:
+    """The pictures in the order of a pack, with their shapes put into `shapes`, DECODED_AT_ONCE in
+    memory at most."""
     paths = [path for _, path in sorted(zip(data.names, data.paths, strict=True))]
-    shapes = []
-    with whole_file(file) as part, open(part, "wb") as out, ThreadPoolExecutor() as pool:
-        out.write(bytes(HEADER + 16 * len(paths)))
+    with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), DECODED_AT_ONCE):
-            for image in pool.map(lambda path: shrunk(path, side), paths[start:][:DECODED_AT_ONCE]):
-                shapes.append(image.shape[:2])
-                out.write(np.ascontiguousarray(image).data)
+            some = paths[start:][:DECODED_AT_ONCE]
+            for at, image in enumerate(pool.map(lambda path: shrunk(path, side), some), start):
+                shapes[at] = image.shape[:2]
+                yield image
+
+
+def write_stream(file: Path, name: str, table: np.ndarray, parts: Iterator[Tensor]) -> None:
+    """Writes a safetensors file as its parts come. table: S×2 int64, "shapes" in the file; it may
+    be filled in until the last part is there. The parts, …×d of one type, make the tensor `name`,
+    rows×d."""
+    with whole_file(file) as part, open(part, "wb") as out:
+        out.write(bytes(HEADER + table.nbytes))
+        for tensor in parts:
+            out.write(tensor.contiguous().numpy().data)
         size = out.tell() - HEADER
         out.seek(0)
-        out.write(_header(len(shapes), size))
-        out.write(np.array(shapes, np.int64).tobytes())
+        out.write(_header(name, table, tensor, size))
+        out.write(table.tobytes())
         out.flush()
         os.fsync(out.fileno())
 
 
-def _header(count: int, size: int) -> bytes:
+def _header(name: str, table: np.ndarray, last: Tensor, size: int) -> bytes:
     """The header of a safetensors file: its own length, then JSON, filled up with spaces."""
-    table = 16 * count
-    text = json.dumps(
-        {
-            "shapes": {"dtype": "I64", "shape": [count, 2], "data_offsets": [0, table]},
-            "pixels": {
-                "dtype": "U8",
-                "shape": [(size - table) // 3, 3],
-                "data_offsets": [table, size],
-            },
-        }
-    )
+    start, width = table.nbytes, last.shape[-1]
+    rows = (size - start) // (width * last.element_size())
+    shapes = {"dtype": "I64", "shape": table.shape, "data_offsets": [0, start]}
+    data = {"dtype": TYPES[last.dtype], "shape": [rows, width], "data_offsets": [start, size]}
+    text = json.dumps({"shapes": shapes, name: data})
     return (HEADER - 8).to_bytes(8, "little") + text.encode().ljust(HEADER - 8)
 
 

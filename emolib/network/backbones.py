@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import timm
 import torch
 from safetensors import safe_open
 from timm.layers import Format
-from timm.models import group_parameters, load_state_dict, model_entrypoint
+from timm.models import FeatureInfo, group_parameters, load_state_dict, model_entrypoint
 from timm.models.hrnet import HighResolutionNetFeatures
 from torch import Tensor, nn
 
@@ -66,16 +67,40 @@ def four_levels(backbone: Backbone) -> tuple[list[int], list[int]]:
     return indices, [info.channels()[i] for i in indices]
 
 
-def levels(backbone: Backbone, indices: list[int], images: Tensor) -> list[Tensor]:
+@dataclass(frozen=True)
+class Seen:
+    """What a frozen backbone made of N pictures, in their place: B1..B4 of a feature network, the
+    last map of another. A head that looks at pictures by `levels`, `feature_map` or `pooled` alone
+    takes it for them."""
+
+    maps: list[Tensor]
+
+    @property
+    def device(self) -> torch.device:
+        return self.maps[0].device
+
+
+@torch.no_grad()
+def seen(backbone: Backbone, images: Tensor) -> Seen:
+    """As the backbone answers in a test, whatever mode it is in afterwards: "eval"."""
+    backbone.eval()
+    if isinstance(backbone.feature_info, FeatureInfo):
+        return Seen(levels(backbone, four_levels(backbone)[0], images))
+    return Seen([backbone.forward_features(images)])
+
+
+def levels(backbone: Backbone, indices: list[int], images: Tensor | Seen) -> list[Tensor]:
     """B1..B4, N×c_i×h_i×w_i. Raises ValueError for pictures that are not N×3×H×W, floating point
     and 32 px a side or more, and for sides that an HRNet refuses."""
+    if isinstance(images, Seen):
+        return images.maps
     if not torch.compiler.is_compiling():  # what is asked of a size there is asked of every size
         _check(backbone, images)
     features = backbone(images)
     return [channels_first(backbone, features[i]) for i in indices]
 
 
-def feature_map(backbone: Backbone, images: Tensor) -> Tensor:
+def feature_map(backbone: Backbone, images: Tensor | Seen) -> Tensor:
     """The last map of what `without_classifier` made, N×channels(backbone)×h×w. Of an HRNet: its
     four branches, averaged down to stride 32 and joined.
 
@@ -84,7 +109,7 @@ def feature_map(backbone: Backbone, images: Tensor) -> Tensor:
     if _has_branches(backbone):
         B = levels(backbone, four_levels(backbone)[0], images)
         return torch.cat([average(b, B[0].shape[2:]) for b in B], 1)
-    found = backbone.forward_features(images)
+    found = images.maps[0] if isinstance(images, Seen) else backbone.forward_features(images)
     if found.dim() != 4:
         name = backbone.pretrained_cfg.get("architecture", "?")
         raise ValueError(f"backbone {name!r} has no last feature map; take a convolutional one")
@@ -98,11 +123,13 @@ def channels(backbone: Backbone) -> int:
     return backbone.num_features
 
 
-def pooled(backbone: Backbone, images: Tensor) -> Tensor:
+def pooled(backbone: Backbone, images: Tensor | Seen) -> Tensor:
     """What the own classifier of the backbone would see, N×width(backbone). Of an HRNet:
     `feature_map`'s global average."""
     if _has_branches(backbone):
         return feature_map(backbone, images).mean((2, 3))
+    if isinstance(images, Seen):
+        return backbone.forward_head(images.maps[0])
     return _widened(backbone(images))
 
 
@@ -246,7 +273,7 @@ def make(name: str, pretrained: bool, weights: str | Path, **options) -> Backbon
     try:
         net: Backbone = timm.create_model(name, pretrained=True, **options)
         if not weights:
-            net.downloaded = _digest(net)
+            net.downloaded = digest(net)
         return net
     except (OSError, RuntimeError) as error:
         if weights:
@@ -269,8 +296,8 @@ def downloaded(model: nn.Module) -> str | None:
     return ";".join(sorted(found)) or None
 
 
-def _digest(net: Backbone) -> str:
-    """Over the names and values of all tensors but the classifier's, which may be new."""
+def digest(net: Backbone) -> str:
+    """SHA-256 over the names and values of all tensors but the classifier's, which may be new."""
     digest, new = hashlib.sha256(), _classifier(net)
     for key, tensor in net.state_dict().items():
         if key.rpartition(".")[0] not in new:

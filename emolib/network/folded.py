@@ -96,10 +96,10 @@ class LargestProduct(torch.autograd.Function):
             to_G.index_add_(0, place.flatten(), (to_R * weight).flatten())
         to_W = torch.zeros_like(W).index_add_(0, flat, (B * to_C[..., None]).flatten(0, 2))
         to_b = torch.zeros_like(b).index_add_(0, flat, to_C.flatten())
-        to_B = W_at * to_C[..., None]
+        to_B = (W_at * to_C[..., None]).permute(0, 3, 1, 2) if ctx.needs_input_grad[1] else None
         return (
             to_G.view(N, h, w, width).permute(0, 3, 1, 2),
-            to_B.permute(0, 3, 1, 2),
+            to_B,
             to_W[..., None, None],
             to_b,
         )

@@ -8,7 +8,7 @@ import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from .sets import DATASETS, SETS
-from .systems import System, system_of
+from .systems import SYSTEMS, System, system_of
 
 STARTS = ("imagenet", "scratch")
 # the same along a chain, whose trainings are of one network
@@ -18,9 +18,11 @@ OF_THE_TARGET: dict[str, typing.Any] = {"fold": 0, "grouped": False, "official":
 # of the systems whose record names them
 ARCHITECTURE = ("mai", "afa", "readings", "width", "dropout")
 # of the systems that the loop trains
-TRAINING: tuple[str, ...] = ("crop", "epochs", "batch_size", "lr", "lr_step", "head_lr")
-TRAINING += ("momentum", "optimizer", "weight_decay", "freeze_bn", "precision", "deterministic")
-LARGEST = {"width": 8192, "image_size": 4096}  # a stranger's spec.json may ask for anything
+TRAINING: tuple[str, ...] = ("crop", "epochs", "batch_size", "lr", "schedule", "lr_step", "head_lr")
+TRAINING += ("momentum", "optimizer", "weight_decay", "freeze", "views", "freeze_bn")
+TRAINING += ("precision", "deterministic")
+# a stranger's spec.json may ask for anything
+LARGEST = {"width": 8192, "image_size": 4096, "views": 64}
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
 
 
@@ -96,6 +98,7 @@ class RunSpec:
     epochs: int = 90
     batch_size: int = 32
     lr: float | None = None  # None: 0.001 on FI, 0.0001 on the small sets
+    schedule: typing.Literal["step", "cosine"] = "step"  # `schedules`
     lr_step: int | None = None  # None: a third of the epochs; then the rate is divided by 10
     head_lr: float = 1.0  # the rate of everything but the backbone, as a multiple of lr
     optimizer: typing.Literal["sgd", "adam", "adamw"] = "sgd"
@@ -105,6 +108,8 @@ class RunSpec:
     precision: typing.Literal["float32", "bf16"] = (
         "float32"  # of the backbone; the head's is float32
     )
+    freeze: typing.Literal["nothing", "backbone"] = "nothing"  # "backbone": the head alone learns
+    views: int = 6  # of each picture that a frozen backbone sees: the centre and random crops
     freeze_bn: bool = False  # the backbone's running statistics frozen, affine weights trained
     deterministic: bool | None = None  # the same bits from every run; None: on CPUs, not on GPUs
     pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
@@ -125,8 +130,7 @@ class RunSpec:
         if self.lr is None:
             self._put(lr=of_set.lr)
         if self.lr_step is None:
-            third = max(1, round(self.epochs / 3)) if isinstance(self.epochs, int) else 1
-            self._put(lr_step=third)
+            self._put(lr_step=max(1, -(-self.epochs // 3)) if isinstance(self.epochs, int) else 1)
         if isinstance(self.apart, (list, tuple)):
             self._put(apart=tuple(sorted({*self.apart})))
         pretrain = self.pretrain.items() if isinstance(self.pretrain, dict) else self.pretrain
@@ -146,6 +150,8 @@ class RunSpec:
         names = [n for n in ARCHITECTURE if n not in system.settings]
         names += [] if system.boxes else ["detector"]
         names += TRAINING if system.fitted else ()
+        names += ["views"] if self.freeze == "nothing" else ["freeze_bn", "precision"]
+        names += ["lr_step"] if self.schedule == "cosine" else []
         names += [one.option for d, one in SETS.items() if one.option and d != self.dataset]
         if self.grouped or not SETS[self.dataset].brings_folds:
             names += ["official"]
@@ -160,9 +166,15 @@ class RunSpec:
         self._put(init=":".join([*stages, start if self.backbone else "scratch"]))
 
     def _check_ranges(self) -> None:
-        for name in ("epochs", "batch_size", "image_size", "width", "lr_step", "lr", "head_lr"):
+        for name in (*LARGEST, "epochs", "batch_size", "lr_step", "lr", "head_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
+        if self.freeze == "backbone" and not system_of(self.model).can_freeze:
+            can = ", ".join(name for name, one in SYSTEMS.items() if one.can_freeze)
+            raise ValueError(
+                f"freeze='backbone': model {self.model!r} learns from more than its backbone's "
+                f"maps; {can} can be trained so (frozen_probe is a frozen backbone alone)"
+            )
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")
         for name in self.apart:

@@ -20,6 +20,7 @@ class System:
     takes: Literal["either", "the study's", "its own"] = "either"
     settings: tuple[str, ...] = ()  # fields of RunSpec that its class is given
     boxes: bool = False  # it looks at boxes
+    can_freeze: bool = False  # its head needs no more than what a frozen backbone makes of a view
     uses_emotions: bool = False  # it learns the finer classes, where a set has them
     fitted: bool = False  # without gradients: nothing of Table 6 applies
     # who is trained on the sets that a chain begins with: itself, its backbone, or nobody
@@ -35,6 +36,7 @@ SYSTEMS = {
         backbone="hrnet_w48",
         takes="the study's",
         settings=("mai", "afa", "readings", "width", "dropout"),
+        can_freeze=True,
     ),
     "rao2016": System(
         "rao2016.Rao2016",
@@ -64,14 +66,20 @@ SYSTEMS = {
     "wu2019": System(
         "wu2019.Wu2019", "resnet101", boxes=True, published=("twitter1", "emotionroi")
     ),
-    "mcpnet": System("mcpnet.MCPNet", "resnet101", published=("fi", "twitter1", "emotionroi")),
+    "mcpnet": System(
+        "mcpnet.MCPNet",
+        "resnet101",
+        can_freeze=True,
+        published=("fi", "twitter1", "emotionroi"),
+    ),
     "wscnet": System(
         "wscnet.WSCNet",
         "resnet101",
+        can_freeze=True,
         recipe=dict(image_size=448, crop="resized", epochs=25, batch_size=10)
         | dict(lr=1e-4, lr_step=7, weight_decay=0.0),
     ),
-    "yao2019": System("yao2019.Yao2019", "resnet50", uses_emotions=True),
+    "yao2019": System("yao2019.Yao2019", "resnet50", uses_emotions=True, can_freeze=True),
     "priya2020": System("priya2020.Priya2020", "resnet101"),
     "frozen_probe": System(
         "probe.Probe",
@@ -88,6 +96,7 @@ SYSTEMS = {
         "tower.Tower",
         CLIP,
         "its own",
+        can_freeze=True,
         recipe=dict(epochs=25, lr=1e-6, head_lr=1000.0, optimizer="adamw", weight_decay=1e-5),
     ),
 }

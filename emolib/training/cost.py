@@ -13,6 +13,7 @@ from PIL import Image
 from ..base import devices
 from ..data.batches import normalise, short_side
 from ..data.proposals import COUNT
+from ..network.backbones import seen
 from ..network.build import build_network
 from ..spec.run_spec import RunSpec
 from ..spec.systems import system_of
@@ -103,7 +104,8 @@ def random_batch(spec: RunSpec, count: int, model, device):
         extras["boxes"] = box.expand(count, COUNT, 5)
     if hasattr(model, "uses_emotions"):
         extras["emotions"] = labels
-    return normalise(images, model.pretrained_cfg, device), labels, extras
+    images = normalise(images, model.pretrained_cfg, device)
+    return (seen(model.backbone, images) if spec.freeze == "backbone" else images), labels, extras
 
 
 def _of_fit(spec: RunSpec, device: torch.device) -> Cost:

@@ -81,7 +81,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         decode_all(data)
         with computing(spec, device):
             network = loop.moved(build_network(spec, str(self.weights)), device)
-            pictures = loop.pictures_of(spec, data, str(self.weights))
+            pictures = loop.pictures_of(spec, data, str(self.weights), network)
             material = loop.Material(pictures, np.arange(len(data)))
             history = loop.train_network(network, spec, material, device)
         self.classes_, self.history_, self.spec_ = classes, history, spec

@@ -1,8 +1,8 @@
 """The one loop: pre-training, fine-tuning, ablations and rivals are all trained here.
 
-Table 6: SGD with momentum and weight decay, the rate divided by 10 every `lr_step` epochs,
-cross-entropy. Eq. 10's λ‖θ‖² has the gradient 2λθ where SGD's weight_decay w has wθ; Table 6's
-0.001 is taken as weight_decay.
+Table 6: SGD with momentum and weight decay, the rate divided by 10 every `lr_step` epochs (or
+another of `schedules`), cross-entropy. Eq. 10's λ‖θ‖² has the gradient 2λθ where SGD's weight_decay
+w has wθ; Table 6's 0.001 is taken as weight_decay.
 """
 
 import math
@@ -16,16 +16,18 @@ import torch.nn.functional as F
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import nn
 
-from ..base.devices import autocast, on
+from ..base.devices import autocast
 from ..base.metrics import scores
 from ..base.parallel import Ranks
-from ..data.batches import Batches, Pictures, loader, normalise, seed_all
+from ..data.batches import Batches, Pictures, normalise, seed_all
 from ..data.datasets import Dataset
 from ..data.proposals import BoxFinder
 from ..network.rivals import rival_class
 from ..spec.run_spec import RunSpec
+from ..spec.schedules import rate
 from ..spec.systems import system_of
 from . import compiling
+from .frozen import FrozenViews
 
 TESTED_AT_ONCE = 64
 
@@ -34,7 +36,7 @@ TESTED_AT_ONCE = 64
 class Material:
     """What a network is trained on: a set as its system sees it, and which of its pictures."""
 
-    pictures: Pictures
+    pictures: Pictures | FrozenViews
     train: np.ndarray  # indices
     validation: np.ndarray = field(default_factory=lambda: np.array([], int))  # may be empty
 
@@ -66,10 +68,8 @@ def train_network(
     if hasattr(model, "fit"):
         return _fit(model, material)
     ranks, pictures = Ranks.here(), material.pictures
-    assert spec.lr_step is not None  # RunSpec has put the paper's in its place
     optimizer = make_optimizer(model, spec)
-    schedule = torch.optim.lr_scheduler.StepLR(optimizer, spec.lr_step, gamma=0.1)
-    parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    parts = {"model": model, "optimizer": optimizer}
     history: list[dict] = []
     best, kept = None, None
     if state:
@@ -79,13 +79,13 @@ def train_network(
 
     indices = material.train if kept is None else kept
     batches = Batches(indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
-    train_loader = loader(pictures, batches, device)
+    train_loader = pictures.feed(batches, device, model.pretrained_cfg)
     if not state and not spec.stages and hasattr(model, "calibrate"):
         training_mode(model, spec.freeze_bn)
         all_of_it = Batches(material.train, spec.batch_size, spec.seed, shuffle=True)
         all_of_it.epoch = 0
-        first = next(iter(loader(pictures, all_of_it, device)))[0]
-        model.calibrate(normalise(first, model.pretrained_cfg, device))
+        first, *_ = next(iter(pictures.feed(all_of_it, device, model.pretrained_cfg)))
+        model.calibrate(first)
     ask = getattr(model, "choose_pictures", None)
 
     def answers():
@@ -99,9 +99,8 @@ def train_network(
         batches.epoch = epoch
         others = [ranks.rank] * (ranks.rank > 0)  # each process has its own dropout
         seed_all(spec.seed, epoch, *others)
-        row = {"epoch": epoch + 1, "lr": optimizer.param_groups[0]["lr"]}
+        row = {"epoch": epoch + 1, "lr": rate(spec, epoch + 0.5)}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
-        schedule.step()
         if len(material.validation):
             row |= validate(model, pictures, material.validation, device, spec.precision)
             if best is None or row["val_accuracy"] > best["accuracy"]:
@@ -132,9 +131,10 @@ def _fit(model, material: Material) -> list[dict]:
 
 
 def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.Module:
-    """The model or, where that is quicker for the epochs ahead, the compiled one. Rivals are left
-    as they are."""
-    if system_of(spec.model).made_by or not compiling.wanted(device):
+    """The model or, where that is quicker for the epochs ahead, the compiled one. Rivals, and heads
+    on a frozen backbone, are left as they are."""
+    kept = spec.freeze != "nothing" or system_of(spec.model).made_by
+    if kept or not compiling.wanted(device):
         return model
     size = (spec.batch_size, spec.image_size, spec.image_size, 3)
     images = normalise(torch.zeros(size, dtype=torch.uint8), model.pretrained_cfg, device)
@@ -148,14 +148,17 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
     return compiling.quickest(model, device, one_step, ahead, (spec.step, device))
 
 
-def pictures_of(spec: RunSpec, data: Dataset, weights: str = "") -> Pictures:
-    """The set as the spec's system sees it. weights: the folder with a detector's.
+def pictures_of(spec: RunSpec, data: Dataset, weights: str = "", model=None):
+    """The set as the spec's system sees it, `Pictures` or `FrozenViews`. weights: the folder with
+    a detector's. model: whose backbone is frozen, where the spec says so.
 
     A system without gradients reads the files itself, so that nothing is packed for it.
     """
     kind, system = getattr(rival_class(spec.model), "finder", ""), system_of(spec.model)
     finder = BoxFinder(kind, spec.detector, weights) if kind else None
     cache, emotions = "off" if system.fitted else spec.cache, system.uses_emotions
+    if model is not None and spec.freeze == "backbone":
+        return FrozenViews(spec, data, model, emotions)
     return Pictures(data, spec.image_size, spec.crop, spec.seed, cache, finder, emotions)
 
 
@@ -166,16 +169,17 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
     none afterwards. The host waits for a GPU once, at the end, for all of these.
     """
     training_mode(network, spec.freeze_bn)
-    cfg, ranks = unwrapped(network).pretrained_cfg, batches.ranks
+    ranks = batches.ranks
     loss_sum, correct, seen = torch.zeros(3, device=device).unbind()
     losses = []  # looked at when all is done: a look at each would make the host wait
-    for (images, labels, extras), size in zip(train_loader, batches.sizes, strict=True):
-        labels = labels.to(device, non_blocking=True)
-        images, weight = normalise(images, cfg, device), ranks.weight(len(labels), size)
+    sizes, epochs = batches.sizes, batches.epoch + (np.arange(len(batches)) + 0.5) / len(batches)
+    for (images, labels, extras), size, done in zip(train_loader, sizes, epochs, strict=True):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(spec, done, group["initial_lr"])
+        weight = ranks.weight(len(labels), size)
         # a batch of another size would be compiled anew
         usual = size == spec.batch_size
         its = network if usual else getattr(network, "_orig_mod", network)
-        extras = on(device, extras)
         loss, logits = step(its, images, labels, optimizer, spec.precision, weight, extras)
         share = len(labels) / (ranks.size if size < ranks.size else 1)
         losses.append(loss)
@@ -260,7 +264,7 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
 
 @torch.inference_mode()
 def probabilities(
-    model, pictures: Pictures, indices, device: torch.device, precision: str
+    model, pictures: Pictures | FrozenViews, indices, device: torch.device, precision: str
 ) -> np.ndarray:
     """The probability of "positive" for each index, float64, from evaluation's centre crop.
 
@@ -272,15 +276,15 @@ def probabilities(
     ranks = Ranks.here()
     batches = Batches(ranks.part(list(indices)), TESTED_AT_ONCE)
     parts = []
-    for images, _, extras in loader(pictures, batches, device):
+    for images, _, extras in pictures.feed(batches, device, model.pretrained_cfg):
         with autocast(precision, device):
-            logits = model(normalise(images, model.pretrained_cfg, device), **on(device, extras))
+            logits = model(images, **extras)
         parts.append(logits)
     p = torch.cat(parts).cpu().double().softmax(1)[:, 1]  # Apple's GPUs have no float64
     return np.array(ranks.join(p.tolist(), len(indices)))
 
 
-def validate(model, pictures: Pictures, indices, device, precision: str) -> dict:
+def validate(model, pictures: Pictures | FrozenViews, indices, device, precision: str) -> dict:
     p = probabilities(model, pictures, indices, device, precision)
     labels = pictures.data.labels[indices]
     likelihood = np.where(labels == 1, p, 1 - p)
@@ -293,7 +297,7 @@ def validate(model, pictures: Pictures, indices, device, precision: str) -> dict
 
 
 def parameter_groups(model, spec: RunSpec) -> list[dict]:
-    """The backbone at `lr`, everything else at `lr · head_lr`."""
+    """The backbone at `lr`, unless it is frozen; everything else at `lr · head_lr`."""
     if hasattr(model, "backbone"):
         head = [p for n, p in model.named_parameters() if not n.startswith("backbone.")]
     else:  # a timm model used whole
@@ -301,4 +305,5 @@ def parameter_groups(model, spec: RunSpec) -> list[dict]:
     assert spec.lr is not None  # RunSpec has put the paper's in its place
     ids = {id(p) for p in head}
     rest = [p for p in model.parameters() if id(p) not in ids]
-    return [{"params": rest, "lr": spec.lr}, {"params": head, "lr": spec.lr * spec.head_lr}]
+    groups = [(rest, spec.lr)] * (spec.freeze == "nothing") + [(head, spec.lr * spec.head_lr)]
+    return [{"params": params, "lr": lr, "initial_lr": lr} for params, lr in groups]

@@ -72,7 +72,7 @@ def train_run(
                 rests_on["weights_sha256"] = hashed
             after_epoch = _keeper(task, folder, rests_on, device)
             started = time.perf_counter()
-            pictures = loop.pictures_of(spec, task.data, places.weights)
+            pictures = loop.pictures_of(spec, task.data, places.weights, model)
             material = loop.Material(pictures, task.train, task.validation)
             history = loop.train_network(model, spec, material, device, state, after_epoch)
             p_positive = loop.probabilities(model, pictures, task.test, device, spec.precision)

@@ -13,6 +13,7 @@ from ...base.files import read_csv, read_json
 from ...base.metrics import scores
 from ...base.run_folder import read_spec
 from ...spec.run_spec import RunSpec
+from ...spec.schedules import rate
 from ...spec.sets import SETS
 from ...spec.systems import system_of
 
@@ -76,7 +77,7 @@ def _history(folder: Path) -> str | None:
         return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {spec.epochs}"
     if system_of(spec.model).fitted:
         return None
-    rates = spec.lr * 0.1 ** ((frame["epoch"] - 1) // spec.lr_step)
+    rates = [rate(spec, epoch - 0.5) for epoch in frame["epoch"]]  # half-way through it
     if not np.allclose(frame["lr"], rates, rtol=1e-4, atol=0):
         return "has other learning rates than spec.json asks for"
     if not np.isfinite(frame["train_loss"]).all():
