@@ -17,6 +17,7 @@ from sklearn.utils import estimator_checks
 from trees import make_shapes
 
 import emolib
+from emolib.spec import recipe
 
 TINY = dict(
     backbone="test_efficientnet",
@@ -24,10 +25,16 @@ TINY = dict(
     epochs=2,
     batch_size=8,
     init="scratch",
+    freeze="",
     freeze_bn=False,
     lr=0.01,
+    head_lr=1.0,
+    optimizer="sgd",
+    schedule="step",
+    weight_decay=1e-3,
     device="cpu",
 )
+FROZEN = dict(backbone="test_efficientnet", image_size=32, init="scratch", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,8 @@ def fitted(frame):
     return emolib.EmotionClassifier(**TINY).fit(frame["path"], frame["label"])
 
 
-def test_it_trains_as_a_run_does(root, tmp_path):
+@pytest.mark.parametrize("given", [TINY, FROZEN])
+def test_it_trains_as_a_run_does(root, tmp_path, given):
     """On the same pictures, numbered alike, it gives a run's answers, to the digits of its file."""
     (tmp_path / "own").mkdir()
     rows = ["path,label,fold"]
@@ -57,14 +65,25 @@ def test_it_trains_as_a_run_does(root, tmp_path):
         shutil.copy(root / f"own/{i}.png", tmp_path / f"own/{i:02}.png")
         rows.append(f"{i:02}.png,{i % 2},{int(i < 16)}")
     (tmp_path / "own/labels.csv").write_text("\n".join(rows))
-    settings = {k: v for k, v in TINY.items() if k != "device"}
-    spec = emolib.RunSpec("own", fold=0, **settings)
-    run = emolib.run(spec, tmp_path, tmp_path / "results", device="cpu")
     paths = sorted((tmp_path / "own").glob("*.png"))
-    learnt = emolib.EmotionClassifier(**TINY).fit(paths[:16], [0, 1] * 8)
+    learnt = emolib.EmotionClassifier(**given).fit(paths[:16], [0, 1] * 8)
+    run = emolib.run(learnt.spec_, tmp_path, tmp_path / "results", device="cpu")
     assert list(run.predictions["path"]) == [path.name for path in paths[16:]]
     p = learnt.predict_proba(paths[16:])[:, 1]
-    assert np.allclose(p, run.predictions["p_positive"], rtol=1e-5) and len(set(p)) == 4
+    rounded = 2e-3 if learnt.spec_.freeze else 0  # a run's test sees float16
+    assert np.allclose(p, run.predictions["p_positive"], rtol=1e-5, atol=rounded)
+    assert len(set(p)) == 4
+
+
+def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
+    learnt = emolib.EmotionClassifier(**FROZEN, epochs=1).fit(frame["path"], frame["label"])
+    spec = learnt.spec_
+    assert (spec.freeze, spec.optimizer, spec.schedule) == ("backbone", "adamw", "cosine")
+    assert [recipe.epochs(n, 32) for n in (20, 200, 800, 20_000)] == [640, 64, 16, 16]
+    assert emolib.EmotionClassifier()._spec(800).backbone == recipe.BACKBONE
+    assert emolib.EmotionClassifier("pcnn", freeze="")._spec(800).backbone is None
+    with pytest.raises(ValueError, match="model 'ar' learns from more .* freeze='' trains"):
+        emolib.EmotionClassifier("ar")._spec(800)
 
 
 def test_answers_have_scikit_learns_shapes(fitted, frame):

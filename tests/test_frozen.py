@@ -201,8 +201,8 @@ def test_systems_that_look_at_more_than_maps_are_refused():
         with pytest.raises(ValueError, match=f"views={views}: must be"):
             frozen(views=views)
     # nothing of it applies to what is fitted without gradients, or to a backbone that learns
-    assert emolib.RunSpec("twitter1", model="frozen_probe", freeze="backbone").freeze == "nothing"
-    assert frozen(freeze="nothing", views=9).views == emolib.RunSpec("twitter1").views
+    assert emolib.RunSpec("twitter1", model="frozen_probe", freeze="backbone").freeze == ""
+    assert frozen(freeze="", views=9).views == emolib.RunSpec("twitter1").views
 
 
 def test_what_a_head_costs_is_measured_without_its_backbone(monkeypatch):
@@ -250,7 +250,7 @@ def test_every_step_has_its_own_rate(root, tmp_path, monkeypatch):
         return step(network, images, labels, optimizer, *args)
 
     monkeypatch.setattr(training, "step", watched)
-    spec = frozen("emotionroi", freeze="nothing", schedule="cosine", head_lr=10.0)
+    spec = frozen("emotionroi", freeze="", schedule="cosine", head_lr=10.0)
     found = emolib.run(spec, root, tmp_path, device="cpu")
     n = len(used) // spec.epochs
     at = [(k + 0.5) / n for k in range(len(used))]

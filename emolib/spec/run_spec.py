@@ -108,7 +108,7 @@ class RunSpec:
     precision: typing.Literal["float32", "bf16"] = (
         "float32"  # of the backbone; the head's is float32
     )
-    freeze: typing.Literal["nothing", "backbone"] = "nothing"  # "backbone": the head alone learns
+    freeze: typing.Literal["", "backbone"] = ""  # what learns nothing
     views: int = 6  # of each picture that a frozen backbone sees: the centre and random crops
     freeze_bn: bool = False  # the backbone's running statistics frozen, affine weights trained
     deterministic: bool | None = None  # the same bits from every run; None: on CPUs, not on GPUs
@@ -150,7 +150,7 @@ class RunSpec:
         names = [n for n in ARCHITECTURE if n not in system.settings]
         names += [] if system.boxes else ["detector"]
         names += TRAINING if system.fitted else ()
-        names += ["views"] if self.freeze == "nothing" else ["freeze_bn", "precision"]
+        names += ["views"] if not self.freeze else ["freeze_bn", "precision"]
         names += ["lr_step"] if self.schedule == "cosine" else []
         names += [one.option for d, one in SETS.items() if one.option and d != self.dataset]
         if self.grouped or not SETS[self.dataset].brings_folds:
@@ -173,7 +173,7 @@ class RunSpec:
             can = ", ".join(name for name, one in SYSTEMS.items() if one.can_freeze)
             raise ValueError(
                 f"freeze='backbone': model {self.model!r} learns from more than its backbone's "
-                f"maps; {can} can be trained so (frozen_probe is a frozen backbone alone)"
+                f"maps; {can} can be trained so, and freeze='' trains everything"
             )
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")

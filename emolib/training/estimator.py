@@ -15,7 +15,9 @@ from ..base.devices import pick_device
 from ..data.batches import decode_all
 from ..data.datasets import Dataset
 from ..network.build import build_network
+from ..spec import recipe
 from ..spec.run_spec import RunSpec
+from ..spec.systems import system_of
 from ..use.predict import Predictor
 from . import loop
 from .run import computing
@@ -27,15 +29,18 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     X: paths of picture files, n strings or Paths in a list, an array, a column or a one-column
     frame. y: two labels of any kind; the second in sorted order is what the network calls positive.
 
-    Parameters are RunSpec's. The defaults of epochs, lr and freeze_bn are for a first try on
-    ImageNet weights; None, where RunSpec has it, is the paper's. init: "imagenet" or "scratch".
-    weights: a file of the backbone's ImageNet weights or a folder with it, "" for timm's download.
+    Parameters are RunSpec's. None is what `spec.recipe` has: by default the head alone is trained,
+    on a frozen `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU.
+    freeze="": the backbone learns too, which takes many times as long. init: "imagenet" or
+    "scratch". weights: a file of the backbone's ImageNet weights or a folder with it, "" for timm's
+    download.
 
     After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
     pickle holds the network for a CPU, so that any machine reads it.
 
     `fit` raises ValueError for another number of classes than two, settings that RunSpec refuses
-    and files that are no pictures, FileNotFoundError for a missing one, before it trains.
+    and files that are no pictures, FileNotFoundError for a missing one, RuntimeError where the
+    weights cannot be downloaded, before it trains.
     """
 
     def __init__(
@@ -43,10 +48,15 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         model="maiafa",
         backbone=None,
         image_size=224,
-        epochs=5,
+        freeze="backbone",
+        epochs=None,
         batch_size=32,
-        lr=0.003,
-        freeze_bn=True,
+        lr=None,
+        head_lr=None,
+        optimizer=None,
+        schedule=None,
+        weight_decay=None,
+        freeze_bn=None,
         init="imagenet",
         weights="",
         seed=0,
@@ -55,9 +65,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         self.model = model
         self.backbone = backbone
         self.image_size = image_size
+        self.freeze = freeze
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.head_lr = head_lr
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.weight_decay = weight_decay
         self.freeze_bn = freeze_bn
         self.init = init
         self.weights = weights
@@ -75,7 +90,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y) -> "EmotionClassifier":
         paths = _paths(X)
         classes, labels = _labels(X, y)
-        spec, device = self._spec(), pick_device(self.device)
+        spec, device = self._spec(len(paths)), pick_device(self.device)
         root = os.path.commonpath([path.parent for path in paths])
         data = Dataset("own", Path(root), paths, labels, layout="paths and labels")
         decode_all(data)
@@ -101,9 +116,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         positive = self.predict_proba(X)[:, 1] >= 0.5
         return self.classes_[positive.astype(int)]
 
-    def _spec(self) -> RunSpec:
-        settings = self.get_params()
-        del settings["weights"], settings["device"]
+    def _spec(self, pictures: int) -> RunSpec:
+        given = {name: value for name, value in self.get_params().items() if value is not None}
+        del given["weights"], given["device"]
+        settings = recipe.SETTINGS.get(self.freeze, {}) | given
+        system = system_of(self.model)
+        if system.backbone and system.takes != "its own":
+            settings.setdefault("backbone", recipe.BACKBONE)
+        settings.setdefault("epochs", recipe.epochs(pictures, self.batch_size))
         spec = RunSpec("own", **settings)
         if spec.stages:
             raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
@@ -114,6 +134,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         if "network_" in state:
             state["network_"] = copy.deepcopy(state["network_"]).cpu()
         return state
+
+    def __setstate__(self, state):
+        """Of a pickle from before there were frozen backbones, what was not asked for then."""
+        before = {"freeze": "", "optimizer": "sgd", "schedule": "step", "head_lr": 1.0}
+        super().__setstate__(before | {"weight_decay": 1e-3} | state)
 
 
 def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base import progress
 from ..base.devices import on
 from ..data import cache
 from ..data.batches import Batches, Pictures, draws, normalise
@@ -113,8 +114,9 @@ class FrozenViews:
         batches = [items[start:][:AT_ONCE] for start in range(0, len(items), AT_ONCE)]
         on_cpu = self.device.type == "cpu"
         workers = max(1, joblib.cpu_count() // torch.get_num_threads()) if on_cpu else 1
+        words = f"{self.data.name}: view {view + 1} of {self.count} through the backbone"
         with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(batches), 4 * workers):  # no more of them in memory
+            for start in progress.bar(range(0, len(batches), 4 * workers), words):
                 yield from pool.map(self._computed, batches[start:][: 4 * workers])
 
 

@@ -133,7 +133,7 @@ def _fit(model, material: Material) -> list[dict]:
 def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.Module:
     """The model or, where that is quicker for the epochs ahead, the compiled one. Rivals, and heads
     on a frozen backbone, are left as they are."""
-    kept = spec.freeze != "nothing" or system_of(spec.model).made_by
+    kept = spec.freeze or system_of(spec.model).made_by
     if kept or not compiling.wanted(device):
         return model
     size = (spec.batch_size, spec.image_size, spec.image_size, 3)
@@ -305,5 +305,5 @@ def parameter_groups(model, spec: RunSpec) -> list[dict]:
     assert spec.lr is not None  # RunSpec has put the paper's in its place
     ids = {id(p) for p in head}
     rest = [p for p in model.parameters() if id(p) not in ids]
-    groups = [(rest, spec.lr)] * (spec.freeze == "nothing") + [(head, spec.lr * spec.head_lr)]
+    groups = [(rest, spec.lr)] * (not spec.freeze) + [(head, spec.lr * spec.head_lr)]
     return [{"params": params, "lr": lr, "initial_lr": lr} for params, lr in groups]
