@@ -45,17 +45,14 @@ def curves(predictor, paths) -> pd.DataFrame:
     """One row a picture, way, place and share: p of the class that was predicted.
 
     Deletion: that share of the centre crop is blurred, beginning at the place. Insertion: all but
-    that share is blurred. Shares are 0 to 1 in tenths, places those of `blurred`.
-
-    Where the answer hangs on the place, deletion's curve falls early and insertion's rises early.
-    Sharpening D's highest is blurring its lowest. So one place's insertion is the other's deletion,
-    read from the right.
+    that share is. Shares are 0 to 1 in tenths, places those of `blurred`. Where the answer hangs on
+    the place, deletion's curve falls early and insertion's rises early. D's lowest inserted is its
+    highest deleted, read from the right.
     """
-    frame = _tested(predictor, paths, STEPS, WAYS)
-    return frame[["path", "way", "place", "share", "p"]]
+    return _tested(predictor, paths, STEPS, WAYS)[["path", "way", "place", "share", "p"]]
 
 
-def of_runs(test, results, data, device: str = "auto", most: int = 100) -> pd.DataFrame:
+def of_runs(test, results, data, device: str, most: int) -> pd.DataFrame:
     """`blurred` or `curves` (test) over the test pictures of each run, `most` of each, with the
     columns set, network (the seed) and fold."""
     frames = []
@@ -71,8 +68,8 @@ def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataF
     """`mean_curves` and `areas` of the default in every fold of the small sets, or of FI where it
     is alone. Runs are trained where they are missing.
 
-    Both are also written to the study's curves.csv and areas.csv, with the runs that they come from
-    (`sources`). pictures: how many test pictures of each fold; ValueError for less than 1.
+    Also written to the study's curves.csv and areas.csv, with their runs (`sources`). pictures: how
+    many test pictures of each fold; ValueError for less than 1.
     """
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
@@ -80,8 +77,7 @@ def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataF
     for name in study.small or study.datasets:
         results = study.run(study.specs(datasets=[name]))
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
-        runs = sources.source_columns([result.folder for result in results])
-        whose.append({"set": name} | runs)
+        whose.append({"set": name} | sources.source_columns([r.folder for r in results]))
     frame = pd.concat(frames, ignore_index=True)
     means, of_curves = mean_curves(frame), areas(frame)
     for stem, table in (("curves", means), ("areas", of_curves)):
@@ -135,14 +131,12 @@ def compare_falls(frame: pd.DataFrame) -> pd.DataFrame:
     for share, falls in wide.groupby("share", sort=False):
         for place in (p for p in PLACES if p in falls):
             values = falls[place].to_numpy()
-            half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-            row = {"share": share, "blurred": place, "fall": values.mean()}
-            row |= {"low": values.mean() - half, "high": values.mean() + half}
+            low, high = significance.interval(values, 0)
             differ = falls[PLACES[0]].to_numpy() - values
             p = stats.wilcoxon(differ).pvalue if differ.any() else 1.0
-            row["p"] = p if place != PLACES[0] else np.nan
-            rows.append(row | {"pictures": len(values)})
-    return pd.DataFrame(rows)
+            p = np.nan if place == PLACES[0] else p
+            rows.append((share, place, values.mean(), low, high, p, len(values)))
+    return pd.DataFrame(rows, columns="share blurred fall low high p pictures".split())
 
 
 def _means(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
@@ -198,9 +192,8 @@ def _blur(views: torch.Tensor, size: int) -> torch.Tensor:
     sigma = size / 8
     kernel = 2 * int(2 * sigma) + 1
     kernel = min(kernel, 2 * (size - 1) - 1 if size > 1 else 1)  # reflection needs a smaller half
-    return gaussian_blur(views.permute(0, 3, 1, 2), [kernel, kernel], [sigma, sigma]).permute(
-        0, 2, 3, 1
-    )
+    soft = gaussian_blur(views.permute(0, 3, 1, 2), [kernel, kernel], [sigma, sigma])
+    return soft.permute(0, 2, 3, 1)
 
 
 def _mask(D: torch.Tensor, share: float, place: str, number: int) -> torch.Tensor:

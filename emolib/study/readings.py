@@ -10,15 +10,10 @@ from .study import Study
 
 
 def what_changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[str, dict]:
-    """{name: what differs from the default}. Each of these alone:
-
-    - the modules of Table 7;
-    - every other value of each of `Readings` (of `levels` where the backbone is an HRNet);
-    - half the width;
-    - all other readings at once;
-    - where the set has its own_folds, random ones;
-    - the same training stopped after fewer epochs, `stop_after`.
-    """
+    """{name: what differs from the default}, each of these alone: the modules of Table 7; every
+    other value of each of `Readings` (of `levels` where the backbone is an HRNet); half the width;
+    all other readings at once; random folds where the set has its own_folds; the same training
+    stopped after fewer epochs, `stop_after`."""
     found = {name: change for name, change in VARIANTS.items() if change}
     others: dict = {}
     for field in fields(Readings):
@@ -47,7 +42,7 @@ def reading_specs(
     changes = what_changes(settings.spec(dataset), own_folds, stop_after)
     return {
         name: settings.specs(datasets=[dataset], seed=seed, **change)
-        for name, change in [("normal", {}), *changes.items()]
+        for name, change in ({"normal": {}} | changes).items()
     }
 
 

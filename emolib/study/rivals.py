@@ -9,25 +9,38 @@ from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, UNPUBLISHED, publishe
 from .settings import PROFILES, Settings, brings_tower
 
 
-def rival_specs(settings: Settings, systems: str = "", comparisons: str = "") -> list[RunSpec]:
-    """The runs of Table 9's other systems and of the matched table.
+def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
+    """The runs of Table 9's other systems and of the matched table, and why each cannot be trained
+    here: "" where it can. A run cannot where `weights` is a folder without its backbone's file, and
+    where its system needs a weak set and none is there.
 
-    systems: comma-separated names of `create_model`. They are trained on every set of the study.
-    "": the profile's, less those that cannot be trained here (`left_out`).
+    systems: comma-separated names of `create_model`, trained on every set of the study, whatever
+    speaks against it. "": the profile's.
     comparisons: "published" (Table 9's rows, each on its own backbone), "matched" (all on the
     study's, and that backbone alone), or both with a comma. "": the profile's. Raises ValueError
     for another.
     """
-    return [spec for spec, why in _wanted(settings, systems, comparisons).items() if not why]
+    profile, found = PROFILES[settings.profile], {}
+    kinds = _names(comparisons) or profile.comparisons
+    for kind in kinds:
+        if kind not in COMPARISONS:
+            raise ValueError(
+                f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
+            )
+    for dataset in settings.datasets:
+        folds = settings.folds(dataset)[: profile.rival_folds]
+        for kind in kinds:
+            backbone = None if kind == "published" else ""
+            for model in _names(systems) or _rows(settings, dataset, kind):
+                for fold in folds:
+                    spec = settings.spec(dataset, fold, model=model, backbone=backbone)
+                    found[spec] = "" if systems else _why_not(settings, spec)
+    return found
 
 
 def left_out(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
-    """The runs that `rival_specs` leaves out, and why. None of those that `systems` names.
-
-    A run is left out where `weights` is a folder without its backbone's file, and where its system
-    needs a weak set and none is there.
-    """
-    return {spec: why for spec, why in _wanted(settings, systems, comparisons).items() if why}
+    """Those of `rival_runs` that cannot be trained here, and why."""
+    return {spec: why for spec, why in rival_runs(settings, systems, comparisons).items() if why}
 
 
 def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
@@ -35,22 +48,21 @@ def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
     backbone that the study's `weights` does not bring."""
     if settings.weights_folder:
         return {}
-    found, tried = {}, {settings.backbone: ""}
+    tried = {settings.backbone: ""}
     for spec in specs:
-        first = spec
-        while before := first.predecessor():
-            first = before
-        if first.init != "imagenet":
-            continue
-        if spec.backbone not in tried:
+        if spec.backbone not in tried and str(spec.init).endswith("imagenet"):
+            first = spec
+            while before := first.predecessor():
+                first = before
             try:
                 build.build_network(replace(first, fold=0, seed=0))
                 tried[spec.backbone] = ""
             except RuntimeError:
                 tried[spec.backbone] = f"the weights of {spec.backbone} could not be downloaded"
-        if tried[spec.backbone]:
-            found[spec] = tried[spec.backbone]
-    return found
+    found = {
+        spec: tried.get(spec.backbone) for spec in specs if str(spec.init).endswith("imagenet")
+    }
+    return {spec: why for spec, why in found.items() if why}
 
 
 def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
@@ -73,26 +85,6 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
         for name in chosen
         for fold in settings.folds(dataset)
     ]
-
-
-def _wanted(settings: Settings, systems: str, comparisons: str) -> dict[RunSpec, str]:
-    """Every run, and why it cannot be trained here: "" where it can."""
-    profile, found = PROFILES[settings.profile], {}
-    kinds = _names(comparisons) or profile.comparisons
-    for kind in kinds:
-        if kind not in COMPARISONS:
-            raise ValueError(
-                f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
-            )
-    for dataset in settings.datasets:
-        folds = settings.folds(dataset)[: profile.rival_folds]
-        for kind in kinds:
-            backbone = None if kind == "published" else ""
-            for model in _names(systems) or _rows(settings, dataset, kind):
-                for fold in folds:
-                    spec = settings.spec(dataset, fold, model=model, backbone=backbone)
-                    found[spec] = "" if systems else _why_not(settings, spec)
-    return found
 
 
 def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
