@@ -63,9 +63,9 @@ def in_parts(folder: Path, agree: int) -> Listing:
     """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
     parts, rows = [], []
     for part, path in fi_parts(folder):
-        found = common.emotion_folders("fi", path, FI, FI_POSITIVE)
-        rows += zip(found.paths, found.emotions, strict=True)
-        parts += [part] * len(found.paths)
+        for picture in common.emotion_folders("fi", path, FI, FI_POSITIVE).paths:
+            rows.append((picture, picture.parent.name.lower()))
+            parts.append(part)
     names = ", ".join(path.name for _, path in fi_parts(folder))
     layout = f"eight emotion folders in each of {names}"
     return common.by_emotion(rows, FI_POSITIVE, layout=layout, extra=pd.DataFrame({"part": parts}))
@@ -85,9 +85,9 @@ def lists(folder: Path, agree: int) -> Listing:
     missing = [entry for entry, path in zip(listed, found, strict=True) if path is None]
     if missing:
         file, entry, name, _ = missing[0]
-        first = f"{file} entry {entry} names {shown(name)}, which is not in {folder / base}"
+        wrong = f"{file} entry {entry} names {shown(name)}, which is not in {folder / base}"
         many = f"{len(missing)} of the {len(listed)} listed pictures are not there"
-        raise FileNotFoundError(f"fi: {first}; {many}")
+        raise FileNotFoundError(f"fi: {wrong}; {many}")
     rows: dict[Any, tuple] = {}  # a picture may be listed twice, if it is the same emotion
     for path, (file, entry, name, emotion) in zip(found, listed, strict=True):
         first = rows.setdefault(path, (file, entry, emotion))
@@ -192,8 +192,11 @@ def votes(folder: Path, agree: int) -> Listing:
             seen.add(path)
             if path is not None and yes >= agree:
                 votes[path][emotion] = (yes, no)
-    once = [(path, *given.items()) for path, given in sorted(votes.items()) if len(given) == 1]
-    rows = [(path, emotion, *counts) for path, (emotion, counts) in once]
+    rows = []
+    for path, given in sorted(votes.items()):
+        if len(given) == 1:
+            ((emotion, counts),) = given.items()
+            rows.append((path, emotion, *counts))
     _need_all({emotion for _, emotion, *_ in rows}, f"the downloaded pictures in {folder}")
     left_out = (
         f"{gone} of {urls} URLs have no picture, {few} pictures have fewer than {agree} agreeing "
