@@ -193,11 +193,10 @@ def _sides(data) -> np.ndarray:
 
 def _leaking(data, pairs: pd.DataFrame) -> int:
     """Test pictures, over all folds, that one of the pairs connects to their training list."""
-    index = {name: i for i, name in enumerate(data.names)}
-    sides = _sides(data)
+    index, sides = {name: i for i, name in enumerate(data.names)}, _sides(data)
     leaking = set()
     for pair in pairs[pairs["leaks"] != ""].itertuples():
-        for fold in map(int, pair.leaks.split()):
-            members = (index[pair.path], index[pair.other_path])
-            leaking |= {(fold, i) for i in members if sides[fold, i] == -1}
+        both = index[pair.path], index[pair.other_path]
+        folds = [int(fold) for fold in pair.leaks.split()]
+        leaking |= {(fold, i) for fold in folds for i in both if sides[fold, i] == -1}
     return len(leaking)

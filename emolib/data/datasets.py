@@ -101,10 +101,8 @@ class Dataset:
         return list(split.split(np.zeros(len(self)), self._classes()))
 
     def validation(self, fold: int, seed: int = 0, grouped=False) -> np.ndarray | None:
-        """Indices to take out of that fold's training part for validation (FI's 5%), or None.
-
-        With `grouped`, whole groups by GroupShuffleSplit, about as many pictures.
-        """
+        """Indices to take out of that fold's training part for validation (FI's 5%), or None. With
+        `grouped`, whole groups by GroupShuffleSplit, about as many pictures."""
         count = SETS[self.name].shares[1] * len(self)
         if not count:
             return None
@@ -183,16 +181,14 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
         raise ValueError(f"labels={labels!r}: one of keyword, valence")
     folder = Path(root) / name
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{name}: there is no folder {folder}; data_root must hold {name}/ "
-            "(README, “The three sets”, says where to ask for it and how it is laid out)"
-        )
+        where = "(README, “The three sets”, says where to ask for it and how it is laid out)"
+        wanted = f"data_root must hold {name}/ {where}"
+        raise FileNotFoundError(f"{name}: there is no folder {folder}; {wanted}")
     data = Dataset(name, folder, **vars(layouts.read_layout(name, folder, agree)))
     if agree != 3 and "agree" not in data.options:
-        raise ValueError(
-            f"{name}: agree={agree} needs to know how many voters agreed on each picture, and "
-            f"{folder} does not say ({data.layout})"
-        )
+        needs = "needs to know how many voters agreed on each picture"
+        silent = f"{folder} does not say ({data.layout})"
+        raise ValueError(f"{name}: agree={agree} {needs}, and {silent}")
     data = _without_excluded(data)
     return _by_valence(data) if labels == "valence" else data
 
@@ -233,10 +229,8 @@ def _inside(folder: Path, name: str) -> bool:
 def _by_valence(data: Dataset) -> Dataset:
     """`data` labelled by its measured valence, without the pictures at the scale's middle."""
     if data.extra is None or "labels" not in data.options:
-        raise ValueError(
-            f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "
-            f"{data.root} is {data.layout}"
-        )
+        needs = "needs emotionroi with Emotion6's ground_truth.txt"
+        raise ValueError(f"{data.name}: labels='valence' {needs}; {data.root} is {data.layout}")
     valence = data.extra["valence"].to_numpy()
     middle = np.flatnonzero(valence == NEUTRAL)
     if len(middle):

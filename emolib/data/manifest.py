@@ -55,11 +55,9 @@ def unreadable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_excluded(data, frame: pd.DataFrame) -> int:
-    """Adds the unreadable pictures to `excluded.csv` (path, reason) in the set's own folder.
-
-    What is there stays, reasons included. Returns how many were added; none: nothing is written.
-    Raises ValueError where the file that is there has other columns.
-    """
+    """Adds the unreadable pictures to `excluded.csv` (path, reason) in the set's own folder, where
+    what is there stays. Returns how many were added; none: nothing is written. Raises ValueError
+    where the file that is there has other columns."""
     path = data.root / EXCLUDED
     bad = unreadable(frame).rename(columns={"status": "reason"})[["path", "reason"]]
     try:

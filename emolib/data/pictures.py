@@ -30,10 +30,8 @@ ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}  # further frames of MPO and TIFF are 
 
 
 def decode(path: Path) -> Tensor:
-    """The picture as 3×H×W uint8, upright; of an animation, the first frame.
-
-    FileNotFoundError passes; ValueError names any other file that is not wholly readable.
-    """
+    """The picture as 3×H×W uint8, upright; of an animation, the first frame. FileNotFoundError
+    passes; ValueError names any other file that is not wholly readable."""
     data = b""
     try:
         with _quiet():
@@ -42,10 +40,8 @@ def decode(path: Path) -> Tensor:
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, …
-        raise ValueError(
-            f"{path}: not a readable picture ({_reason(error, data)}); "
-            "copy it again, or take it out of the set"
-        ) from error
+        wrong = f"not a readable picture ({_reason(error, data)})"
+        raise ValueError(f"{path}: {wrong}; copy it again, or take it out of the set") from error
 
 
 def pixels(image: Image.Image) -> Tensor:

@@ -7,20 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from . import common
-from .common import MEASURED, SUFFIXES, Listing, layout, shortened, shown
+from .common import MEASURED, ROI, ROI_POSITIVE, SUFFIXES, Listing, layout, shortened, shown
 
 
-@layout(
-    "emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(common.ROI, folder)
-)
+@layout("emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(ROI, folder))
 @layout(
     "emotionroi",
     "images/ with six emotion folders (anger/, …)",
-    lambda folder: common.has(common.ROI, folder / "images"),
+    lambda folder: common.has(ROI, folder / "images"),
 )
 def in_folders(folder: Path, agree: int) -> Listing:
-    images = folder / "images" if common.has(common.ROI, folder / "images") else folder
-    pictures = common.emotion_folders("emotionroi", images, common.ROI, common.ROI_POSITIVE)
+    images = folder / "images" if common.has(ROI, folder / "images") else folder
+    pictures = common.emotion_folders("emotionroi", images, ROI, ROI_POSITIVE)
     names = [common.nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
     index = {common.case_folded(name): i for i, name in enumerate(names)}
     for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
@@ -45,12 +43,10 @@ def _maps(folder: Path, images: Path, paths: list[Path]) -> list[Path]:
     found, emotions = common.subfolders(folder), [p.relative_to(images).parts[0] for p in paths]
     of_emotion = [found.get(emotion.lower(), folder / emotion) for emotion in emotions]
     files = [place / path.name for place, path in zip(of_emotion, paths, strict=True)]
-    missing = [f for f in files if not f.exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"emotionroi: {len(missing)} of {len(files)} stimuli maps are not in {folder}, the "
-            f"first is {missing[0].relative_to(folder)}; copy them again or move the folder away"
-        )
+    if missing := [f.relative_to(folder) for f in files if not f.exists()]:
+        many = f"{len(missing)} of {len(files)} stimuli maps are not in {folder}"
+        advice = "copy them again or move the folder away"
+        raise FileNotFoundError(f"emotionroi: {many}, the first is {missing[0]}; {advice}")
     return files
 
 

@@ -114,11 +114,9 @@ def _need_all(found: set, where: str) -> None:
 
 
 def fi_list(file: Path) -> list[tuple[int, str, str]]:
-    """[(entry, path, emotion)] of one list: JSON [[path, class], …] or lines `<path> <label>`.
-
-    The label is an emotion's name, or a number with the emotion as a folder of the path. Raises
-    ValueError that names file and entry where label and folder contradict each other.
-    """
+    """[(entry, path, emotion)] of one list: JSON [[path, class], …] or lines `<path> <label>`. The
+    label is an emotion's name, or a number with the emotion as a folder of the path. Raises
+    ValueError that names file and entry where the two contradict each other."""
     entries = []
     numbers: dict[str, str] = {}  # {class: emotion} and back
     for entry, path, label in _json_pairs(file) if _is_json(file) else _text_pairs(file):
@@ -171,11 +169,9 @@ def _text_pairs(file: Path):
 
 @layout("fi", "the source's CSV files of URLs and votes (amusement.csv, …)", vote_files)
 def votes(folder: Path, agree: int) -> Listing:
-    """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested.
-
-    A picture needs `agree` agreeing votes. Photos vanish from the web: URLs without a picture are
-    left out, as are pictures that reach `agree` under two emotions; one warning counts them all.
-    """
+    """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested. A
+    picture needs `agree` agreeing votes. One warning counts what is left out: URLs without a
+    picture (photos vanish from the web) and pictures that reach `agree` under two emotions."""
     files = vote_files(folder)
     _need_all({emotion for emotion, _ in files}, f"the CSV files in {folder}")
     index = common.below(folder)
@@ -215,11 +211,9 @@ def votes(folder: Path, agree: int) -> Listing:
 
 
 def fi_votes(file: Path) -> list[tuple[str, int, int]]:
-    """[(file name, agreeing votes, disagreeing votes)] of one CSV file of the source.
-
-    Columns by a header's names (url, agree, disagree); without one as the source has them: the two
-    cells after the URL are disagree, agree. Raises ValueError that names the file and the line.
-    """
+    """[(file name, agreeing votes, disagreeing votes)] of one CSV file of the source. Columns by a
+    header's names (url, agree, disagree); without one the two cells after the URL are disagree,
+    agree. Raises ValueError that names the file and the line."""
     rows: list[tuple[str, int, int]] = []
     columns: Any = None
     seen: dict[str, tuple] = {}

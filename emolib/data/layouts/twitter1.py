@@ -30,10 +30,9 @@ def beside_images(folder: Path, agree: int) -> Listing:
         return _twitter_list(folder / "images", lists[0], agree)
     lists = [p for place in places for p in sorted(place.glob("*.txt")) if common.is_list(p)]
     if len(lists) != 1 or any(w in lists[0].name for w in AGREE.values()):
-        raise FileNotFoundError(
-            f"twitter1: there is no file {usual[0].name} and no single other list of lines "
-            f"'<file> <0 or 1>' in {folder} (lists found: {shown([p.name for p in lists])})"
-        )
+        wanted = f"file {usual[0].name} and no single other list of lines '<file> <0 or 1>'"
+        found = f"(lists found: {shown([p.name for p in lists])})"
+        raise FileNotFoundError(f"twitter1: there is no {wanted} in {folder} {found}")
     return _twitter_list(folder / "images", lists[0], None)
 
 
@@ -85,10 +84,8 @@ def _twitter_folds(folder: Path, names: list, labels: dict, images: Path, file: 
         return None
     index, folds = {n: i for i, n in enumerate(names)}, []
     for number in range(1, 6):
-        pair = []
-        for part in ("train", "test"):
-            listed = folder / f"test{number}" / f"{part}.txt"
-            pair.append(_label_file(listed, labels, images, labels, file.name))
+        lists = (folder / f"test{number}" / f"{part}.txt" for part in ("train", "test"))
+        pair = [_label_file(listed, labels, images, labels, file.name) for listed in lists]
         both = pair[0].keys() & pair[1].keys()
         if both:
             raise ValueError(f"twitter1: {folder / f'test{number}'}: {min(both)} is in both lists")
