@@ -33,8 +33,7 @@ def blurred(predictor, paths, shares=BLURRED_SHARES) -> pd.DataFrame:
     falls (points) when that share of the centre crop is blurred there.
 
     predictor: of a network with D (`emolib.load`). "The same shape elsewhere" is D's mask, shifted
-    round the picture. The offset is random and follows from the picture's number. The blur's sigma
-    is an eighth of the side.
+    round the picture by a random offset that follows from the picture's number.
     """
     frame = _tested(predictor, paths, shares, WAYS[:1])
     frame["fall"] = 100 * (frame.pop("before") - frame.pop("p"))
@@ -66,10 +65,8 @@ def of_runs(test, results, data, device: str, most: int) -> pd.DataFrame:
 
 def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of the small sets, or of FI where it
-    is alone. Runs are trained where they are missing.
-
-    Also written to the study's curves.csv and areas.csv, with their runs (`sources`). pictures: how
-    many test pictures of each fold; ValueError for less than 1.
+    is alone, trained where they are missing. Also written to the study's curves.csv and areas.csv,
+    with their runs (`sources`). pictures: test pictures of each fold; ValueError for less than 1.
     """
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
@@ -123,9 +120,8 @@ def areas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_falls(frame: pd.DataFrame) -> pd.DataFrame:
-    """A line for each share and place of `blurred`: the mean fall, its 95% interval over pictures,
-    and p of Wilcoxon's signed-rank test against the blur where D is highest (1 where none differ).
-    """
+    """A line a share and place of `blurred`: the mean fall, its 95% interval over pictures, and
+    Wilcoxon's signed-rank p against the blur where D is highest (1 where none differ)."""
     rows = []
     wide = frame.pivot_table("fall", ["share", "path"], "blurred", sort=False)
     for share, falls in wide.groupby("share", sort=False):
@@ -180,10 +176,8 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
             after = predictor.model(mixed).float().softmax(1)
             after = after.gather(1, chosen.repeat(len(places))[:, None]).view(len(places), -1)
             for place, p_there in zip(PLACES, after.expand(len(PLACES), -1).tolist(), strict=True):
-                rows += [
-                    (str(path), way, share, place, p_before, p_after)
-                    for path, p_before, p_after in zip(part, before, p_there, strict=True)
-                ]
+                each = zip(map(str, part), before, p_there, strict=True)
+                rows += [(path, way, share, place, *both) for path, *both in each]
     return pd.DataFrame(rows, columns=["path", "way", "share", "place", "before", "p"])
 
 

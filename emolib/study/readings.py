@@ -1,5 +1,6 @@
 """The open readings, each alone against the default: their runs, kept in <study>/readings."""
 
+import itertools
 import typing
 from dataclasses import fields
 
@@ -57,12 +58,10 @@ def run_readings(study: Study, seeds: int = 1, stop_after: str = "") -> list[Run
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"stop_after={stop_after!r}: epochs, with commas, as in 1,2,3")
     done = []
-    for dataset in study.small:
-        for seed in range(seeds):
-            named = reading_specs(study, dataset, seed, [int(part) for part in parts])
-            default = named.pop("normal")
-            others = [spec for group in named.values() for spec in group]
-            study.run(default)
-            study.apart(READINGS_FOLDER, others).run(others)
-            done += [*default, *others]
+    for dataset, seed in itertools.product(study.small, range(seeds)):
+        default, *rest = reading_specs(study, dataset, seed, list(map(int, parts))).values()
+        others = list(itertools.chain(*rest))
+        study.run(default)
+        study.apart(READINGS_FOLDER, others).run(others)
+        done += [*default, *others]
     return done

@@ -85,19 +85,15 @@ def measures(predicted, known) -> pd.DataFrame:
 
 
 def known_map(map_file, picture, image_size: int, size: int) -> np.ndarray:
-    """A stimuli map cropped as its picture is in a test: size×size in 0…1, by areas.
-
-    The map may be smaller or larger than its picture. Raises ValueError that names it where it is
-    of another shape, or not readable.
-    """
+    """A stimuli map, of any size, cropped as its picture is in a test: size×size in 0…1, by areas.
+    Raises ValueError that names it where it is of another shape, or not readable."""
     side = short_side(image_size)
     there, its = shrunk(map_file, side), shrunk(picture, side)
     h, w = there.shape[:2]
     if max(abs(h - its.shape[0]), abs(w - its.shape[1])) > 1:  # one: rounding
-        raise ValueError(
-            f"{map_file}: a map of another shape than its picture {Path(picture).name} ({h}×{w} "
-            f"against {its.shape[0]}×{its.shape[1]} at the same short side); make it anew"
-        )
+        both = f"{h}×{w} against {its.shape[0]}×{its.shape[1]} at the same short side"
+        shape = f"another shape than its picture {Path(picture).name} ({both})"
+        raise ValueError(f"{map_file}: a map of {shape}; make it anew")
     view = cut(there, centre_box(h, w, image_size), image_size)[:, :, 0].float() / 255
     return F.interpolate(view[None, None], size=(size, size), mode="area")[0, 0].numpy()
 

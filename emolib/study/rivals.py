@@ -1,5 +1,6 @@
 """Which systems stand beside maiafa in Table 9 and in the matched table, and which cannot here."""
 
+import itertools
 from dataclasses import replace
 
 from ..network import build
@@ -24,17 +25,14 @@ def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> 
     kinds = _names(comparisons) or profile.comparisons
     for kind in kinds:
         if kind not in COMPARISONS:
-            raise ValueError(
-                f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
-            )
-    for dataset in settings.datasets:
-        folds = settings.folds(dataset)[: profile.rival_folds]
-        for kind in kinds:
-            backbone = None if kind == "published" else ""
-            for model in _names(systems) or _rows(settings, dataset, kind):
-                for fold in folds:
-                    spec = settings.spec(dataset, fold, model=model, backbone=backbone)
-                    found[spec] = "" if systems else _why_not(settings, spec)
+            known = ", ".join(COMPARISONS)
+            raise ValueError(f"comparisons={comparisons!r}: {kind!r} is none of {known}")
+    for dataset, kind in itertools.product(settings.datasets, kinds):
+        backbone = None if kind == "published" else ""
+        for model in _names(systems) or _rows(settings, dataset, kind):
+            for fold in settings.folds(dataset)[: profile.rival_folds]:
+                spec = settings.spec(dataset, fold, model=model, backbone=backbone)
+                found[spec] = "" if systems else _why_not(settings, spec)
     return found
 
 
@@ -66,10 +64,8 @@ def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
 
 
 def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
-    """Runs with their authors' settings (`System.recipe`), from ImageNet weights.
-
-    systems: comma-separated names; "": all that have a recipe. Raises ValueError for another.
-    """
+    """Runs with their authors' settings (`System.recipe`), from ImageNet weights. systems:
+    comma-separated names; "": all that have a recipe. Raises ValueError for another."""
     # those with Table 6's optimizer first
     known = [name for name in COMPARED if SYSTEMS[name].recipe]
     known.sort(key=lambda name: SYSTEMS[name].recipe.get("optimizer", ""))
@@ -77,14 +73,11 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
     for name in chosen:
         if name not in known:
             raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(known)}")
-    return [
-        settings.spec(
-            dataset, fold, model=name, backbone=None, **SYSTEMS[name].recipe | {"init": "imagenet"}
-        )
-        for dataset in settings.datasets
-        for name in chosen
-        for fold in settings.folds(dataset)
-    ]
+    specs = []
+    for dataset, name in itertools.product(settings.datasets, chosen):
+        recipe = SYSTEMS[name].recipe | {"model": name, "backbone": None, "init": "imagenet"}
+        specs += [settings.spec(dataset, fold, **recipe) for fold in settings.folds(dataset)]
+    return specs
 
 
 def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
@@ -101,9 +94,8 @@ def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
 def _why_not(settings: Settings, spec: RunSpec) -> str:
     """Why the run cannot be trained here, as far as the disk tells; "" where nothing is."""
     if system_of(spec.model).weak_set and spec.dataset in FINE_TUNED and not spec.stages:
-        return (
-            f"{spec.model} starts from a weak set, FI or the other small one, and neither is there"
-        )
+        weak = "a weak set, FI or the other small one, and neither is there"
+        return f"{spec.model} starts from {weak}"
     from_imagenet = str(spec.init).endswith("imagenet")
     if from_imagenet and settings.weights_folder and not _has_file(settings, spec.backbone):
         return f"the folder of weights has no {spec.backbone}.safetensors"

@@ -48,12 +48,9 @@ class Study(Settings):
         device: str = "auto",
         executor: str = "local",
     ) -> "Study":
-        """The notebooks' parameters as a Study. Draws the demo data where data_root is "".
-
-        Relative paths start from the repository's root where the notebook runs inside it, else
-        from the working directory. Raises ValueError or FileNotFoundError that names the parameter
-        and what is allowed.
-        """
+        """The notebooks' parameters as a Study. Draws the demo data where data_root is "". Relative
+        paths start from `project_root`. Raises ValueError or FileNotFoundError that names the
+        parameter and what is allowed."""
         if profile not in PROFILES:
             raise ValueError(f"profile={profile!r}: one of {', '.join(PROFILES)}")
         results = project_root() / results_root
@@ -150,12 +147,12 @@ class Study(Settings):
             return {}
         runs = self.folder / "runs"
         missing = [s for s in self.rivals("", comparisons) if not is_complete(runs / s.id)]
-        found = rivals.left_out(self, comparisons=comparisons)
+        found = rivals.left_out(self, "", comparisons)
         return found | rivals.cannot_be_fetched(self, missing)
 
     def recipes(self, systems: str = "") -> tuple["Study", list[RunSpec]]:
-        """The systems whose authors' settings are known, with those, from ImageNet weights: a
-        study of its own, <study>/recipes, with a Table 9 of its own, and its runs."""
+        """A study of its own, <study>/recipes, with a Table 9 of its own, and its runs
+        (`rivals.recipe_specs`)."""
         return self.apart("recipes"), rivals.recipe_specs(self, systems)
 
     def chain(self, systems: str = "", comparisons: str = "") -> dict[str, list[RunSpec]]:
@@ -200,11 +197,8 @@ class Study(Settings):
         return self.apart("networks").run([self.spec(dataset, seed=seed) for seed in seeds])
 
     def build_tables(self, specs=(), without=None) -> dict:
-        """`tables.build` of this study: {7: DataFrame, 8: …, 9: …, perhaps "matched": …}.
-
-        specs: runs that count besides the profile's. without: runs that were left out, and why
-        (`left_out`); the pages say so.
-        """
+        """`tables.build` of this study: {7: DataFrame, 8: …, 9: …, perhaps "matched": …}. specs:
+        runs that count besides the profile's. without: `left_out`, for the pages."""
         if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
             self.audit()
         without = rivals.left_out(self) | (without or {})

@@ -74,11 +74,9 @@ def what_regions_say(table: pd.DataFrame) -> str:
         if pd.isna(D["mean"]):
             lines.append(f"{in_words(name)}: {D['over']}, so that nothing can be measured.")
             continue
-        lines.append(
-            f"**{in_words(name)}: the AUC of *D* is "
-            f"{with_interval(D['mean'], D['low'], D['high'])} "
-            f"({D['over']}): {_against(D['low'] - 0.5, D['high'] - 0.5)} chance (0.5).**"
-        )
+        auc = f"{with_interval(D['mean'], D['low'], D['high'])} ({D['over']})"
+        against = _against(D["low"] - 0.5, D["high"] - 0.5)
+        lines.append(f"**{in_words(name)}: the AUC of *D* is {auc}: {against} chance (0.5).**")
         for kind, row in by.iterrows():
             middle, low, high = row["D_minus"], row["D_minus_low"], row["D_minus_high"]
             if kind not in ("D", "uniform") and pd.notna(middle):
