@@ -20,9 +20,9 @@ from .parts import without_normalisation
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
 ROOT2 = 2**0.5
-# on 2×2 px: vertical, horizontal, 45°, 135°, none of these
-KINDS = (1, -1, 1, -1), (1, 1, -1, -1), (ROOT2, 0, 0, -ROOT2), (0, ROOT2, -ROOT2, 0), (2, -2, -2, 2)
-EDGES = torch.tensor(KINDS).view(5, 2, 2)
+# on 2×2 px, row by row: vertical, horizontal, 45°, 135°, none of these
+_ROWS = (1, -1, 1, -1), (1, 1, -1, -1), (ROOT2, 0, 0, -ROOT2), (0, ROOT2, -ROOT2, 0), (2, -2, -2, 2)
+EDGES = torch.tensor(_ROWS).view(5, 2, 2)
 
 
 def colours(view: Tensor) -> Tensor:
