@@ -30,7 +30,7 @@ _REFUSED = {
 def whole_file(path: Path):
     """Gives a temporary path beside `path`. When the block ends without an error, the file is put
     on the disk and renamed to `path`: a kill or a crash leaves the old file or the new one. Raises
-    OSError where the system refuses to write it, which names `path` and what helps."""
+    OSError that names `path` and what helps where the system refuses to write it."""
     path = Path(path)
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)

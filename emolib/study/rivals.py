@@ -27,10 +27,12 @@ def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> 
         if kind not in COMPARISONS:
             known = ", ".join(COMPARISONS)
             raise ValueError(f"comparisons={comparisons!r}: {kind!r} is none of {known}")
-    for dataset, kind in itertools.product(settings.datasets, kinds):
-        backbone = None if kind == "published" else ""
-        for model in _names(systems) or _rows(settings, dataset, kind):
-            for fold in settings.folds(dataset)[: profile.rival_folds]:
+    for dataset in settings.datasets:
+        folds = settings.folds(dataset)[: profile.rival_folds]
+        for kind in kinds:
+            backbone = None if kind == "published" else ""
+            models = _names(systems) or _rows(settings, dataset, kind)
+            for model, fold in itertools.product(models, folds):
                 spec = settings.spec(dataset, fold, model=model, backbone=backbone)
                 found[spec] = "" if systems else _why_not(settings, spec)
     return found
@@ -46,9 +48,9 @@ def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
     backbone that the study's `weights` does not bring."""
     if settings.weights_folder:
         return {}
-    tried = {settings.backbone: ""}
-    for spec in specs:
-        if spec.backbone not in tried and str(spec.init).endswith("imagenet"):
+    found, tried = {}, {settings.backbone: ""}
+    for spec in (s for s in specs if str(s.init).endswith("imagenet")):
+        if spec.backbone not in tried:
             first = spec
             while before := first.predecessor():
                 first = before
@@ -57,10 +59,9 @@ def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
                 tried[spec.backbone] = ""
             except RuntimeError:
                 tried[spec.backbone] = f"the weights of {spec.backbone} could not be downloaded"
-    found = {
-        spec: tried.get(spec.backbone) for spec in specs if str(spec.init).endswith("imagenet")
-    }
-    return {spec: why for spec, why in found.items() if why}
+        if why := tried[spec.backbone]:
+            found[spec] = why
+    return found
 
 
 def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
@@ -74,9 +75,10 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
         if name not in known:
             raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(known)}")
     specs = []
-    for dataset, name in itertools.product(settings.datasets, chosen):
-        recipe = SYSTEMS[name].recipe | {"model": name, "backbone": None, "init": "imagenet"}
-        specs += [settings.spec(dataset, fold, **recipe) for fold in settings.folds(dataset)]
+    for dataset in settings.datasets:
+        for name, fold in itertools.product(chosen, settings.folds(dataset)):
+            recipe = SYSTEMS[name].recipe | {"model": name, "backbone": None, "init": "imagenet"}
+            specs.append(settings.spec(dataset, fold, **recipe))
     return specs
 
 

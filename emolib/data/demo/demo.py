@@ -126,7 +126,10 @@ def write_set(folder, name, seed, size, processes):
     for job in jobs:
         for path in filter(None, (job.path, job.map_path)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    _draw(folder, name, seed, jobs, processes)
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    processes = min(processes, len(chunks) // 6)  # starting one costs as much as 100 pictures
+    draw = joblib.delayed(_draw_chunk)
+    joblib.Parallel(n_jobs=max(1, processes))(draw(folder, name, seed, c) for c in chunks)
     if name == "twitter1":
         _write_twitter1_lists(folder / "ground_truth", jobs, rng)
     elif name == "emotionroi":
@@ -146,13 +149,6 @@ def _plan(name, size, rng):
         paths = [path.format(emotion, nth, number) for path in PATHS[name]]
         jobs.append(Drawing(number, emotion, *paths))
     return jobs
-
-
-def _draw(folder, name, seed, jobs, processes):
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-    processes = min(processes, len(chunks) // 6)  # starting one costs as much as 100 pictures
-    draw = joblib.delayed(_draw_chunk)
-    joblib.Parallel(n_jobs=max(1, processes))(draw(folder, name, seed, c) for c in chunks)
 
 
 def _draw_chunk(folder, name, seed, jobs):
