@@ -53,9 +53,8 @@ def load_checkpoint(
             raise TypeError("it does not say what it depends on")
     except Exception as error:  # whatever a stranger's file makes the readers raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ValueError(
-            f"{file}: not a checkpoint of emolib's ({reason}); remove it, and the run starts anew"
-        ) from error
+        wrong = f"not a checkpoint of emolib's ({reason})"
+        raise ValueError(f"{file}: {wrong}; remove it, and the run starts anew") from error
     refuse_another(folder, RunSpec.from_dict(spec_there), there, spec, identity)
     here = computed_on(device)
     if device.type == "cuda":  # its bits do not follow from the host's threads

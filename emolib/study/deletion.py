@@ -165,9 +165,8 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
         D = predictor.model.regions(images)[:, 0].cpu()
         for way, share in itertools.product(ways, shares):
             places = PLACES if 0 < share < 1 else PLACES[:1]  # all or nothing: no place
-            masks = torch.stack(
-                [_mask(d, share, place, start + i) for place in places for i, d in enumerate(D)]
-            )
+            each = itertools.product(places, enumerate(D, start))
+            masks = torch.stack([_mask(d, share, place, i) for place, (i, d) in each])
             masks = ~masks if way == "insertion" else masks
             masks = F.interpolate(masks[:, None].float(), (size, size))[:, 0, :, :, None] > 0.5
             times = (len(places), 1, 1, 1)
@@ -176,8 +175,8 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
             after = predictor.model(mixed).float().softmax(1)
             after = after.gather(1, chosen.repeat(len(places))[:, None]).view(len(places), -1)
             for place, p_there in zip(PLACES, after.expand(len(PLACES), -1).tolist(), strict=True):
-                each = zip(map(str, part), before, p_there, strict=True)
-                rows += [(path, way, share, place, *both) for path, *both in each]
+                seen = zip(map(str, part), before, p_there, strict=True)
+                rows += [(path, way, share, place, *both) for path, *both in seen]
     return pd.DataFrame(rows, columns=["path", "way", "share", "place", "before", "p"])
 
 

@@ -1,7 +1,7 @@
 """The frames that the notebooks show: what was found in the data and what the runs gave."""
 
-import typing
 from dataclasses import fields, replace
+from typing import get_args
 
 import pandas as pd
 
@@ -91,9 +91,7 @@ def leakage(results, grouped) -> pd.DataFrame:
 
 def open_readings() -> pd.DataFrame:
     """The open readings: field, values (the first is the default) and why it is open."""
-    rows = [
-        (f.name, ", ".join(typing.get_args(f.type)), f.metadata["why"]) for f in fields(Readings)
-    ]
+    rows = [(f.name, ", ".join(get_args(f.type)), f.metadata["why"]) for f in fields(Readings)]
     return pd.DataFrame(rows, columns=["field", "values", "why it is open"])
 
 
@@ -159,9 +157,8 @@ def show_readings_costs(table: pd.DataFrame):
     """Accuracy, recall and cost of each reading, for reading."""
     recall = table[table["metric"] == "recall"].set_index(["dataset", "method"])["mean"]
     rows = table[table["metric"] == "accuracy"].set_index(["dataset", "method"])
-    frame = rows[["mean", "ci_low", "ci_high"]].assign(
-        recall=recall, runs=rows["runs"], **_millions(rows), seconds=rows["seconds"]
-    )
+    costs = {"runs": rows["runs"]} | _millions(rows) | {"seconds": rows["seconds"]}
+    frame = rows[["mean", "ci_low", "ci_high"]].assign(recall=recall, **costs)
     return show_frame(frame.reset_index(), 1)
 
 

@@ -68,10 +68,9 @@ def measures(predicted, known) -> pd.DataFrame:
     threshold = np.minimum(2 * unit.mean(1), unit.max(1))
     chosen = torch.from_numpy(unit >= threshold[:, None]).int(), torch.from_numpy(inside).int()
     each: dict[str, Any] = {"multidim_average": "samplewise"}
+    three = zip(inside, unit, says, strict=True)
     found = {
-        "AUC": [
-            roc_auc_score(i, u) if s else np.nan for i, u, s in zip(inside, unit, says, strict=True)
-        ],
+        "AUC": [roc_auc_score(i, u) if s else np.nan for i, u, s in three],
         "NSS": (z * inside).sum(1) / inside.sum(1).clip(min=1),
         "CC": (z * of_known).mean(1),
         "precision": of_binary.binary_precision(*chosen, **each).numpy(),

@@ -161,9 +161,8 @@ def _text_pairs(file: Path):
     for entry, line in common.filled_lines(file):
         path, label = common.name_and_label(line)
         if not path:
-            raise ValueError(
-                f"fi: {file} entry {entry} is {shown(line)}; expected '<path> <label>'"
-            )
+            wrong = f"{shown(line)}; expected '<path> <label>'"
+            raise ValueError(f"fi: {file} entry {entry} is {wrong}")
         yield entry, path, label.lower()
 
 

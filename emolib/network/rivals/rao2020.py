@@ -88,9 +88,8 @@ class Rao2020(nn.Module):
         """Proposals of each picture, N lists of at most REGIONS×4, and the proposals' losses."""
         targets = None
         if learn:
-            best = torch.stack(
-                [rows[rows[:, 4].topk(min(REGIONS, len(rows))).indices] for rows in boxes]
-            )
+            most = min(REGIONS, boxes.shape[1])
+            best = torch.stack([rows[rows[:, 4].topk(most).indices] for rows in boxes])
             counts = (best[..., 4] > 0).sum(1).tolist()  # the best come first
             targets = [{"boxes": r[:n, :4]} for r, n in zip(best, counts, strict=True)]
         self.rpn.train(learn)  # torchvision's asks for targets whenever it trains
