@@ -23,29 +23,23 @@ def save_checkpoint(
 
 
 def checkpoint_seconds() -> float:
-    """EMOLIB_CHECKPOINT_SECONDS: the least time between two epochs that a training keeps.
-
-    The last epoch is always kept. Writing one takes about a second, as long as an epoch on a GPU.
-    Raises ValueError where it is no number of seconds.
-    """
+    """EMOLIB_CHECKPOINT_SECONDS: the least time between two epochs that a training keeps. Writing
+    one takes about a second, as long as an epoch on a GPU; the last is always kept. Raises
+    ValueError where it is no number of seconds."""
     text = os.environ.get("EMOLIB_CHECKPOINT_SECONDS", "60")
     with contextlib.suppress(ValueError):
         if (seconds := float(text)) >= 0:
             return seconds
-    raise ValueError(
-        f"EMOLIB_CHECKPOINT_SECONDS={text!r}: must be a number of seconds, 0 for every epoch"
-    )
+    wanted = "must be a number of seconds, 0 for every epoch"
+    raise ValueError(f"EMOLIB_CHECKPOINT_SECONDS={text!r}: {wanted}")
 
 
 def load_checkpoint(
     folder: Path, spec: RunSpec, identity: dict, device: torch.device
 ) -> dict | None:
-    """The last epoch that was kept of an interrupted run, or None.
-
-    Raises ValueError where it was another run's, and for a file that `save_checkpoint` has not
-    written: nothing but tensors and plain values is read. Warns where it was made on another
-    machine, whose last bits may be others.
-    """
+    """The last epoch that was kept of an interrupted run, or None. Raises ValueError where it was
+    another run's, and for a file that `save_checkpoint` has not written: nothing but tensors and
+    plain values is read. Warns where it was made on another machine."""
     file = folder / "checkpoint.pt"
     if not file.exists():
         return None
@@ -59,17 +53,14 @@ def load_checkpoint(
             raise TypeError("it does not say what it depends on")
     except Exception as error:  # whatever a stranger's file makes the readers raise
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        raise ValueError(
-            f"{file}: not a checkpoint of emolib's ({reason}); remove it, and the run starts anew"
-        ) from error
+        wrong = f"not a checkpoint of emolib's ({reason})"
+        raise ValueError(f"{file}: {wrong}; remove it, and the run starts anew") from error
     refuse_another(folder, RunSpec.from_dict(spec_there), there, spec, identity)
     here = computed_on(device)
     if device.type == "cuda":  # its bits do not follow from the host's threads
         del here["threads"]
-    if others := {k: f"{machine.get(k)} → {here[k]}" for k in here if machine.get(k) != here[k]}:
-        warnings.warn(
-            f"{spec.id} goes on elsewhere ({', '.join(f'{k} {v}' for k, v in others.items())}): "
-            "its last bits may be others than if it had gone on there",
-            stacklevel=2,
-        )
+    if others := [f"{k} {machine.get(k)} → {here[k]}" for k in here if machine.get(k) != here[k]]:
+        elsewhere = f"{spec.id} goes on elsewhere ({', '.join(others)})"
+        what = "its last bits may be others than if it had gone on there"
+        warnings.warn(f"{elsewhere}: {what}", stacklevel=2)
     return state

@@ -36,8 +36,7 @@ def pick_device(name: str) -> torch.device:
     """The device of that name; "auto": CUDA, else Apple's GPU, else the CPU.
 
     A GPU has its number, and none of its memory is taken. Raises ValueError for a device that is
-    not there. "auto" warns where there is a GPU that torch cannot use, for example because its
-    driver is too old.
+    not there. "auto" warns where there is a GPU that torch cannot use.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -79,10 +78,8 @@ def unusable_gpu() -> str:
         return f"{what}: it was built without CUDA; install a torch with CUDA"
     needed = NEEDED.get(cuda.partition(".")[0], 0)
     if int(driver.partition(".")[0]) < needed:
-        return (
-            f"{what}: CUDA {cuda} needs driver {needed} or newer; update the driver, or install a "
-            "torch for an older CUDA"
-        )
+        advice = "update the driver, or install a torch for an older CUDA"
+        return f"{what}: CUDA {cuda} needs driver {needed} or newer; {advice}"
     return f"{what}: {_torchs_reason()} (nvidia-smi shows what the driver sees)"
 
 
@@ -96,8 +93,7 @@ def nvidia_driver() -> str:
         words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             text = subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
-    found = re.search(r"\b\d{3,}\.[\d.]+", text)
-    return found[0] if found else ""
+    return next(iter(re.findall(r"\b\d{3,}\.[\d.]+", text)), "")
 
 
 def _torchs_reason() -> str:
@@ -127,10 +123,9 @@ def tf32_in_convolutions():
     """Inside the block a GPU's float32 convolutions round their inputs to TF32 (10 bits), and its
     matrix products do not.
 
-    This is torch's default. It is set here so that a result does not follow from what the caller
-    had set. Convolutions are nearly all of a training's time, and TF32 makes them several times
-    quicker. Products are little of it, and the head's folded sums need their bits. Without a GPU
-    nothing happens.
+    This is torch's default, set so that a result does not follow from the caller's settings. TF32
+    makes convolutions, nearly all of a training's time, several times quicker. Products are little
+    of it, and the head's folded sums need their bits. Without a GPU nothing happens.
     """
     convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     products = torch.backends.cuda.matmul
@@ -139,14 +134,13 @@ def tf32_in_convolutions():
 
 
 def cpu_threads(dataset: str) -> int:
-    """Threads of a training on a CPU. They change the last bits of its result. So their number
+    """Threads of a training on a CPU. They change the last bits of its result, so that their number
     follows from the set and the machine, never from what else is running.
 
-    A training on FI takes all cores, because others wait for it. Trainings on folds share the
-    cores, because small batches gain little from a second one. EMOLIB_THREADS overrules both.
+    A training on FI takes all cores, because others wait for it. Trainings on folds share them,
+    because small batches gain little from a second one. EMOLIB_THREADS overrules both.
     """
-    chosen = os.environ.get("EMOLIB_THREADS", "")
-    if chosen:
+    if chosen := os.environ.get("EMOLIB_THREADS", ""):
         if not chosen.isdecimal() or int(chosen) < 1:
             raise ValueError(f"EMOLIB_THREADS={chosen!r}: must be a whole number above 0")
         return int(chosen)
@@ -186,7 +180,7 @@ def deterministic(wanted: bool):
 
 
 def keep_freed_memory() -> None:
-    """Makes glibc keep memory that was freed. Each step uses the same hundreds of megabytes again,
+    """Makes glibc keep memory that was freed: each step uses the same hundreds of megabytes again,
     and fresh pages from the system cost up to half of a CPU step."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # no glibc
         libc = ctypes.CDLL("libc.so.6")
@@ -198,12 +192,10 @@ def machine(device: torch.device) -> str:
     """The device in words, a CPU's number of threads included."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = models[0].partition(":")[2].strip() if models else cpu
-    return f"{cpu}, {torch.get_num_threads()} threads"
+    models = re.findall(r"^model name\s*: *(.+)", info.read_text() if info.exists() else "", re.M)
+    cpu = next(iter(models), platform.processor() or platform.machine())
+    return f"{cpu.strip()}, {torch.get_num_threads()} threads"
 
 
 def wait(device: torch.device) -> None:
@@ -225,9 +217,8 @@ def give_back(device: torch.device | str) -> None:
 
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether the error says that memory ran out, a GPU without room for a context included."""
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and MEMORY.search(str(error)) is not None
-    )
+    torchs = isinstance(error, RuntimeError) and MEMORY.search(str(error)) is not None
+    return torchs or isinstance(error, MemoryError)
 
 
 def spoilt(device: torch.device | str) -> str:

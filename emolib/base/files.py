@@ -29,11 +29,8 @@ _REFUSED = {
 @contextlib.contextmanager
 def whole_file(path: Path):
     """Gives a temporary path beside `path`. When the block ends without an error, the file is put
-    on the disk and renamed to `path`. A kill or a crash of the machine leaves the old file or the
-    new one, never half of one.
-
-    Raises OSError where the system refuses to write it. The error names `path` and what helps.
-    """
+    on the disk and renamed to `path`: a kill or a crash leaves the old file or the new one. Raises
+    OSError that names `path` and what helps where the system refuses to write it."""
     path = Path(path)
     with _named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,8 +59,7 @@ def _to_disk(path) -> None:
 
 @contextlib.contextmanager
 def _named(path: Path):
-    """Turns the system's refusals, which torch and safetensors wrap in words of their own, into
-    OSError."""
+    """Makes OSError of the system's refusals, which torch and safetensors word their own way."""
     try:
         yield
     except Exception as error:
@@ -106,9 +102,8 @@ def write_json(path: Path, value) -> None:
 def write_csv(path: Path, frame) -> None:
     """A DataFrame as CSV, floats to six digits, the same bytes on every system."""
     with whole_file(path) as part:
-        frame.to_csv(
-            part, index=False, float_format="%.6g", lineterminator="\n", errors="surrogateescape"
-        )
+        how = {"float_format": "%.6g", "lineterminator": "\n", "errors": "surrogateescape"}
+        frame.to_csv(part, index=False, **how)
 
 
 def read_csv(path: Path):
@@ -121,9 +116,8 @@ def read_json(path: Path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: not readable as JSON ({error}); remove it and run again"
-        ) from error
+        wrong = f"not readable as JSON ({error}); remove it and run again"
+        raise ValueError(f"{path}: {wrong}") from error
 
 
 def content(path: Path) -> str:

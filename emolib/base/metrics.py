@@ -14,12 +14,9 @@ def scores(labels, p_positive) -> dict:
     """
     labels = np.asarray(labels)
     predicted = (np.asarray(p_positive) >= 0.5).astype(int)
-    recall = 100 * sk.recall_score(labels, predicted) if labels.any() else None
-    return {
-        "accuracy": float(100 * sk.accuracy_score(labels, predicted)),
-        "recall": None if recall is None else float(recall),
-        "n": int(len(labels)),
-    }
+    accuracy = float(100 * sk.accuracy_score(labels, predicted))
+    recall = float(100 * sk.recall_score(labels, predicted)) if labels.any() else None
+    return {"accuracy": accuracy, "recall": recall, "n": len(labels)}
 
 
 def more_scores(labels, p_positive) -> dict:

@@ -71,10 +71,9 @@ class Ranks:
 
     def agree(self, value):
         """The first process's value."""
-        if self.size == 1:
-            return value
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def join(self, mine: list, count: int) -> list:
@@ -93,10 +92,8 @@ class Ranks:
 
 def start(device: str = "auto") -> str | None:
     """Joins the processes that torchrun started; this one's device, None where there is only one.
-
     On GPUs ("auto", "cuda") each process takes the one of its number. Raises ValueError for any
-    other device than these and "cpu", or one that is not there.
-    """
+    other device than these and "cpu", or one that is not there."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return None
     if device not in ("auto", "cpu", "cuda"):

@@ -30,20 +30,17 @@ def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:
 
 def check_start(folder: Path, before: Path) -> None:
     """Raises ValueError where a complete run started from another training than that in the folder
-    `before`, or from other weights than that one has now. Where a hash is missing, because the run
-    is from before it was kept or `before` is not there, nothing is known and nothing raised."""
+    `before`, or from other weights than that one has now. Where a hash is missing, nothing is known
+    and nothing raised."""
     start = run_folder.start_of(folder)
     if start and start["run"] != before.name:
-        raise ValueError(
-            f"{folder} started from {start['run']}, and what is asked for starts from "
-            f"{before.name}; {INSTEAD}"
-        )
+        asked = f"what is asked for starts from {before.name}"
+        raise ValueError(f"{folder} started from {start['run']}, and {asked}; {INSTEAD}")
     now = run_folder.weights_of(before) if start else None
     if now and now != start["weights"]:
-        raise ValueError(
-            f"{folder} started from other weights than {before.name} has now "
-            f"({start['weights'][:16]} there, {now[:16]} now); {INSTEAD}"
-        )
+        which = f"({start['weights'][:16]} there, {now[:16]} now)"
+        other = f"other weights than {before.name} has now {which}"
+        raise ValueError(f"{folder} started from {other}; {INSTEAD}")
 
 
 def refuse_another(who, spec_there: RunSpec, there: dict, spec: RunSpec, here: dict) -> None:
@@ -55,10 +52,8 @@ def refuse_another(who, spec_there: RunSpec, there: dict, spec: RunSpec, here: d
         if what in UNTOLD and old[what] is None:
             continue
         if what not in old or old[what] != now:
-            raise ValueError(
-                f"{who} was made with another {what}: {old.get(what)!r} there, {now!r} now; "
-                f"{INSTEAD}"
-            )
+            both = f"{old.get(what)!r} there, {now!r} now"
+            raise ValueError(f"{who} was made with another {what}: {both}; {INSTEAD}")
 
 
 def _told(spec: RunSpec, identity: dict) -> dict:
@@ -77,12 +72,9 @@ def _told(spec: RunSpec, identity: dict) -> dict:
 def take_again(folder: Path) -> None:
     """Takes over what a training again, in AGAIN, has left whole. Nothing happens without one.
 
-    If the new weights are those that the old files were made with, they are put beside the old
-    files. If they are others, all new files replace the old ones. A kill at any point loses
-    nothing: the next call goes on from there.
-
-    Raises ValueError where other runs of the study started from the old weights. The old files then
-    stay as they are.
+    If the new weights are those that the old files were made with, they are put beside these, else
+    all new files replace the old ones. After a kill the next call goes on from there. Raises
+    ValueError where other runs of the study started from the old weights; the old files then stay.
     """
     new = folder / run_folder.AGAIN
     # a process was killed below, among the files that take their places
@@ -118,36 +110,29 @@ def _discard(new: Path) -> None:
 def _other_starts(folder: Path, old: str | None, new: str | None) -> list[str]:
     """The runs that would not go with weights `new` (a SHA-256) of the run in `folder`: they
     started from others, or are that run with others. Looked at are the study, and the studies in it
-    and around it. old: the weights that the run had, where they are known. A run that does not say
+    and around it. old: the weights that the run had, where they are known; a run that does not say
     what it started from had these."""
     study = folder.parent.parent
     studies = [study, *study.glob("*")]
     if (study.parent / "runs").is_dir():
         studies += [study.parent, *study.parent.glob("*")]
     found = set()
-    name: str | None
-    for run in {run for one in studies for run in (one / "runs").glob("*")} - {folder}:
-        if not run_folder.is_complete(run):
-            continue
+    runs = {run for one in studies for run in (one / "runs").glob("*")} - {folder}
+    for run in filter(run_folder.is_complete, runs):
+        start = run_folder.start_of(run)
         if run.name == folder.name:
-            name, weights = run.name, run_folder.sealed(run)
-        elif start := run_folder.start_of(run):
-            name, weights = start["run"], start["weights"]
-        else:
-            before = run_folder.read_spec(run / "spec.json").predecessor()
-            name, weights = before.id if before else None, old
-        if name == folder.name and weights not in (None, new):
+            start = {"run": run.name, "weights": run_folder.sealed(run)}
+        elif not start and (before := run_folder.read_spec(run / "spec.json").predecessor()):
+            start = {"run": before.id, "weights": old}
+        if start.get("run") == folder.name and start["weights"] not in (None, new):
             found.add(run.name)
     return sorted(found)
 
 
 def lend(specs, study: Path, other: Path) -> None:
     """Links the runs that `specs` start from and that are complete in `study` into the study
-    `other`, so that they are not trained there again.
-
-    Raises ValueError where `other` has another run of that name, as one that was lent before
-    `study` trained it anew: what started from it is of another start.
-    """
+    `other`, so that they are not trained there again. Raises ValueError where `other` has another
+    run of that name, as one that was lent before `study` trained it anew."""
     for spec in {s.predecessor() for s in specs if s.stages}:
         there, here = (folder / "runs" / spec.id for folder in (study, other))
         if not run_folder.is_complete(there):
@@ -160,12 +145,8 @@ def lend(specs, study: Path, other: Path) -> None:
         if not here.exists():
             here.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=other) as part:
-                shutil.copytree(
-                    there,
-                    Path(part) / spec.id,
-                    copy_function=_link,
-                    ignore=shutil.ignore_patterns(run_folder.AGAIN),
-                )
+                apart = shutil.ignore_patterns(run_folder.AGAIN)
+                shutil.copytree(there, Path(part, spec.id), ignore=apart, copy_function=_link)
                 with contextlib.suppress(OSError):  # another process was faster
                     (Path(part) / spec.id).rename(here)
 

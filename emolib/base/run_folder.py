@@ -59,8 +59,7 @@ def read_run(folder: Path, reused: bool = False) -> RunResult:
 
 
 def read_spec(file: Path) -> RunSpec:
-    """The RunSpec in a spec.json, whoever wrote it. ValueError that names the file where it holds
-    none."""
+    """The RunSpec in a spec.json, whoever wrote it. ValueError names the file where it has none."""
     values = read_json(file)
     try:
         return RunSpec.from_dict(values)
@@ -113,8 +112,7 @@ def identity_of(folder: Path) -> dict:
 
 
 def sealed(folder: Path) -> str | None:
-    """SHA-256 of a complete run's weights as it wrote them; None of a run from before that was
-    kept, and where there is no complete run."""
+    """SHA-256 of a complete run's weights as it wrote them; None where that is not known."""
     if not is_complete(folder):
         return None
     return read_json(folder / "environment.json").get("files", {}).get("model.safetensors")
@@ -128,8 +126,7 @@ def weights_of(folder: Path) -> str | None:
 def differ(a: Path, b: Path) -> str:
     """In what two complete runs of one name are not the same run, "" where they are: "weights",
     where both are known, or "predictions"."""
-    weights = {sealed(a), sealed(b)} - {None}
-    if len(weights) > 1:
+    if len({sealed(a), sealed(b)} - {None}) > 1:
         return "weights"
     same = content(a / "predictions.csv") == content(b / "predictions.csv")
     return "" if same else "predictions"
@@ -150,10 +147,9 @@ def environment(device: torch.device) -> dict:
     here = Path(__file__).parents[1]  # the package
 
     def git(*words):
+        how: dict = {"capture_output": True, "text": True, "check": True, "timeout": 20}
         try:
-            return subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=20
-            ).stdout.strip()
+            return subprocess.run(["git", *words], cwd=here, **how).stdout.strip()
         except (OSError, subprocess.SubprocessError):
             return None
 

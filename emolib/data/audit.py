@@ -45,19 +45,19 @@ def twins(ours: pd.DataFrame, others: pd.DataFrame | None = None, near: int = NE
     return pairs.sort_values(order, ascending=[False, True, True, True], ignore_index=True)
 
 
-def twin_groups(frame: pd.DataFrame, near: int = NEAR) -> np.ndarray:
+def twin_groups(frame: pd.DataFrame) -> np.ndarray:
     """A group number for each picture of a manifest: twins, and twins of twins, share one."""
-    pairs = twins(frame, near=near)
+    pairs = twins(frame)
     links = coo_array((np.ones(len(pairs)), (pairs["a"], pairs["b"])), shape=(len(frame),) * 2)
     return connected_components(links, directed=False)[1]
 
 
-def linked(frame: pd.DataFrame, others: pd.DataFrame, near: int = NEAR) -> np.ndarray:
-    """Row positions in the manifest `frame` of all twins of pictures in the manifest `others`, and
-    of twins of those: what would share a group with them in `twin_groups` of both."""
+def linked(frame: pd.DataFrame, others: pd.DataFrame) -> np.ndarray:
+    """Row positions in the manifest `frame` of what would share a group with a picture of the
+    manifest `others` in `twin_groups` of both."""
     found, new = np.zeros(len(frame), bool), others
     while len(new):
-        fresh = np.setdiff1d(twins(new, frame, near)["b"], np.flatnonzero(found))
+        fresh = np.setdiff1d(twins(new, frame)["b"], np.flatnonzero(found))
         found[fresh] = True
         new = frame.iloc[fresh]
     return np.flatnonzero(found)
@@ -89,9 +89,9 @@ def summary(datasets: list, found: pd.DataFrame) -> pd.DataFrame:
         within = own[own["other_dataset"] == data.name]
         same, near = within["finding"] == "identical", within["finding"] == "near-twin"
         conflict = within["conflict"].astype(bool)  # text where no finding is a pair
-        # the other sets of `datasets` that come before this one: FI, for the small sets
+        # with the sets of `datasets` that come before this one (FI, for the small sets), then after
         before = (found["other_dataset"] == data.name) & (found["dataset"] != data.name)
-        across = int(before.sum()) + int((own["other_dataset"] > "").sum()) - len(within)
+        across = int(before.sum() + (own["other_dataset"] > "").sum() - len(within))
         columns[data.name] = {
             "pictures": len(data),
             "unreadable": int((own["finding"] == "unreadable").sum()),
@@ -132,9 +132,9 @@ def _hashes(frame: pd.DataFrame) -> np.ndarray:
     return np.array([int(h or "0", 16) for h in frame["phash"]], np.uint64)
 
 
-def _row(finding: str, data, i: int, **more) -> dict:
+def _row(finding: str, data, i: int) -> dict:
     row = dict.fromkeys(FINDING_COLUMNS, "") | {"finding": finding, "dataset": data.name}
-    return row | {"path": data.names[i], "label": int(data.labels[i])} | more
+    return row | {"path": data.names[i], "label": int(data.labels[i])}
 
 
 def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
@@ -157,7 +157,7 @@ def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
         against = (valence != NEUTRAL) & ((valence > NEUTRAL) != positive)
         findings.append(("valence against keyword", against, [f"valence {v:g}" for v in valence]))
     return [
-        _row(finding, data, i, detail=details[i])
+        _row(finding, data, i) | {"detail": details[i]}
         for finding, where, details in findings
         for i in np.flatnonzero(where).tolist()
     ]
@@ -170,23 +170,15 @@ def _pairs(data, other, frames: dict) -> list[dict]:
     sides = _sides(data)
     found = []
     for pair in pairs.itertuples():
-        leaks = ""
+        row = _row("identical" if pair.identical else "near-twin", data, pair.a)
+        other_label = int(other.labels[pair.b])
+        row |= {"other_dataset": other.name, "other_path": other.names[pair.b]}
+        row |= {"other_label": other_label, "distance": pair.distance}
+        row["conflict"] = row["label"] != other_label
         if within:
-            apart = (sides[:, pair.a] * sides[:, pair.b]) == -1
-            leaks = " ".join(str(fold) for fold in np.flatnonzero(apart))
-        found.append(
-            _row(
-                "identical" if pair.identical else "near-twin",
-                data,
-                pair.a,
-                other_dataset=other.name,
-                other_path=other.names[pair.b],
-                other_label=int(other.labels[pair.b]),
-                distance=pair.distance,
-                conflict=bool(data.labels[pair.a] != other.labels[pair.b]),
-                leaks=leaks,
-            )
-        )
+            apart = sides[:, pair.a] * sides[:, pair.b] == -1
+            row["leaks"] = " ".join(map(str, np.flatnonzero(apart)))
+        found.append(row)
     return found
 
 
@@ -201,11 +193,10 @@ def _sides(data) -> np.ndarray:
 
 def _leaking(data, pairs: pd.DataFrame) -> int:
     """Test pictures, over all folds, that one of the pairs connects to their training list."""
-    index = {name: i for i, name in enumerate(data.names)}
-    sides = _sides(data)
+    index, sides = {name: i for i, name in enumerate(data.names)}, _sides(data)
     leaking = set()
     for pair in pairs[pairs["leaks"] != ""].itertuples():
-        for fold in map(int, pair.leaks.split()):
-            members = (index[pair.path], index[pair.other_path])
-            leaking |= {(fold, i) for i in members if sides[fold, i] == -1}
+        both = index[pair.path], index[pair.other_path]
+        folds = [int(fold) for fold in pair.leaks.split()]
+        leaking |= {(fold, i) for fold in folds for i in both if sides[fold, i] == -1}
     return len(leaking)

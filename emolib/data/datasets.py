@@ -1,7 +1,5 @@
 """The labelled sets FI, Twitter I, EmotionROI and one's own: pictures, labels, folds, fingerprint.
-
-`layouts` reads the folders; what follows never looks at them.
-"""
+`layouts` reads the folders."""
 
 import functools
 import hashlib
@@ -73,16 +71,15 @@ class Dataset:
         )
 
     def folds(self, seed: int = 0, grouped=False, official: bool = True) -> list[Fold]:
-        """[(train, test), …]: the set's own folds, else five stratified ones from `seed`. Where
-        `official` is False, as many stratified ones also where the set has its own.
+        """[(train, test), …]: the set's own folds, else five stratified ones from `seed`; with
+        `official=False` as many stratified ones also where the set has its own.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
 
         `grouped=True` keeps near-twins (`audit.twin_groups`, which reads every picture) on one
-        side; an array of a group's number for each picture keeps those groups. There are then as
-        many folds of StratifiedGroupKFold, also where the set has its own; for FI
-        GroupShuffleSplit, 15% of the groups. Raises ValueError where an array has not one number a
-        picture.
+        side; an array of a group's number for each picture keeps those groups. The folds are then
+        StratifiedGroupKFold's, as many as the set's own; FI's GroupShuffleSplit's, 15% of the
+        groups. Raises ValueError where an array has not one number a picture.
         """
         groups, one = self._groups(grouped), SETS[self.name]
         if one.folds == 1:
@@ -104,10 +101,8 @@ class Dataset:
         return list(split.split(np.zeros(len(self)), self._classes()))
 
     def validation(self, fold: int, seed: int = 0, grouped=False) -> np.ndarray | None:
-        """Indices to take out of that fold's training part for validation (FI's 5%), or None.
-
-        With `grouped`, whole groups by GroupShuffleSplit, about as many pictures.
-        """
+        """Indices to take out of that fold's training part for validation (FI's 5%), or None. With
+        `grouped`, whole groups by GroupShuffleSplit, about as many pictures."""
         count = SETS[self.name].shares[1] * len(self)
         if not count:
             return None
@@ -135,16 +130,13 @@ class Dataset:
         """A hash over the names, contents and labels of all pictures."""
         with ThreadPoolExecutor() as pool:
             digests = list(pool.map(content, self.paths))
-        rows = sorted(zip(self.names, digests, self.labels.tolist(), strict=True))
-        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+        return _hash(zip(self.names, digests, self.labels.tolist(), strict=True))
 
     def emotions_hash(self) -> str | None:
-        """A hash over the finer emotions of all pictures, which the fingerprint leaves out; None
-        where the set has none."""
+        """A hash over the finer emotions, which the fingerprint leaves out; None without any."""
         if self.emotions is None:
             return None
-        rows = sorted(zip(self.names, map(str, self.emotions), strict=True))
-        return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+        return _hash(zip(self.names, map(str, self.emotions), strict=True))
 
     def _classes(self) -> np.ndarray:
         """What folds are stratified by: the emotions where each has one label, else the labels."""
@@ -163,10 +155,8 @@ class Dataset:
             return None
         grouped = self._twins if grouped is True else np.asarray(grouped)
         if grouped.shape != (len(self),):
-            raise ValueError(
-                f"{self.name}: grouped has shape {grouped.shape}; expected one number for each of "
-                f"{len(self)} pictures"
-            )
+            wanted = f"one number for each of {len(self)} pictures"
+            raise ValueError(f"{self.name}: grouped has shape {grouped.shape}; expected {wanted}")
         return grouped
 
 
@@ -191,16 +181,14 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
         raise ValueError(f"labels={labels!r}: one of keyword, valence")
     folder = Path(root) / name
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{name}: there is no folder {folder}; data_root must hold {name}/ "
-            "(README, “The three sets”, says where to ask for it and how it is laid out)"
-        )
+        where = "(README, “The three sets”, says where to ask for it and how it is laid out)"
+        wanted = f"data_root must hold {name}/ {where}"
+        raise FileNotFoundError(f"{name}: there is no folder {folder}; {wanted}")
     data = Dataset(name, folder, **vars(layouts.read_layout(name, folder, agree)))
     if agree != 3 and "agree" not in data.options:
-        raise ValueError(
-            f"{name}: agree={agree} needs to know how many voters agreed on each picture, and "
-            f"{folder} does not say ({data.layout})"
-        )
+        needs = "needs to know how many voters agreed on each picture"
+        silent = f"{folder} does not say ({data.layout})"
+        raise ValueError(f"{name}: agree={agree} {needs}, and {silent}")
     data = _without_excluded(data)
     return _by_valence(data) if labels == "valence" else data
 
@@ -208,6 +196,10 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
 def held(root) -> list[str]:
     """The sets that the folder `root` holds."""
     return [name for name in DATASETS if (Path(root) / name).is_dir()]
+
+
+def _hash(rows) -> str:
+    return hashlib.sha256(repr(sorted(rows)).encode()).hexdigest()[:16]
 
 
 def _without_excluded(data: Dataset) -> Dataset:
@@ -222,10 +214,8 @@ def _without_excluded(data: Dataset) -> Dataset:
         if name in index:
             drop.add(index[name])
         elif not _inside(data.root, row["path"]):  # on disk but unlabelled: nothing to do
-            raise ValueError(
-                f"{data.name}: {file} line {line} names {shown(row['path'])}, "
-                f"which is not a path of a file in {data.root}"
-            )
+            wrong = f"{shown(row['path'])}, which is not a path of a file in {data.root}"
+            raise ValueError(f"{data.name}: {file} line {line} names {wrong}")
     layout = f"{data.layout}, {len(drop)} pictures left out by excluded.csv"
     return replace(data.without(sorted(drop)), layout=layout)
 
@@ -239,10 +229,8 @@ def _inside(folder: Path, name: str) -> bool:
 def _by_valence(data: Dataset) -> Dataset:
     """`data` labelled by its measured valence, without the pictures at the scale's middle."""
     if data.extra is None or "labels" not in data.options:
-        raise ValueError(
-            f"{data.name}: labels='valence' needs emotionroi with Emotion6's ground_truth.txt; "
-            f"{data.root} is {data.layout}"
-        )
+        needs = "needs emotionroi with Emotion6's ground_truth.txt"
+        raise ValueError(f"{data.name}: labels='valence' {needs}; {data.root} is {data.layout}")
     valence = data.extra["valence"].to_numpy()
     middle = np.flatnonzero(valence == NEUTRAL)
     if len(middle):
@@ -251,11 +239,7 @@ def _by_valence(data: Dataset) -> Dataset:
             f"positive nor negative, and are left out: {', '.join(data.names[i] for i in middle)}",
             stacklevel=3,
         )
-    data = replace(
-        data,
-        labels=(valence > NEUTRAL).astype(int),
-        layout=f"{data.layout}, labels by valence ({len(middle)} pictures at exactly {NEUTRAL:g} "
-        "left out)",
-        options={**data.options, "labels": "valence"},
-    )
-    return data.without(middle)
+    layout = f"labels by valence ({len(middle)} pictures at exactly {NEUTRAL:g} left out)"
+    layout, options = f"{data.layout}, {layout}", data.options | {"labels": "valence"}
+    labels = (valence > NEUTRAL).astype(int)
+    return replace(data, labels=labels, layout=layout, options=options).without(middle)

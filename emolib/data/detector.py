@@ -21,11 +21,8 @@ LEAST = 0.05  # torchvision's own: below it nothing is detected
 
 def file_of(name: str, weights: str | Path) -> Path | None:
     """The detector's file in the folder `weights`, or None."""
-    for suffix in (".safetensors", ".pth"):
-        file = Path(weights or "?") / (name + suffix)
-        if file.is_file():
-            return file
-    return None
+    files = (Path(weights or "?") / (name + suffix) for suffix in (".safetensors", ".pth"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def identity(name: str, weights: str | Path) -> str:

@@ -23,15 +23,14 @@ EXCLUDED = "excluded.csv"  # in the set's folder; open_dataset leaves out what i
 
 
 def manifest(data, cache=None, workers: int | None = None) -> pd.DataFrame:
-    """One row a picture, in the order of data.paths: MANIFEST_COLUMNS, "" and 0 where there is
-    nothing.
+    """One row a picture, in the order of data.paths: MANIFEST_COLUMNS, "" and 0 for nothing.
 
     cache: a CSV file. Its rows are taken for pictures whose path, size and time of change are the
-    same. A damaged or foreign one is made anew with a warning.
-    Raises FileNotFoundError for a picture that is gone.
+    same. A damaged or foreign one is made anew with a warning. Raises FileNotFoundError for a
+    picture that is gone.
     """
-    # Threads: reading, hashing, decoding and resizing release the GIL. On two cores processes were
-    # a tenth faster, once started: 5 to 12 s, in which threads do thousands of pictures.
+    # Threads: reading, hashing, decoding and resizing release the GIL. Processes were a tenth
+    # faster, once started: in those 5 to 12 s threads do thousands of pictures.
     known = _read_cache(Path(cache)) if cache else {}
     row = functools.partial(_row, known=known)
     with ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1)) as pool:
@@ -45,7 +44,8 @@ def manifest(data, cache=None, workers: int | None = None) -> pd.DataFrame:
         # what the set's other choices (more agreement, …) read before stays
         mine = set(data.names)
         others = [row for name, row in known.items() if name not in mine]
-        _write_cache(Path(cache), _typed(pd.DataFrame([*rows, *others], columns=MANIFEST_COLUMNS)))
+        every = _typed(pd.DataFrame([*rows, *others], columns=MANIFEST_COLUMNS))
+        files.write_csv(cache, every.assign(seal=_seals(every.astype(str))))
     return frame
 
 
@@ -55,22 +55,18 @@ def unreadable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_excluded(data, frame: pd.DataFrame) -> int:
-    """Adds the unreadable pictures to `excluded.csv` (path, reason) in the set's own folder.
-
-    What is there stays, reasons included. Returns how many were added; none: nothing is written.
-    Raises ValueError where the file that is there has other columns.
-    """
+    """Adds the unreadable pictures to `excluded.csv` (path, reason) in the set's own folder, where
+    what is there stays. Returns how many were added; none: nothing is written. Raises ValueError
+    where the file that is there has other columns."""
     path = data.root / EXCLUDED
     bad = unreadable(frame).rename(columns={"status": "reason"})[["path", "reason"]]
-    listed = pd.DataFrame(columns=["path", "reason"], dtype=str)
-    if path.exists():
-        try:
-            listed = _read(path)
-        except ValueError as error:
-            why = " ".join(str(error).split())[:200]
-            raise ValueError(f"{path}: not readable as CSV ({why}); mend or remove it") from error
-        if list(listed.columns) != ["path", "reason"]:
-            raise ValueError(f"{path}: has other columns than path,reason; mend or remove it")
+    try:
+        listed = _read(path) if path.exists() else bad[:0]
+    except ValueError as error:
+        why = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: not readable as CSV ({why}); mend or remove it") from error
+    if list(listed.columns) != ["path", "reason"]:
+        raise ValueError(f"{path}: has other columns than path,reason; mend or remove it")
     new = bad[~bad["path"].isin(listed["path"])]
     if len(new):
         files.write_csv(path, pd.concat([listed, new]))
@@ -106,13 +102,8 @@ def _read_cache(path: Path) -> dict[str, dict]:
     return {row["path"]: row for row in rows if row["sha256"]}
 
 
-def _write_cache(path: Path, frame: pd.DataFrame) -> None:
-    files.write_csv(path, frame.assign(seal=_seals(frame.astype(str))))
-
-
 def _seals(frame: pd.DataFrame) -> list[str]:
-    """A digest of each row of strings and of MANIFEST_VERSION: half a file and stray edits do not
-    pass."""
+    """A digest of each row of strings and of MANIFEST_VERSION, against half files and edits."""
     rows = frame[MANIFEST_COLUMNS].itertuples(index=False, name=None)
     texts = (repr((MANIFEST_VERSION, *row)).encode("utf-8", "surrogatepass") for row in rows)
     return [hashlib.sha256(text).hexdigest()[:16] for text in texts]
@@ -124,10 +115,5 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _read(path: Path) -> pd.DataFrame:
     """A CSV in which everything is text, and nothing is NaN."""
-    return pd.read_csv(
-        path,
-        dtype=str,
-        keep_default_na=False,
-        encoding="utf-8-sig",
-        encoding_errors="surrogateescape",
-    )
+    coding = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+    return pd.read_csv(path, dtype=str, keep_default_na=False, **coding)

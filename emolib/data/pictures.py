@@ -30,10 +30,8 @@ ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}  # further frames of MPO and TIFF are 
 
 
 def decode(path: Path) -> Tensor:
-    """The picture as 3×H×W uint8, upright; of an animation, the first frame.
-
-    FileNotFoundError passes; ValueError names any other file that is not wholly readable.
-    """
+    """The picture as 3×H×W uint8, upright; of an animation, the first frame. FileNotFoundError
+    passes; ValueError names any other file that is not wholly readable."""
     data = b""
     try:
         with _quiet():
@@ -42,18 +40,14 @@ def decode(path: Path) -> Tensor:
     except FileNotFoundError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, …
-        raise ValueError(
-            f"{path}: not a readable picture ({_reason(error, data)}); "
-            "copy it again, or take it out of the set"
-        ) from error
+        wrong = f"not a readable picture ({_reason(error, data)})"
+        raise ValueError(f"{path}: {wrong}; copy it again, or take it out of the set") from error
 
 
 def pixels(image: Image.Image) -> Tensor:
-    """A Pillow image as `decode` gives its file: 3×H×W uint8, upright, transparency on white.
-
-    The image is loaded and otherwise left as it is. Of an animation, the frame that it is at.
-    Raises ValueError where it cannot be read or is 32-bit grey.
-    """
+    """A Pillow image as `decode` gives its file: 3×H×W uint8, upright, transparency on white; of an
+    animation, the frame that it is at. The image is loaded and otherwise left as it is. Raises
+    ValueError where it cannot be read or is 32-bit grey."""
     try:
         with _quiet():
             deep = ";16" in str(getattr(image, "tile", "")) or image.mode.startswith("I;16")
@@ -110,24 +104,21 @@ def _opened(data: bytes) -> tuple[Image.Image, bool]:
     if image.format not in FORMATS:
         raise ValueError(f"{image.format} is not one of {', '.join(sorted(FORMATS))}")
     limit = Image.MAX_IMAGE_PIXELS  # Pillow itself only warns up to twice that
+    size = f"{image.width}×{image.height} pixels"
     if limit and image.width * image.height > limit:
-        raise ValueError(f"{image.width}×{image.height} pixels, {limit} are safe to decode")
+        raise ValueError(f"{size}, {limit} are safe to decode")
     if image.format in ("JPEG", "MPO"):
         scans = _scans(data)
         scanned = scans * image.width * image.height
         if scans > MAX_SCANS or (limit and scanned > MAX_SCANNED * limit):
-            raise ValueError(
-                f"{scans} or more scans of {image.width}×{image.height} pixels, a bomb"
-            )
+            raise ValueError(f"{scans} or more scans of {size}, a bomb")
     deep = image.format in ("PNG", "TIFF") and ";16" in str(image.tile)  # Pillow's raw modes
     return image, deep or image.mode.startswith("I;16")
 
 
 def _scans(data: bytes) -> int:
-    """How often a JPEG goes over its pixels: its SOS markers, those in its segments aside.
-
-    Stops counting above MAX_SCANS.
-    """
+    """How often a JPEG goes over its pixels: its SOS markers, those in its segments aside. Stops
+    counting above MAX_SCANS."""
     scans = place = 0
     while scans <= MAX_SCANS:
         marker = _MARKER.search(data, place)
@@ -184,9 +175,8 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
 def _cut(image: Image.Image, data: bytes) -> bool:
     """Whether a JPEG's end is missing: zeros stand there, or the end marker comes too early.
 
-    libjpeg says nothing: it makes noise of zeros and mid-grey of nothing. Where either may be, the
-    file is read again with other data put at its end. Only a cut picture reads that far, and then
-    it looks different.
+    libjpeg makes noise of zeros and mid-grey of nothing. Where either may be, the file is read
+    again with other data at its end. Only a cut picture reads that far and then looks different.
     """
     right, bottom = image.size
     corner = image.crop((max(0, right - 8), max(0, bottom - 8), right, bottom))
@@ -235,8 +225,7 @@ def _notes(image: Image.Image, suffix: str, deep: bool, rotated: bool) -> list[s
 
 def _phash(rgb: Image.Image) -> str:
     """imagehash.phash, shrunk in two steps for a third of its time: of 400 photographs 93% keep
-    the same hash, the others differ in 2 of the 64 bits.
-    """
+    the same hash, the others differ in 2 of the 64 bits."""
     import imagehash  # 0.1 s, which those who only decode need not wait for
 
     small = rgb.convert("L").resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=3)
@@ -257,10 +246,8 @@ _lock, _users, _filters = threading.Lock(), [0], contextlib.ExitStack()
 
 @contextlib.contextmanager
 def _quiet():
-    """Pillow's warnings (of odd EXIF blocks, …) are off while any thread decodes.
-
-    One filter serves all threads: a warnings.catch_warnings in each would leave its own behind.
-    """
+    """Pillow's warnings (of odd EXIF blocks, …) are off while any thread decodes. One filter serves
+    all threads: a warnings.catch_warnings in each would leave its own behind."""
     with _lock:
         if not _users[0]:
             _filters.enter_context(warnings.catch_warnings())

@@ -35,21 +35,17 @@ SLIMMEST = 6.0  # ratio of the sides, the code's
 
 
 def object_boxes(image: np.ndarray) -> np.ndarray:
-    """COUNT×5 boxes that objects may fill: EdgeBoxes (Zitnick & Dollár 2014, OpenCV), then one of
-    each of COUNT clusters of boxes that overlap (normalised cut, as in affective regions' code).
-
-    image: h×w×3 uint8 RGB. Edges are Sobel's on Canny's lines; OpenCV's structured edges would
-    need a model file.
-    """
+    """COUNT×5 boxes that objects may fill, of h×w×3 uint8 RGB: EdgeBoxes (Zitnick & Dollár 2014,
+    OpenCV), then `one_a_cluster`. Edges are Sobel's on Canny's lines; OpenCV's structured edges
+    would need a model file."""
     h, w = image.shape[:2]
     grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (3, 3), 0)
     dx, dy = cv2.Sobel(grey, cv2.CV_16S, 1, 0), cv2.Sobel(grey, cv2.CV_16S, 0, 1)
     # not cv2.magnitude, whose last bits follow from where the arrays lie in memory
     strength = np.hypot(dx, dy, dtype=np.float32)
     strong = max(float(np.quantile(strength, 0.8)), 1.0)
-    edges = np.where(cv2.Canny(dx, dy, strong / 2, strong) > 0, strength, 0) / strength.max(
-        initial=1
-    )
+    edges = np.where(cv2.Canny(dx, dy, strong / 2, strong) > 0, strength, 0)
+    edges = edges / strength.max(initial=1)
     direction = np.arctan2(dy, dx).astype(np.float32) % np.pi
     finder = cv2.ximgproc.createEdgeBoxes(maxBoxes=MOST_BOXES)
     found, scores = finder.getBoundingBoxes(edges.astype(np.float32), direction)
@@ -63,30 +59,28 @@ def object_boxes(image: np.ndarray) -> np.ndarray:
 
 
 def one_a_cluster(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best-scored box of each of COUNT clusters; all where there are no more than COUNT.
-
-    Boxes are alike by W_ij = inter(i,j)/area(i), made symmetric.
-    """
+    """The best-scored box of each of COUNT clusters of boxes that overlap (normalised cut, as in
+    affective regions' code): W_ij = inter(i,j)/area(i), made symmetric. All of up to COUNT."""
     if len(boxes) <= COUNT:
         return boxes, scores
     low, high = boxes[:, None, :2], boxes[:, None, 2:]
     overlap = np.minimum(high, boxes[None, :, 2:]) - np.maximum(low, boxes[None, :, :2])
     inter = overlap.clip(min=0).prod(2)
     W = inter / (boxes[:, 2:] - boxes[:, :2]).prod(1)[:, None]
-    clusters = SpectralClustering(
-        COUNT, affinity="precomputed", assign_labels="cluster_qr", random_state=0
-    ).fit_predict(W + W.T + 1e-6)  # 1e-6: every box is of one piece with the rest
+    how = {"affinity": "precomputed", "assign_labels": "cluster_qr", "random_state": 0}
+    # 1e-6: every box is of one piece with the rest
+    clusters = SpectralClustering(COUNT, **how).fit_predict(W + W.T + 1e-6)
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(clusters[order], return_index=True)
     return boxes[order[first]], scores[order[first]]
 
 
 def salient(image: np.ndarray) -> np.ndarray:
-    """COUNT×5, one box at most: the salient object, where there is one.
+    """COUNT×5, one box at most, of h×w×3 uint8 RGB: the salient object, where there is one.
 
-    OpenCV's spectral residual saliency (Hou & Zhang 2007), Otsu's threshold; the largest
-    connected part counts as an object where it holds at least half of what is above the threshold
-    and its box is 2% to 60% of the picture. Its score is that first share. image: h×w×3 uint8 RGB.
+    OpenCV's spectral residual saliency (Hou & Zhang 2007), Otsu's threshold; the largest connected
+    part is an object where it holds at least half of what is above the threshold (that is its
+    score) and its box is 2% to 60% of the picture.
     """
     h, w = image.shape[:2]
     finder = cv2.saliency.StaticSaliencySpectralResidual_create()  # type: ignore[attr-defined]

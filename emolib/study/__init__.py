@@ -8,21 +8,6 @@ are what notebooks show.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    [
-        "settings",
-        "study",
-        "ahead",
-        "words",
-        "rivals",
-        "readings",
-        "transfer",
-        "regions",
-        "gradcam",
-        "deletion",
-        "frames",
-        "figures",
-        "region_figures",
-    ],
-)
+_files = "settings study ahead words rivals readings transfer regions gradcam deletion".split()
+_files += "frames figures region_figures".split()
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files)

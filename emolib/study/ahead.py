@@ -5,6 +5,7 @@ import pandas as pd
 from ..spec.run_spec import RunSpec
 from ..training.plan import total_seconds
 from . import rivals
+from .frames import show_frame
 from .study import Study
 from .words import about_absent
 
@@ -50,15 +51,12 @@ def show_plan(ahead: pd.DataFrame):
         print("Nothing to train here: no run is missing.")
         return None
     print(f"To train: {_runs(ahead)} on this machine.")
-    table = ahead.groupby(["stage", "dataset", "method"], sort=False).agg(
-        runs=("id", "size"),
-        at_once=("at_once", "first"),
-        seconds=("seconds", "mean"),
-        memory_gb=("memory_mb", "max"),
-    )
-    table["memory_gb"] /= 1024
-    table = table.rename(columns={"seconds": "seconds each"}).reset_index()
-    return table.style.hide(axis="index").format(precision=1)
+    groups = ahead.groupby(["stage", "dataset", "method"], sort=False)
+    table = groups.size().to_frame("runs")
+    table["at_once"] = groups["at_once"].first()
+    table["seconds each"] = groups["seconds"].mean()
+    table["memory_gb"] = groups["memory_mb"].max() / 1024
+    return show_frame(table.reset_index(), 1)
 
 
 def _with_predecessors(spec: RunSpec) -> list[RunSpec]:

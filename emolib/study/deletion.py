@@ -33,8 +33,7 @@ def blurred(predictor, paths, shares=BLURRED_SHARES) -> pd.DataFrame:
     falls (points) when that share of the centre crop is blurred there.
 
     predictor: of a network with D (`emolib.load`). "The same shape elsewhere" is D's mask, shifted
-    round the picture. The offset is random and follows from the picture's number. The blur's sigma
-    is an eighth of the side.
+    round the picture by a random offset that follows from the picture's number.
     """
     frame = _tested(predictor, paths, shares, WAYS[:1])
     frame["fall"] = 100 * (frame.pop("before") - frame.pop("p"))
@@ -45,17 +44,14 @@ def curves(predictor, paths) -> pd.DataFrame:
     """One row a picture, way, place and share: p of the class that was predicted.
 
     Deletion: that share of the centre crop is blurred, beginning at the place. Insertion: all but
-    that share is blurred. Shares are 0 to 1 in tenths, places those of `blurred`.
-
-    Where the answer hangs on the place, deletion's curve falls early and insertion's rises early.
-    Sharpening D's highest is blurring its lowest. So one place's insertion is the other's deletion,
-    read from the right.
+    that share is. Shares are 0 to 1 in tenths, places those of `blurred`. Where the answer hangs on
+    the place, deletion's curve falls early and insertion's rises early. D's lowest inserted is its
+    highest deleted, read from the right.
     """
-    frame = _tested(predictor, paths, STEPS, WAYS)
-    return frame[["path", "way", "place", "share", "p"]]
+    return _tested(predictor, paths, STEPS, WAYS)[["path", "way", "place", "share", "p"]]
 
 
-def of_runs(test, results, data, device: str = "auto", most: int = 100) -> pd.DataFrame:
+def of_runs(test, results, data, device: str, most: int) -> pd.DataFrame:
     """`blurred` or `curves` (test) over the test pictures of each run, `most` of each, with the
     columns set, network (the seed) and fold."""
     frames = []
@@ -69,10 +65,8 @@ def of_runs(test, results, data, device: str = "auto", most: int = 100) -> pd.Da
 
 def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of the small sets, or of FI where it
-    is alone. Runs are trained where they are missing.
-
-    Both are also written to the study's curves.csv and areas.csv, with the runs that they come from
-    (`sources`). pictures: how many test pictures of each fold; ValueError for less than 1.
+    is alone, trained where they are missing. Also written to the study's curves.csv and areas.csv,
+    with their runs (`sources`). pictures: test pictures of each fold; ValueError for less than 1.
     """
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
@@ -80,8 +74,7 @@ def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataF
     for name in study.small or study.datasets:
         results = study.run(study.specs(datasets=[name]))
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
-        runs = sources.source_columns([result.folder for result in results])
-        whose.append({"set": name} | runs)
+        whose.append({"set": name} | sources.source_columns([r.folder for r in results]))
     frame = pd.concat(frames, ignore_index=True)
     means, of_curves = mean_curves(frame), areas(frame)
     for stem, table in (("curves", means), ("areas", of_curves)):
@@ -127,22 +120,19 @@ def areas(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def compare_falls(frame: pd.DataFrame) -> pd.DataFrame:
-    """A line for each share and place of `blurred`: the mean fall, its 95% interval over pictures,
-    and p of Wilcoxon's signed-rank test against the blur where D is highest (1 where none differ).
-    """
+    """A line a share and place of `blurred`: the mean fall, its 95% interval over pictures, and
+    Wilcoxon's signed-rank p against the blur where D is highest (1 where none differ)."""
     rows = []
     wide = frame.pivot_table("fall", ["share", "path"], "blurred", sort=False)
     for share, falls in wide.groupby("share", sort=False):
         for place in (p for p in PLACES if p in falls):
             values = falls[place].to_numpy()
-            half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-            row = {"share": share, "blurred": place, "fall": values.mean()}
-            row |= {"low": values.mean() - half, "high": values.mean() + half}
+            low, high = significance.interval(values, 0)
             differ = falls[PLACES[0]].to_numpy() - values
             p = stats.wilcoxon(differ).pvalue if differ.any() else 1.0
-            row["p"] = p if place != PLACES[0] else np.nan
-            rows.append(row | {"pictures": len(values)})
-    return pd.DataFrame(rows)
+            p = np.nan if place == PLACES[0] else p
+            rows.append((share, place, values.mean(), low, high, p, len(values)))
+    return pd.DataFrame(rows, columns="share blurred fall low high p pictures".split())
 
 
 def _means(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
@@ -175,9 +165,8 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
         D = predictor.model.regions(images)[:, 0].cpu()
         for way, share in itertools.product(ways, shares):
             places = PLACES if 0 < share < 1 else PLACES[:1]  # all or nothing: no place
-            masks = torch.stack(
-                [_mask(d, share, place, start + i) for place in places for i, d in enumerate(D)]
-            )
+            each = itertools.product(places, enumerate(D, start))
+            masks = torch.stack([_mask(d, share, place, i) for place, (i, d) in each])
             masks = ~masks if way == "insertion" else masks
             masks = F.interpolate(masks[:, None].float(), (size, size))[:, 0, :, :, None] > 0.5
             times = (len(places), 1, 1, 1)
@@ -186,10 +175,8 @@ def _tested(predictor, paths, shares, ways) -> pd.DataFrame:
             after = predictor.model(mixed).float().softmax(1)
             after = after.gather(1, chosen.repeat(len(places))[:, None]).view(len(places), -1)
             for place, p_there in zip(PLACES, after.expand(len(PLACES), -1).tolist(), strict=True):
-                rows += [
-                    (str(path), way, share, place, p_before, p_after)
-                    for path, p_before, p_after in zip(part, before, p_there, strict=True)
-                ]
+                seen = zip(map(str, part), before, p_there, strict=True)
+                rows += [(path, way, share, place, *both) for path, *both in seen]
     return pd.DataFrame(rows, columns=["path", "way", "share", "place", "before", "p"])
 
 
@@ -198,9 +185,8 @@ def _blur(views: torch.Tensor, size: int) -> torch.Tensor:
     sigma = size / 8
     kernel = 2 * int(2 * sigma) + 1
     kernel = min(kernel, 2 * (size - 1) - 1 if size > 1 else 1)  # reflection needs a smaller half
-    return gaussian_blur(views.permute(0, 3, 1, 2), [kernel, kernel], [sigma, sigma]).permute(
-        0, 2, 3, 1
-    )
+    soft = gaussian_blur(views.permute(0, 3, 1, 2), [kernel, kernel], [sigma, sigma])
+    return soft.permute(0, 2, 3, 1)
 
 
 def _mask(D: torch.Tensor, share: float, place: str, number: int) -> torch.Tensor:

@@ -50,11 +50,8 @@ def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
 
 
 def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None:
-    """Pairs of pictures from an audit, one above the other; None where there are none.
-
-    Labels are written in their colours. "fold 2" means that the pair connects that fold's test
-    list to its training list.
-    """
+    """Pairs of pictures from an audit, one above the other; None where there are none. "fold 2":
+    the pair connects that fold's test list to its training list."""
     found = found[found["other_path"] != ""]
     if found.empty:
         return None
@@ -68,10 +65,9 @@ def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None
         axis.axis("off")
     for k, row in enumerate(shown.itertuples()):
         above, below = axes[2 * (k // columns) :, k % columns][:2]
-        for axis, name, path, label in (
-            (above, row.dataset, row.path, row.label),
-            (below, row.other_dataset, row.other_path, row.other_label),
-        ):
+        one = (row.dataset, row.path, row.label)
+        other = (row.other_dataset, row.other_path, row.other_label)
+        for axis, (name, path, label) in ((above, one), (below, other)):
             _picture(axis, roots[name] / path, label, f"{in_words(name)}: {_said(label)}", 7)
         said = "identical" if row.finding == "identical" else f"{row.distance} of 64 bits"
         said += f", fold {row.leaks.replace(' ', ', ')}" if row.leaks else ""
@@ -131,10 +127,8 @@ def confusion(predictions: dict[str, pd.DataFrame], demo: bool = False) -> Figur
 
 
 def draw_regions(predictor, paths) -> Figure:
-    """Pictures as the model sees them, and D of Eq. 5 laid over them.
-
-    D is stretched to its own range in each picture, which is written underneath.
-    """
+    """Pictures as the model sees them, and D of Eq. 5 laid over them, stretched to its own range in
+    each picture, which is written underneath."""
     figure, axes = panels(2, len(paths), 1.5 * len(paths), 3.5)
     for (above, below), path, D in zip(axes.T, paths, predictor.regions(paths), strict=True):
         view = predictor.view(path)
@@ -151,8 +145,7 @@ def draw_regions(predictor, paths) -> Figure:
 
 
 def where_it_looks(study: Study, results, count: int = 8, seed: int = 0) -> Figure | None:
-    """`draw_regions` of random test pictures of the first of the runs that has a D; None without
-    one."""
+    """`draw_regions` of random test pictures of the first run that has a D; None without one."""
     chosen = next((r for r in results if has_regions(r.spec)), None)
     if chosen is None:
         return None
@@ -223,9 +216,8 @@ def draw_cross(frame: pd.DataFrame, title: str) -> Figure:
     wide = frame.pivot(index="trained_on", columns="tested_on")
     sources = [name for name in DATASETS if name in wide.index]
     names = [name for name in DATASETS if name in wide["above"]]
-    size = (2.4 + 1.4 * len(names), 1.4 + 0.8 * len(sources))
-    figure = Figure(figsize=size, layout="constrained")
-    axis = figure.subplots()
+    figure, axes = panels(1, 1, 2.4 + 1.4 * len(names), 1.4 + 0.8 * len(sources))
+    axis = axes[0, 0]
     sns.heatmap(
         wide["above"].loc[sources, names],
         annot=wide["accuracy"].loc[sources, names],

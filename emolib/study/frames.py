@@ -1,7 +1,7 @@
 """The frames that the notebooks show: what was found in the data and what the runs gave."""
 
-import typing
 from dataclasses import fields, replace
+from typing import get_args
 
 import pandas as pd
 
@@ -24,18 +24,16 @@ def table5(settings: Settings) -> pd.DataFrame:
     """Pictures and positives of each set of a study, found and published."""
     labels = {name: settings.open(name).labels for name in settings.datasets}
     paper = published(5).set_index("dataset").reindex(list(labels))
-    counts = {
-        "pictures (found)": [len(of_set) for of_set in labels.values()],
-        "positive (found)": [of_set.sum() for of_set in labels.values()],
-        "pictures (published)": paper["positive"] + paper["negative"],
-        "positive (published)": paper["positive"],
-    }
-    return pd.DataFrame(counts, paper.index).astype("Int64").reset_index()
+    counts = pd.DataFrame(index=paper.index)
+    counts["pictures (found)"] = [len(of_set) for of_set in labels.values()]
+    counts["positive (found)"] = [of_set.sum() for of_set in labels.values()]
+    counts["pictures (published)"] = paper["positive"] + paper["negative"]
+    counts["positive (published)"] = paper["positive"]
+    return counts.astype("Int64").reset_index()
 
 
 def other_findings(found: pd.DataFrame):
-    """`audit.audit`'s findings that are not pairs, for reading: the first three of each set and
-    kind."""
+    """`audit.audit`'s findings that are no pairs, for reading: three of each set and kind."""
     first = found[found["other_path"] == ""].groupby(["dataset", "finding"]).head(3)
     return show_frame(first[["dataset", "finding", "path", "label", "detail"]])
 
@@ -72,8 +70,7 @@ def per_fold(results) -> pd.DataFrame:
 
 
 def show_means(per_fold: pd.DataFrame):
-    """`per_fold` for reading: mean and standard deviation over the folds of each set; None without
-    runs."""
+    """`per_fold` for reading: mean and std over the folds of each set; None without runs."""
     if per_fold.empty:
         return None
     columns = ["accuracy", "recall", "majority", "published"]
@@ -85,22 +82,16 @@ def leakage(results, grouped) -> pd.DataFrame:
     the folds of each set, percent."""
     named = {"the paper's": per_fold(results), "leakage-free": per_fold(grouped)}
     both = pd.concat([frame.assign(folds=name) for name, frame in named.items()])
-    found = both.groupby(["dataset", "folds"], sort=False, as_index=False).agg(
-        accuracy=("accuracy", "mean"),
-        std=("accuracy", "std"),
-        lowest=("accuracy", "min"),
-        highest=("accuracy", "max"),
-        pictures=("test pictures", "sum"),
-    )
-    found = found.rename(columns={"std": "std over folds", "pictures": "test pictures"})
-    return found.sort_values("dataset", kind="stable", ignore_index=True)
+    names = {"mean": "accuracy", "std": "std over folds", "min": "lowest", "max": "highest"}
+    groups = both.groupby(["dataset", "folds"], sort=False)
+    found = groups["accuracy"].agg(list(names)).rename(columns=names)
+    found["test pictures"] = groups["test pictures"].sum()
+    return found.reset_index().sort_values("dataset", kind="stable", ignore_index=True)
 
 
 def open_readings() -> pd.DataFrame:
     """The open readings: field, values (the first is the default) and why it is open."""
-    rows = [
-        (f.name, ", ".join(typing.get_args(f.type)), f.metadata["why"]) for f in fields(Readings)
-    ]
+    rows = [(f.name, ", ".join(get_args(f.type)), f.metadata["why"]) for f in fields(Readings)]
     return pd.DataFrame(rows, columns=["field", "values", "why it is open"])
 
 
@@ -114,9 +105,13 @@ def parameter_counts(specs: list[RunSpec]) -> pd.DataFrame:
     return pd.DataFrame(rows.values()).fillna(0).convert_dtypes()
 
 
-def show_frame(frame: pd.DataFrame, precision: int = 2):
-    """A frame for reading: numbers to so many digits. None of an empty one."""
-    return None if frame.empty else _styled(frame, precision)
+def show_frame(frame: pd.DataFrame, precision: int = 2, **digits: str):
+    """A frame for reading: numbers to so many digits, single columns as `digits` say, and nothing
+    where there is no number. None of an empty frame."""
+    if frame.empty:
+        return None
+    formats = dict.fromkeys(("p", "p_holm", "p_mcnemar", "p_value"), _p) | digits
+    return frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
 
 
 def show_table(table: pd.DataFrame):
@@ -125,14 +120,11 @@ def show_table(table: pd.DataFrame):
     for (dataset, method), rows in table.groupby(["dataset", "method"], sort=False):
         line = {"dataset": dataset, "method": method}
         for _, row in rows.iterrows():
-            interval = f"{row['ci_low']:.1f}–{row['ci_high']:.1f}" if row["runs"] else ""
-            line |= {
-                row["metric"]: row["mean"],
-                f"95% ({row['metric']})": interval,
-                f"paper's {row['metric']}": row["published"],
-            }
+            metric, interval = row["metric"], f"{row['ci_low']:.1f}–{row['ci_high']:.1f}"
+            line |= {metric: row["mean"], f"95% ({metric})": interval if row["runs"] else ""}
+            line[f"paper's {metric}"] = row["published"]
         lines.append(line | {"runs": rows["runs"].iloc[0]})
-    return _styled(pd.DataFrame(lines))
+    return show_frame(pd.DataFrame(lines))
 
 
 def show_compared(table: pd.DataFrame):
@@ -145,13 +137,13 @@ def show_compared(table: pd.DataFrame):
     elif kind != "transfer":
         rows = rows[rows["difference"].notna() & (rows["table"] != 9)]  # 9: hollow in its figure
     columns = SHOWN.get(kind, SHOWN[""]).split()
-    return _styled(rows[columns], share="{:.0%}", pictures="{:.0f}")
+    return show_frame(rows[columns], share="{:.0%}", pictures="{:.0f}")
 
 
 def show_more_scores(table: pd.DataFrame):
     """What the paper leaves out, for reading, a line a set and method: percent."""
     wide = table.pivot_table("mean", ["dataset", "method"], "metric", sort=False).reset_index()
-    return _styled(wide, 1)
+    return show_frame(wide, 1)
 
 
 def show_costs(table: pd.DataFrame):
@@ -165,15 +157,13 @@ def show_readings_costs(table: pd.DataFrame):
     """Accuracy, recall and cost of each reading, for reading."""
     recall = table[table["metric"] == "recall"].set_index(["dataset", "method"])["mean"]
     rows = table[table["metric"] == "accuracy"].set_index(["dataset", "method"])
-    frame = rows[["mean", "ci_low", "ci_high"]].assign(
-        recall=recall, runs=rows["runs"], **_millions(rows), seconds=rows["seconds"]
-    )
-    return _styled(frame.reset_index(), 1)
+    costs = {"runs": rows["runs"]} | _millions(rows) | {"seconds": rows["seconds"]}
+    frame = rows[["mean", "ci_low", "ci_high"]].assign(recall=recall, **costs)
+    return show_frame(frame.reset_index(), 1)
 
 
 def show_regions(table: pd.DataFrame):
-    """`regions.compare_maps` for reading: a line a map, the mean of each measure and its
-    interval."""
+    """`regions.compare_maps` for reading: a line a map, each measure's mean and interval."""
     keys = ["set", "reading", "map"]
     numbers = zip(table["mean"], table["low"], table["high"], strict=True)
     cells = table.assign(cell=[with_interval(*each) for each in numbers])
@@ -182,19 +172,10 @@ def show_regions(table: pd.DataFrame):
     return wide.assign(over=over).reset_index().style.hide(axis="index")
 
 
-def _styled(frame: pd.DataFrame, precision: int = 2, **digits: str):
-    """Without an index; digits: the formats of single columns; nothing where there is no number."""
-    formats = dict.fromkeys(("p", "p_holm", "p_mcnemar", "p_value"), _p) | digits
-    return frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
-
-
 def _p(value: float) -> str:
     """A p value: none is 0."""
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _millions(table: pd.DataFrame) -> dict[str, pd.Series]:
-    return {
-        "parameters (M)": table["parameters"] / 1e6,
-        "multiply-adds (M)": table["macs"] / 1e6,
-    }
+    return {"parameters (M)": table["parameters"] / 1e6, "multiply-adds (M)": table["macs"] / 1e6}

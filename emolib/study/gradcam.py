@@ -22,9 +22,8 @@ def grad_cam(model: nn.Module, images: Tensor) -> Tensor:
         found = model.forward_features(images)  # type: ignore[operator]
     if found.dim() != 4:
         name = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
-        raise ValueError(
-            f"Grad-CAM of {name!r}: it has no last feature map; take a convolutional backbone"
-        )
+        wrong = "it has no last feature map; take a convolutional backbone"
+        raise ValueError(f"Grad-CAM of {name!r}: {wrong}")
     with torch.enable_grad():
         found.requires_grad_()
         best = model.forward_head(found).amax(1).sum()  # type: ignore[operator]

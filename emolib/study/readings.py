@@ -1,5 +1,6 @@
 """The open readings, each alone against the default: their runs, kept in <study>/readings."""
 
+import itertools
 import typing
 from dataclasses import fields
 
@@ -10,15 +11,10 @@ from .study import Study
 
 
 def what_changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[str, dict]:
-    """{name: what differs from the default}. Each of these alone:
-
-    - the modules of Table 7;
-    - every other value of each of `Readings` (of `levels` where the backbone is an HRNet);
-    - half the width;
-    - all other readings at once;
-    - where the set has its own_folds, random ones;
-    - the same training stopped after fewer epochs, `stop_after`.
-    """
+    """{name: what differs from the default}, each of these alone: the modules of Table 7; every
+    other value of each of `Readings` (of `levels` where the backbone is an HRNet); half the width;
+    all other readings at once; random folds where the set has its own_folds; the same training
+    stopped after fewer epochs, `stop_after`."""
     found = {name: change for name, change in VARIANTS.items() if change}
     others: dict = {}
     for field in fields(Readings):
@@ -47,7 +43,7 @@ def reading_specs(
     changes = what_changes(settings.spec(dataset), own_folds, stop_after)
     return {
         name: settings.specs(datasets=[dataset], seed=seed, **change)
-        for name, change in [("normal", {}), *changes.items()]
+        for name, change in ({"normal": {}} | changes).items()
     }
 
 
@@ -62,12 +58,10 @@ def run_readings(study: Study, seeds: int = 1, stop_after: str = "") -> list[Run
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"stop_after={stop_after!r}: epochs, with commas, as in 1,2,3")
     done = []
-    for dataset in study.small:
-        for seed in range(seeds):
-            named = reading_specs(study, dataset, seed, [int(part) for part in parts])
-            default = named.pop("normal")
-            others = [spec for group in named.values() for spec in group]
-            study.run(default)
-            study.apart(READINGS_FOLDER, others).run(others)
-            done += [*default, *others]
+    for dataset, seed in itertools.product(study.small, range(seeds)):
+        default, *rest = reading_specs(study, dataset, seed, list(map(int, parts))).values()
+        others = list(itertools.chain(*rest))
+        study.run(default)
+        study.apart(READINGS_FOLDER, others).run(others)
+        done += [*default, *others]
     return done

@@ -1,7 +1,7 @@
 """Does D find the emotional regions? Predicted maps held against known ones (EmotionROI's stimuli
-maps, Peng et al., ICIP 2016), and against maps that cost nothing.
-"""
+maps, Peng et al., ICIP 2016), and against maps that cost nothing."""
 
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,8 @@ def measures(predicted, known) -> pd.DataFrame:
 
     predicted, known = np.asarray(predicted, float), np.asarray(known, float)
     if predicted.shape != known.shape:
-        raise ValueError(
-            f"predicted maps are {predicted.shape}, known ones {known.shape}: bring "
-            "them to one size"
-        )
+        shapes = f"predicted maps are {predicted.shape}, known ones {known.shape}"
+        raise ValueError(f"{shapes}: bring them to one size")
     if not np.isfinite(predicted).all() or not np.isfinite(known).all():
         raise ValueError("predicted or known: values that are no finite numbers")
     P, K = predicted.reshape(len(predicted), -1), known.reshape(len(known), -1)
@@ -70,10 +68,9 @@ def measures(predicted, known) -> pd.DataFrame:
     threshold = np.minimum(2 * unit.mean(1), unit.max(1))
     chosen = torch.from_numpy(unit >= threshold[:, None]).int(), torch.from_numpy(inside).int()
     each: dict[str, Any] = {"multidim_average": "samplewise"}
+    three = zip(inside, unit, says, strict=True)
     found = {
-        "AUC": [
-            roc_auc_score(i, u) if s else np.nan for i, u, s in zip(inside, unit, says, strict=True)
-        ],
+        "AUC": [roc_auc_score(i, u) if s else np.nan for i, u, s in three],
         "NSS": (z * inside).sum(1) / inside.sum(1).clip(min=1),
         "CC": (z * of_known).mean(1),
         "precision": of_binary.binary_precision(*chosen, **each).numpy(),
@@ -87,19 +84,15 @@ def measures(predicted, known) -> pd.DataFrame:
 
 
 def known_map(map_file, picture, image_size: int, size: int) -> np.ndarray:
-    """A stimuli map cropped as its picture is in a test: size×size in 0…1, by areas.
-
-    The map may be smaller or larger than its picture. Raises ValueError that names it where it is
-    of another shape, or not readable.
-    """
+    """A stimuli map, of any size, cropped as its picture is in a test: size×size in 0…1, by areas.
+    Raises ValueError that names it where it is of another shape, or not readable."""
     side = short_side(image_size)
     there, its = shrunk(map_file, side), shrunk(picture, side)
     h, w = there.shape[:2]
     if max(abs(h - its.shape[0]), abs(w - its.shape[1])) > 1:  # one: rounding
-        raise ValueError(
-            f"{map_file}: a map of another shape than its picture {Path(picture).name} ({h}×{w} "
-            f"against {its.shape[0]}×{its.shape[1]} at the same short side); make it anew"
-        )
+        both = f"{h}×{w} against {its.shape[0]}×{its.shape[1]} at the same short side"
+        shape = f"another shape than its picture {Path(picture).name} ({both})"
+        raise ValueError(f"{map_file}: a map of {shape}; make it anew")
     view = cut(there, centre_box(h, w, image_size), image_size)[:, :, 0].float() / 255
     return F.interpolate(view[None, None], size=(size, size), mode="area")[0, 0].numpy()
 
@@ -136,14 +129,12 @@ def plain_run(result):
     """The complete run of `result`'s backbone alone beside it: on the same set and fold, else the
     one on a set that `result` was pre-trained on; None where there is neither."""
     spec = result.spec
-    split = ("dataset", "fold", "split_seed", "grouped", "apart", "official", "agree", "labels")
-
-    def same(run, *names) -> bool:
-        return all(getattr(run.spec, name) == getattr(spec, name) for name in names)
-
-    plain = [r for r in _runs(result.folder.parent) if r.spec.model == spec.backbone]
-    plain = [r for r in plain if same(r, "image_size", "seed")]
-    found = [r for r in plain if same(r, *split)]
+    seen = operator.attrgetter("model", "image_size", "seed")
+    names = "dataset fold split_seed grouped apart official agree labels".split()
+    split = operator.attrgetter(*names)
+    wanted = (spec.backbone, spec.image_size, spec.seed)
+    plain = [r for r in _runs(result.folder.parent) if seen(r.spec) == wanted]
+    found = [r for r in plain if split(r.spec) == split(spec)]
     found += [r for stage in spec.stages for r in plain if r.spec.dataset == stage]
     return found[0] if found else None
 
@@ -161,11 +152,7 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
     index, rows = {name: i for i, name in enumerate(data.names)}, []
     for result in results:
         tested = [index[name] for name in result.predictions["path"]]
-        found = maps(result, [data.paths[i] for i in tested], device)
-        size = found["D"].shape[-1]
-        known = np.stack(
-            [known_map(data.maps[i], data.paths[i], result.spec.image_size, size) for i in tested]
-        )
+        found, known = _both_maps(result, data, tested, device)
         spec, of_plain = result.spec, plain_run(result)
         of_run = {"set": data.name, "reading": name_of(spec, default)}
         of_run |= {"network": spec.seed, "fold": spec.fold}
@@ -184,18 +171,16 @@ def measured(results, data, default: RunSpec, device: str = "auto") -> pd.DataFr
 
 def regions_of_study(study: Study, networks: int | str = "") -> pd.DataFrame:
     """`measured` for every set of the study that has maps, also written to its regions.csv. Empty
-    where no set has maps.
-
-    These are measured: the default in every fold and from other seeds (`Study.other_networks`),
-    trained where they are missing; and what there is of <study>/readings with a D.
+    where none has. The runs: the default in every fold and from other seeds
+    (`Study.other_networks`), trained where they are missing; and those of <study>/readings with D.
     """
     frames = [pd.DataFrame(columns=REGION_COLUMNS)]
     for name in (name for name in study.datasets if study.open(name).maps):
         results = study.run(study.specs(datasets=[name])) + study.other_networks(name, networks)
-        others = _runs(study.folder / READINGS_FOLDER / "runs")
         known = {r.spec for r in results}
-        others = [r for r in others if r.spec.dataset == name and r.spec not in known]
-        results += [r for r in others if has_regions(r.spec)]
+        for run in _runs(study.folder / READINGS_FOLDER / "runs"):
+            if run.spec.dataset == name and run.spec not in known and has_regions(run.spec):
+                results.append(run)
         frames.append(measured(results, study.open(name), study.spec(name), study.device))
     frame = pd.concat(frames[1:] or frames, ignore_index=True)
     if len(frame):
@@ -207,10 +192,8 @@ def examples(result, data, device: str = "auto", count: int = 8) -> tuple:
     """(views n×S×S×3, maps, known n×h×w, emotions) of random test pictures of a run, to look at."""
     names = result.predictions["path"].sample(frac=1, random_state=1).head(count)
     chosen = [data.names.index(name) for name in names]
-    paths, size = [data.paths[i] for i in chosen], result.spec.image_size
-    found = maps(result, paths, device)
-    views = [centre(path, size).numpy() for path in paths]
-    known = [known_map(data.maps[i], data.paths[i], size, found["D"].shape[-1]) for i in chosen]
+    found, known = _both_maps(result, data, chosen, device)
+    views = [centre(data.paths[i], result.spec.image_size).numpy() for i in chosen]
     found = {name: found[name] for name in found if name not in ("centre", "uniform")}
     return views, found, known, data.emotions[chosen]
 
@@ -245,6 +228,14 @@ def has_regions(spec: RunSpec) -> bool:
 
 
 _NOTHING = {"mean": np.nan, "low": np.nan, "high": np.nan, "over": "no picture says where"}
+
+
+def _both_maps(result, data, chosen, device: str) -> tuple[dict, np.ndarray]:
+    """`maps`, and the known ones at their size, of the pictures at the indices `chosen`."""
+    found = maps(result, [data.paths[i] for i in chosen], device)
+    side, size = result.spec.image_size, found["D"].shape[-1]
+    known = [known_map(data.maps[i], data.paths[i], side, size) for i in chosen]
+    return found, np.stack(known)
 
 
 def _standardised(maps: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Which systems stand beside maiafa in Table 9 and in the matched table, and which cannot here."""
 
+import itertools
 from dataclasses import replace
 
 from ..network import build
@@ -9,25 +10,37 @@ from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, UNPUBLISHED, publishe
 from .settings import PROFILES, Settings, brings_tower
 
 
-def rival_specs(settings: Settings, systems: str = "", comparisons: str = "") -> list[RunSpec]:
-    """The runs of Table 9's other systems and of the matched table.
+def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
+    """The runs of Table 9's other systems and of the matched table, and why each cannot be trained
+    here: "" where it can. A run cannot where `weights` is a folder without its backbone's file, and
+    where its system needs a weak set and none is there.
 
-    systems: comma-separated names of `create_model`. They are trained on every set of the study.
-    "": the profile's, less those that cannot be trained here (`left_out`).
+    systems: comma-separated names of `create_model`, trained on every set of the study, whatever
+    speaks against it. "": the profile's.
     comparisons: "published" (Table 9's rows, each on its own backbone), "matched" (all on the
     study's, and that backbone alone), or both with a comma. "": the profile's. Raises ValueError
     for another.
     """
-    return [spec for spec, why in _wanted(settings, systems, comparisons).items() if not why]
+    profile, found = PROFILES[settings.profile], {}
+    kinds = _names(comparisons) or profile.comparisons
+    for kind in kinds:
+        if kind not in COMPARISONS:
+            known = ", ".join(COMPARISONS)
+            raise ValueError(f"comparisons={comparisons!r}: {kind!r} is none of {known}")
+    for dataset in settings.datasets:
+        folds = settings.folds(dataset)[: profile.rival_folds]
+        for kind in kinds:
+            backbone = None if kind == "published" else ""
+            models = _names(systems) or _rows(settings, dataset, kind)
+            for model, fold in itertools.product(models, folds):
+                spec = settings.spec(dataset, fold, model=model, backbone=backbone)
+                found[spec] = "" if systems else _why_not(settings, spec)
+    return found
 
 
 def left_out(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
-    """The runs that `rival_specs` leaves out, and why. None of those that `systems` names.
-
-    A run is left out where `weights` is a folder without its backbone's file, and where its system
-    needs a weak set and none is there.
-    """
-    return {spec: why for spec, why in _wanted(settings, systems, comparisons).items() if why}
+    """Those of `rival_runs` that cannot be trained here, and why."""
+    return {spec: why for spec, why in rival_runs(settings, systems, comparisons).items() if why}
 
 
 def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
@@ -36,28 +49,24 @@ def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
     if settings.weights_folder:
         return {}
     found, tried = {}, {settings.backbone: ""}
-    for spec in specs:
-        first = spec
-        while before := first.predecessor():
-            first = before
-        if first.init != "imagenet":
-            continue
+    for spec in (s for s in specs if str(s.init).endswith("imagenet")):
         if spec.backbone not in tried:
+            first = spec
+            while before := first.predecessor():
+                first = before
             try:
                 build.build_network(replace(first, fold=0, seed=0))
                 tried[spec.backbone] = ""
             except RuntimeError:
                 tried[spec.backbone] = f"the weights of {spec.backbone} could not be downloaded"
-        if tried[spec.backbone]:
-            found[spec] = tried[spec.backbone]
+        if why := tried[spec.backbone]:
+            found[spec] = why
     return found
 
 
 def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
-    """Runs with their authors' settings (`System.recipe`), from ImageNet weights.
-
-    systems: comma-separated names; "": all that have a recipe. Raises ValueError for another.
-    """
+    """Runs with their authors' settings (`System.recipe`), from ImageNet weights. systems:
+    comma-separated names; "": all that have a recipe. Raises ValueError for another."""
     # those with Table 6's optimizer first
     known = [name for name in COMPARED if SYSTEMS[name].recipe]
     known.sort(key=lambda name: SYSTEMS[name].recipe.get("optimizer", ""))
@@ -65,34 +74,12 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
     for name in chosen:
         if name not in known:
             raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(known)}")
-    return [
-        settings.spec(
-            dataset, fold, model=name, backbone=None, **SYSTEMS[name].recipe | {"init": "imagenet"}
-        )
-        for dataset in settings.datasets
-        for name in chosen
-        for fold in settings.folds(dataset)
-    ]
-
-
-def _wanted(settings: Settings, systems: str, comparisons: str) -> dict[RunSpec, str]:
-    """Every run, and why it cannot be trained here: "" where it can."""
-    profile, found = PROFILES[settings.profile], {}
-    kinds = _names(comparisons) or profile.comparisons
-    for kind in kinds:
-        if kind not in COMPARISONS:
-            raise ValueError(
-                f"comparisons={comparisons!r}: {kind!r} is none of {', '.join(COMPARISONS)}"
-            )
+    specs = []
     for dataset in settings.datasets:
-        folds = settings.folds(dataset)[: profile.rival_folds]
-        for kind in kinds:
-            backbone = None if kind == "published" else ""
-            for model in _names(systems) or _rows(settings, dataset, kind):
-                for fold in folds:
-                    spec = settings.spec(dataset, fold, model=model, backbone=backbone)
-                    found[spec] = "" if systems else _why_not(settings, spec)
-    return found
+        for name, fold in itertools.product(chosen, settings.folds(dataset)):
+            recipe = SYSTEMS[name].recipe | {"model": name, "backbone": None, "init": "imagenet"}
+            specs.append(settings.spec(dataset, fold, **recipe))
+    return specs
 
 
 def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
@@ -109,9 +96,8 @@ def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
 def _why_not(settings: Settings, spec: RunSpec) -> str:
     """Why the run cannot be trained here, as far as the disk tells; "" where nothing is."""
     if system_of(spec.model).weak_set and spec.dataset in FINE_TUNED and not spec.stages:
-        return (
-            f"{spec.model} starts from a weak set, FI or the other small one, and neither is there"
-        )
+        weak = "a weak set, FI or the other small one, and neither is there"
+        return f"{spec.model} starts from {weak}"
     from_imagenet = str(spec.init).endswith("imagenet")
     if from_imagenet and settings.weights_folder and not _has_file(settings, spec.backbone):
         return f"the folder of weights has no {spec.backbone}.safetensors"

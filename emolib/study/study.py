@@ -48,12 +48,9 @@ class Study(Settings):
         device: str = "auto",
         executor: str = "local",
     ) -> "Study":
-        """The notebooks' parameters as a Study. Draws the demo data where data_root is "".
-
-        Relative paths start from the repository's root where the notebook runs inside it, else
-        from the working directory. Raises ValueError or FileNotFoundError that names the parameter
-        and what is allowed.
-        """
+        """The notebooks' parameters as a Study. Draws the demo data where data_root is "". Relative
+        paths start from `project_root`. Raises ValueError or FileNotFoundError that names the
+        parameter and what is allowed."""
         if profile not in PROFILES:
             raise ValueError(f"profile={profile!r}: one of {', '.join(PROFILES)}")
         results = project_root() / results_root
@@ -64,15 +61,13 @@ class Study(Settings):
             raise FileNotFoundError(f"data_root={data_root!r}: there is no such folder")
         there = tuple(held(root))
         if not there:
-            raise FileNotFoundError(
-                f"data_root={data_root!r} holds none of {', '.join(f'{d}/' for d in DATASETS)}"
-            )
+            folders = ", ".join(f"{name}/" for name in DATASETS)
+            raise FileNotFoundError(f"data_root={data_root!r} holds none of {folders}")
         names = [name.strip() for name in datasets.split(",") if name.strip()] or there
         for name in names:
             if name not in DATASETS:
-                raise ValueError(
-                    f"datasets={datasets!r}: {name!r} is none of {', '.join(DATASETS)}"
-                )
+                known = ", ".join(DATASETS)
+                raise ValueError(f"datasets={datasets!r}: {name!r} is none of {known}")
         sweep.parse_executor(executor)
         chosen = parse_overrides(overrides)
         if "init" in chosen:
@@ -107,8 +102,8 @@ class Study(Settings):
         return self.results_root / self.name
 
     def apart(self, folder: str, specs=()) -> "Study":
-        """A study of its own in <study>/<folder>: its runs enter no table of this one. What `specs`
-        start from is lent to it."""
+        """A study in <study>/<folder>: its runs enter no table of this one. What `specs` start from
+        is lent to it."""
         other = replace(self, name=f"{self.name}/{folder}")
         lend(specs, self.folder, other.folder)
         return other
@@ -133,32 +128,31 @@ class Study(Settings):
 
     def audit(self) -> pd.DataFrame:
         """`audit.audit` of the study's sets at their crop size, also written to audit.csv."""
-        found = audit.audit(
-            [self.open(name) for name in self.datasets],
-            {name: self.manifest(name) for name in self.datasets},
-            max(self.spec(name).image_size for name in self.datasets),
-        )
+        frames = {name: self.manifest(name) for name in self.datasets}
+        crop = max(self.spec(name).image_size for name in self.datasets)
+        found = audit.audit([self.open(name) for name in self.datasets], frames, crop)
         write_csv(self.folder / audit.FILE, found)
         return found
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
-        """The runs of Table 9's other systems and of the matched table (`rivals.rival_specs`)."""
-        return rivals.rival_specs(self, systems, comparisons)
+        """Those of `rivals.rival_runs` that can be trained here."""
+        found = rivals.rival_runs(self, systems, comparisons)
+        return [spec for spec, why in found.items() if not why]
 
     def left_out(self, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
         """The runs that cannot be trained here, and why: those that `rivals` leaves out, and those
-        of its runs whose weights cannot be downloaded. None where `systems` names some: these were
-        asked for, and it is an error where one cannot be trained."""
+        whose weights cannot be downloaded. None where `systems` names some: these were asked for,
+        and it is an error where one cannot be trained."""
         if systems:
             return {}
         runs = self.folder / "runs"
         missing = [s for s in self.rivals("", comparisons) if not is_complete(runs / s.id)]
-        found = rivals.left_out(self, comparisons=comparisons)
+        found = rivals.left_out(self, "", comparisons)
         return found | rivals.cannot_be_fetched(self, missing)
 
     def recipes(self, systems: str = "") -> tuple["Study", list[RunSpec]]:
-        """The systems whose authors' settings are known, with those, from ImageNet weights: a
-        study of its own, <study>/recipes, with a Table 9 of its own, and its runs."""
+        """A study of its own, <study>/recipes, with a Table 9 of its own, and its runs
+        (`rivals.recipe_specs`)."""
         return self.apart("recipes"), rivals.recipe_specs(self, systems)
 
     def chain(self, systems: str = "", comparisons: str = "") -> dict[str, list[RunSpec]]:
@@ -194,10 +188,8 @@ class Study(Settings):
 
     def other_networks(self, dataset: str, networks: int | str = "") -> list[RunResult]:
         """The set's first fold from other seeds, pre-training included: they tell what is the
-        network's from what is chance. They are kept in <study>/networks and enter no table.
-
-        networks: how many; "": the profile's number.
-        """
+        network's from what is chance. Kept in <study>/networks. networks: how many; "": the
+        profile's number."""
         networks = PROFILES[self.profile].networks if networks == "" else networks
         if not str(networks).isdecimal():
             raise ValueError(f"networks={networks!r}: a number, or empty for the profile's")
@@ -205,11 +197,8 @@ class Study(Settings):
         return self.apart("networks").run([self.spec(dataset, seed=seed) for seed in seeds])
 
     def build_tables(self, specs=(), without=None) -> dict:
-        """`tables.build` of this study: {7: DataFrame, 8: …, 9: …, perhaps "matched": …}.
-
-        specs: runs that count besides the profile's. without: runs that were left out, and why
-        (`left_out`); the pages say so.
-        """
+        """`tables.build` of this study: {7: DataFrame, 8: …, 9: …, perhaps "matched": …}. specs:
+        runs that count besides the profile's. without: `left_out`, for the pages."""
         if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
             self.audit()
         without = rivals.left_out(self) | (without or {})
@@ -230,12 +219,11 @@ class Study(Settings):
         """The runs in groups that share their weights, and where each group is trained. A file of
         weights is for the study's backbone alone, and another system takes timm's own; a folder is
         for all."""
-        mine = [s for s in specs if s.backbone == self.backbone]
-        others = [s for s in specs if s.backbone != self.backbone]
-        pairs: list[tuple[list[RunSpec], Where]] = [
-            (group, (self.data_root, self.results_root, self.name, str(weights), self.device))
-            for group, weights in ((mine, self.weights), (others, self.weights_folder or ""))
-        ]
+        pairs: list[tuple[list[RunSpec], Where]] = []
+        for mine, weights in ((True, self.weights), (False, str(self.weights_folder or ""))):
+            group = [s for s in specs if (s.backbone == self.backbone) == mine]
+            where = (self.data_root, self.results_root, self.name, weights, self.device)
+            pairs.append((group, where))
         return [pair for pair in pairs if pair[0]] or pairs[:1]
 
 
@@ -243,7 +231,5 @@ def project_root() -> Path:
     """The nearest folder above the working directory that holds this repository's notebooks, so
     that a notebook opened in JupyterLab and papermill at the top mean the same by "results"."""
     here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "notebooks" / "01_data_prep.ipynb").is_file():
-            return folder
-    return here
+    homes = (f for f in (here, *here.parents) if (f / "notebooks/01_data_prep.ipynb").is_file())
+    return next(homes, here)

@@ -23,11 +23,9 @@ CROSS = (
 
 
 def transfer_specs(study: Study) -> list[RunSpec]:
-    """The runs of the curve. On each share of the training pictures they are the small sets' runs,
-    with and without their set-to-set stage.
-
-    Raises ValueError where the study has no small set, and where its overrides set a share.
-    """
+    """The runs of the curve: on each share of the training pictures the small sets' runs, with and
+    without their set-to-set stage. Raises ValueError where the study has no small set, and where
+    its overrides set a share."""
     if not study.small or "share" in study.overrides:
         why = "its overrides set share" if study.small else "it has FI alone"
         raise ValueError(f"study {study.name!r}: {why}; the curve is of shares of a small set")
@@ -56,9 +54,8 @@ def cross_tested(study: Study, results) -> pd.DataFrame:
 
     results: complete runs. Those whose weights were not kept are left out, and named in print.
 
-    No network answers for a picture that it was trained on. On its own set it answers for its test
-    pictures. On a set that its chain began on (pre_trained) it answers for that training's test
-    pictures. On any other set it answers for all pictures.
+    No network answers for a picture that it was trained on: on its own set, and on a set that its
+    chain began on (pre_trained), it answers for that training's test pictures, else for all.
 
     accuracy, recall: percent, the mean over the networks. lowest, highest: the accuracy of the
     worst and the best network. low, high: Wilson's 95% interval of that many test pictures.

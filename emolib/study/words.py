@@ -15,17 +15,12 @@ START_WORDS = {"imagenet": "ImageNet weights", "scratch": "random weights"}
 
 def about_study(settings: Settings, name: str, demo: bool) -> str:
     """The data and settings of the study `name`; on demo data that the numbers are a stand-in's."""
-    parts = [f"Data: {', '.join(settings.datasets)} in `{settings.data_root.name}`."]
-    if demo:
-        parts = [DEMO_NOTE]
-    if settings.absent:
-        parts.append(about_absent(settings))
-    changed = ", ".join(f"`{k}={v}`" for k, v in settings.overrides.items())
-    parts.append(
-        f"Study `{name}`, profile `{settings.profile}`, backbone `{settings.backbone}`"
-        f"{', overrides ' + changed if changed else ''}."
-    )
-    return "\n\n".join(parts)
+    data = f"Data: {', '.join(settings.datasets)} in `{settings.data_root.name}`."
+    said = f"Study `{name}`, profile `{settings.profile}`, backbone `{settings.backbone}`"
+    if settings.overrides:
+        said += ", overrides " + ", ".join(f"`{k}={v}`" for k, v in settings.overrides.items())
+    parts = [DEMO_NOTE if demo else data, about_absent(settings), f"{said}."]
+    return "\n\n".join(filter(None, parts))
 
 
 def about_absent(settings: Settings) -> str:
@@ -69,8 +64,8 @@ def about_fine_tuning(settings: Settings) -> str:
 
 
 def what_regions_say(table: pd.DataFrame) -> str:
-    """`regions.compare_maps` in sentences. They give the AUC of the default reading's D against
-    chance, then against each other map."""
+    """`regions.compare_maps` in sentences: the AUC of the default reading's D against chance, then
+    against each other map."""
     rows = table[(table["measure"] == "AUC") & (table["reading"] == "normal")]
     lines = []
     for name, group in rows.groupby("set", sort=False):
@@ -79,11 +74,9 @@ def what_regions_say(table: pd.DataFrame) -> str:
         if pd.isna(D["mean"]):
             lines.append(f"{in_words(name)}: {D['over']}, so that nothing can be measured.")
             continue
-        lines.append(
-            f"**{in_words(name)}: the AUC of *D* is "
-            f"{with_interval(D['mean'], D['low'], D['high'])} "
-            f"({D['over']}): {_against(D['low'] - 0.5, D['high'] - 0.5)} chance (0.5).**"
-        )
+        auc = f"{with_interval(D['mean'], D['low'], D['high'])} ({D['over']})"
+        against = _against(D["low"] - 0.5, D["high"] - 0.5)
+        lines.append(f"**{in_words(name)}: the AUC of *D* is {auc}: {against} chance (0.5).**")
         for kind, row in by.iterrows():
             middle, low, high = row["D_minus"], row["D_minus_low"], row["D_minus_high"]
             if kind not in ("D", "uniform") and pd.notna(middle):
@@ -104,10 +97,9 @@ def what_curves_say(table: pd.DataFrame) -> str:
         lines += ["", f"**{in_words(name)}** ({over}), areas minus that of *D*'s highest:", ""]
         for row in group[group["difference"].notna()].itertuples():
             for_D = 1 if row.way == "deletion" else -1  # the sign that speaks for D
-            said = {
-                "above": "it hangs more on *D*'s highest",
-                "below": "it hangs less on *D*'s highest",
-            }.get(_against(*sorted((for_D * row.d_low, for_D * row.d_high))), "cannot tell")
+            against = _against(*sorted((for_D * row.d_low, for_D * row.d_high)))
+            more = {"above": "more", "below": "less"}.get(against)
+            said = f"it hangs {more} on *D*'s highest" if more else "cannot tell"
             found = with_interval(row.difference, row.d_low, row.d_high, "+")
             lines.append(f"- {row.way}, {row.place}: {found}: {said}.")
     return "\n".join(lines)

@@ -18,6 +18,12 @@ from .styles import STYLES
 DEMO_VERSION = 2  # raise it when the same seed gives other pictures: old demo data is then refused
 DEFAULT_SIZES = {"fi": 800, "twitter1": 200, "emotionroi": 300}
 SET_NUMBERS = {"fi": 0, "twitter1": 1, "emotionroi": 2}
+# Of a picture and its stimuli map, by its emotion, its number among these and among all.
+PATHS = {
+    "fi": ["{0}/{0}_{1:04d}.jpg"],
+    "twitter1": ["Agg_AMT_Candidates/demo_{2:04d}.jpg"],
+    "emotionroi": ["images/{0}/{1}.jpg", "ground_truth/{0}/{1}.jpg"],
+}
 FEWEST = 24  # below it a fold or an emotion could be empty
 CHUNK = 25  # pictures handed to a process at a time
 AMBIGUOUS = 0.04  # share of pictures with two objects of opposite valence
@@ -63,11 +69,9 @@ def make_demo_data(root, seed=0, sizes=None):
     Writes `<root>/fi`, `<root>/twitter1` and `<root>/emotionroi`, each in the layout of the real
     set, with as many pictures as `sizes` says (a dict from set to number, at least 24; only the
     sets named are written; default 800, 200 and 300). A file DEMO_DATA.txt marks each as drawn.
-    The pictures depend on `seed` alone, not on the machine's number of processors.
-
-    A set that is there already with the same version, seed and size is left as it is. Raises
-    FileExistsError where a set's folder holds anything else (nothing is ever overwritten) and
-    ValueError for an unknown set or too small a size.
+    The pictures depend on `seed` alone. A set that is there with the same version, seed and size is
+    left as it is. Raises FileExistsError where a set's folder holds anything else (nothing is ever
+    overwritten) and ValueError for an unknown set or too small a size.
     """
     root = pathlib.Path(root)
     sizes = DEFAULT_SIZES if sizes is None else sizes
@@ -85,8 +89,7 @@ def make_demo_data(root, seed=0, sizes=None):
             write_set(folder, name, seed, sizes[name], joblib.cpu_count())
             try:
                 folder.rename(root / name)
-            except OSError:
-                # Another process may have been faster with the same set.
+            except OSError:  # another process may have been faster with the same set
                 if not _is_there(root / name, seed, sizes[name]):
                     raise
     return root
@@ -105,16 +108,14 @@ def _is_there(folder, seed, size):
         return False
     wanted, marker = _marker(folder.name, seed, size), folder / DEMO_MARK
     if not marker.is_file():
-        raise FileExistsError(
-            f"{folder} exists and is not demo data (it has no {DEMO_MARK}); nothing was written. "
-            "Choose another root for the demo data."
-        )
+        other = f"{folder} exists and is not demo data (it has no {DEMO_MARK})"
+        advice = "Choose another root for the demo data."
+        raise FileExistsError(f"{other}; nothing was written. {advice}")
     found = marker.read_text(encoding="utf-8")
     if found != wanted:
-        raise FileExistsError(
-            f"{folder} holds other demo data ({found.strip().splitlines()[-1]}) than asked for "
-            f"({wanted.strip().splitlines()[-1]}). Delete the folder or choose another root."
-        )
+        there, asked = (text.strip().splitlines()[-1] for text in (found, wanted))
+        other = f"{folder} holds other demo data ({there}) than asked for ({asked})"
+        raise FileExistsError(f"{other}. Delete the folder or choose another root.")
     return True
 
 
@@ -125,7 +126,10 @@ def write_set(folder, name, seed, size, processes):
     for job in jobs:
         for path in filter(None, (job.path, job.map_path)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    _draw(folder, name, seed, jobs, processes)
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    processes = min(processes, len(chunks) // 6)  # starting one costs as much as 100 pictures
+    draw = joblib.delayed(_draw_chunk)
+    joblib.Parallel(n_jobs=max(1, processes))(draw(folder, name, seed, c) for c in chunks)
     if name == "twitter1":
         _write_twitter1_lists(folder / "ground_truth", jobs, rng)
     elif name == "emotionroi":
@@ -139,24 +143,12 @@ def _plan(name, size, rng):
     counts = np.floor(exact).astype(int)
     counts[np.argsort(counts - exact, kind="stable")[: size - counts.sum()]] += 1
     emotions = rng.permutation(np.repeat(list(MIX[name]), counts)).tolist()
-    jobs, seen = [], dict.fromkeys(MIX[name], 0)
+    jobs = []
     for number, emotion in enumerate(emotions, start=1):
-        seen[emotion] += 1
-        if name == "fi":
-            jobs.append(Drawing(number, emotion, f"{emotion}/{emotion}_{seen[emotion]:04d}.jpg"))
-        elif name == "twitter1":
-            jobs.append(Drawing(number, emotion, f"Agg_AMT_Candidates/demo_{number:04d}.jpg"))
-        else:
-            tail = f"{emotion}/{seen[emotion]}.jpg"
-            jobs.append(Drawing(number, emotion, f"images/{tail}", f"ground_truth/{tail}"))
+        nth = emotions[:number].count(emotion)
+        paths = [path.format(emotion, nth, number) for path in PATHS[name]]
+        jobs.append(Drawing(number, emotion, *paths))
     return jobs
-
-
-def _draw(folder, name, seed, jobs, processes):
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
-    processes = min(processes, len(chunks) // 6)  # starting one costs as much as 100 pictures
-    draw = joblib.delayed(_draw_chunk)
-    joblib.Parallel(n_jobs=max(1, processes))(draw(folder, name, seed, c) for c in chunks)
 
 
 def _draw_chunk(folder, name, seed, jobs):

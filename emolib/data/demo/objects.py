@@ -148,9 +148,8 @@ def _skull(pen, rng):
     pen.disc(0.5, 0.41, 0.4, bone, 0.37)
     pen.box(0.26, 0.6, 0.74, 0.96, bone)
     for x in (0.32, 0.68):
-        pen.shape(
-            BLACK, (x - 0.14, 0.38), (x, 0.3), (x + 0.14, 0.38), (x + 0.09, 0.55), (x - 0.1, 0.54)
-        )
+        eye = (x - 0.14, 0.38), (x, 0.3), (x + 0.14, 0.38), (x + 0.09, 0.55), (x - 0.1, 0.54)
+        pen.shape(BLACK, *eye)
     pen.shape(BLACK, (0.5, 0.54), (0.43, 0.7), (0.57, 0.7))
     for x in (0.34, 0.44, 0.54, 0.64):
         pen.line(BLACK, 0.035, (x, 0.78), (x, 0.97))
@@ -170,10 +169,9 @@ def _knife(pen, rng):
 def _broken_glass(pen, rng):
     spikes = 9
     radii = [0.5 if i % 2 == 0 else rng.uniform(0.14, 0.26) for i in range(2 * spikes)]
-    rim = [
-        (0.5 + r * math.cos(math.pi * i / spikes), 0.5 + r * math.sin(math.pi * i / spikes))
-        for i, r in enumerate(radii)
-    ]
+    turns = [math.pi * i / spikes for i in range(2 * spikes)]
+    polar = zip(radii, turns, strict=True)
+    rim = [(0.5 + r * math.cos(turn), 0.5 + r * math.sin(turn)) for r, turn in polar]
     pen.shape(BLACK, *rim)
     for i in range(0, 2 * spikes, 2):
         a, b, c = rim[i - 1], rim[i], rim[i + 1]
@@ -205,9 +203,8 @@ def _storm_cloud(pen, rng):
 
 
 def _wilted_flower(pen, rng):
-    pen.line(
-        INK, 0.055, (0.4, 1.0), (0.36, 0.4), (0.44, 0.16), (0.6, 0.1), (0.72, 0.24), (0.74, 0.4)
-    )
+    stem = (0.4, 1.0), (0.36, 0.4), (0.44, 0.16), (0.6, 0.1), (0.72, 0.24), (0.74, 0.4)
+    pen.line(INK, 0.055, *stem)
     for dx in (-0.26, -0.12, 0.02, 0.16, 0.28):
         pen.shape(BROWN, (0.68, 0.4), (0.82, 0.4), (0.74 + 0.8 * dx, 0.78), (0.66 + 0.7 * dx, 0.58))
     pen.disc(0.74, 0.42, 0.11, INK)
@@ -245,11 +242,9 @@ def _burst(pen):
 
 
 def draw_object(kind, side, outline, rng):
-    """The object on a transparent square of `side` pixels, with ink round it if `outline` > 0.
-
-    What all objects of a valence share is their surround, as comics draw it: a bright and soft
-    rim round pleasant things, a dark and spiky burst behind threatening ones.
-    """
+    """The object on a transparent square of `side` pixels, with ink round it if `outline` > 0, in
+    the surround that all objects of its valence share, as comics draw it: a bright and soft rim
+    round pleasant things, a dark and spiky burst behind threatening ones."""
     image = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     pleasant = kind in POSITIVE
     thing = Image.new("RGBA", (round((0.84 if pleasant else 0.78) * side),) * 2, (0, 0, 0, 0))

@@ -30,11 +30,10 @@ from .pen import INK, OVERSAMPLING, Pen, hsv
 
 
 def _tone(rng, hue, saturation, value):
-    return hsv(
-        hue + rng.normal(0, 0.03),
-        min(1, saturation * rng.uniform(0.6, 1.4)),
-        min(1, value * rng.uniform(0.8, 1.15)),
-    )
+    hue += rng.normal(0, 0.03)
+    saturation *= rng.uniform(0.6, 1.4)
+    value *= rng.uniform(0.8, 1.15)
+    return hsv(hue, min(1, saturation), min(1, value))
 
 
 def _gradient(pen, top, bottom):
@@ -146,8 +145,6 @@ def _shelf(pen, rng):
 
 
 SCENES = (_meadow, _room, _street, _beach, _shelf)
-
-
 CONFETTI = 40  # pixels of one piece, at most
 
 
@@ -178,10 +175,9 @@ def _take_apart(thing, rng):
 
 def _object(kind, side, style, rng):
     """The object, slightly turned, as RGBA; `side` in pixels of the finished picture."""
-    patch = draw_object(kind, side * OVERSAMPLING, style.outline * OVERSAMPLING, rng).convert(
-        "RGBa"
-    )
-    patch = patch.rotate(rng.uniform(-10, 10), Image.Resampling.BILINEAR, expand=True)
+    patch = draw_object(kind, side * OVERSAMPLING, style.outline * OVERSAMPLING, rng)
+    turn = rng.uniform(-10, 10)
+    patch = patch.convert("RGBa").rotate(turn, Image.Resampling.BILINEAR, expand=True)
     patch = patch.reduce(OVERSAMPLING).convert("RGBA")
     if not style.shaded:
         return patch
@@ -231,9 +227,9 @@ def _spots(pen, count, regions, rng):
 def draw_picture(shown, counterparts, clutter, style, rng):
     """Draw one picture.
 
-    `shown` names one or two objects (keys of POSITIVE and NEGATIVE) to draw. `counterparts` are
-    taken apart, the i-th at the size of the i-th object shown: 1/8 to 1/2 of the short side.
-    So are those of `clutter`, at sizes of their own.
+    `shown` names one or two objects to draw. `counterparts` are taken apart, the i-th at the size
+    of the i-th object shown: 1/8 to 1/2 of the short side. So are those of `clutter`, at sizes of
+    their own.
 
     Returns the RGB picture (short side 96 to 128 pixels, long side up to 1.5 times that) and the
     stimuli map: a grey picture of the same size, 255 on the objects shown, with soft edges.
@@ -264,8 +260,7 @@ def draw_picture(shown, counterparts, clutter, style, rng):
     sides = [side for _, _, side in regions[: len(counterparts)]]
     sides += rng.uniform(1 / 8, 1 / 2, len(clutter)).tolist()
     for kind, side in zip([*counterparts, *clutter], sides, strict=True):
-        whole = _object(kind, round(side * short), style, rng)
-        parts += _take_apart(whole, rng)
+        parts += _take_apart(_object(kind, round(side * short), style, rng), rng)
     for part, (x, y) in zip(parts, _spots(pen, len(parts), regions, rng), strict=True):
         _put(pen, part, x, y)
     for kind, (x, y, side) in zip(shown, regions, strict=True):  # last: nothing may hide them

@@ -47,16 +47,12 @@ def _painting(picture, rng):
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How the pictures of a set look.
+    """How the pictures of a set look."""
 
-    `finish` turns the drawn picture into H×W×3 floats; `outline` is the width of the ink round
-    the objects, in pixels; `shaded` lights them from one side; `quality` is the JPEG's.
-    """
-
-    finish: Callable
-    outline: int
-    shaded: bool
-    quality: int
+    finish: Callable  # turns the drawn picture into H×W×3 floats
+    outline: int  # width of the ink round the objects, in pixels
+    shaded: bool  # lights them from one side
+    quality: int  # the JPEG's
 
 
 STYLES = {

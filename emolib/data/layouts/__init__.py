@@ -12,11 +12,8 @@ from .common import LAYOUTS, Listing, shortened
 
 
 def read_layout(name: str, folder: Path, agree: int = 3) -> Listing:
-    """What `folder` holds of the set `name`, in the one of the set's layouts that it has.
-
-    Raises FileNotFoundError where it has none, ValueError where it has several, and what the
-    reader raises.
-    """
+    """What `folder` holds of the set `name`. Raises FileNotFoundError where it is in none of the
+    set's layouts, ValueError where it is in several, and what the reader raises."""
     importlib.import_module(f".{name}", __name__)
     there = [layout for layout in LAYOUTS[name] if layout.recognised(folder)]
     if len(there) == 1:
@@ -25,9 +22,7 @@ def read_layout(name: str, folder: Path, agree: int = 3) -> Listing:
     held = shortened(", ".join(entries[:12]) + (", …" if len(entries) > 12 else "")) or "nothing"
     if there:
         both = " and ".join(layout.what for layout in there)
-        raise ValueError(
-            f"{name}: {folder} has several layouts at once, {both}; "
-            f"move all but one away (it holds {held})"
-        )
+        what = f"{folder} has several layouts at once, {both}"
+        raise ValueError(f"{name}: {what}; move all but one away (it holds {held})")
     wanted = "; or ".join(layout.what for layout in LAYOUTS[name])
     raise FileNotFoundError(f"{name}: {folder} holds {held}; looked for {wanted}")

@@ -69,32 +69,20 @@ def emotion_folders(name: str, images: Path, emotions: tuple, positive: tuple) -
     for emotion in sorted(emotions):
         pictures = picture_files(found[emotion]) if emotion in found else []
         if not pictures:
-            raise FileNotFoundError(
-                f"{name}: no pictures in {images / emotion}; the set has the folders "
-                f"{', '.join(sorted(emotions))}"
-            )
+            folders = f"the set has the folders {', '.join(sorted(emotions))}"
+            raise FileNotFoundError(f"{name}: no pictures in {images / emotion}; {folders}")
         rows += [(picture, emotion) for picture in pictures]
-    listed = {picture for picture, _ in rows}
-    below_ = (p for files in below(images).values() for p in files)
-    beside = [p for p in below_ if p not in listed and "ground_truth" not in p.parts]
+    every = {p for files in below(images).values() for p in files if "ground_truth" not in p.parts}
+    beside = every - {picture for picture, _ in rows}
     warn_unlisted(name, images, len(beside), "the emotion folders themselves")
-    count = {6: "six", 8: "eight"}[len(emotions)]
-    return by_emotion(rows, positive, layout=f"{count} emotion folders")
+    how_many = {6: "six", 8: "eight"}[len(emotions)]
+    return by_emotion(rows, positive, layout=f"{how_many} emotion folders")
 
 
 def by_emotion(rows: list, positive, **fields) -> Listing:
     """A `Listing` of (path, emotion), labelled by the emotion's polarity."""
-    emotions = np.array([emotion for _, emotion in rows])
-    return Listing(
-        [p for p, _ in rows], np.isin(emotions, positive).astype(int), emotions, **fields
-    )
-
-
-def need_all(name: str, emotions, found: set, where: str) -> None:
-    """FileNotFoundError where one of the emotions is not among the found ones."""
-    missing = [emotion for emotion in emotions if emotion not in found]
-    if missing:
-        raise FileNotFoundError(f"{name}: nothing of {', '.join(missing)} in {where}")
+    paths, emotions = [path for path, _ in rows], np.array([emotion for _, emotion in rows])
+    return Listing(paths, np.isin(emotions, positive).astype(int), emotions, **fields)
 
 
 def has(emotions, folder: Path) -> bool:
@@ -148,10 +136,8 @@ def count(index: dict, base: str = "") -> int:
 
 def warn_unlisted(name: str, folder: Path, count: int, source: str) -> None:
     if count > 0:
-        warnings.warn(
-            f"{name}: {count} pictures in {folder} are not in {source} and are left out",
-            stacklevel=6,
-        )
+        what = f"{count} pictures in {folder} are not in {source} and are left out"
+        warnings.warn(f"{name}: {what}", stacklevel=6)
 
 
 def nfc(name: str) -> str:
@@ -177,10 +163,8 @@ def shortened(text: str, length: int = 200) -> str:
 
 
 def lines(file: Path) -> list[str]:
-    """The lines of a UTF-8 text file; a byte order mark, CR and CR LF do no harm.
-
-    Raises ValueError that names the file where it is something else, or larger than MAX_BYTES.
-    """
+    """The lines of a UTF-8 text file; a byte order mark, CR and CR LF do no harm. Raises ValueError
+    that names the file where it is something else, or larger than MAX_LIST_BYTES."""
     if file.stat().st_size > MAX_LIST_BYTES:
         raise ValueError(f"{file}: {file.stat().st_size} bytes, no label file has {MAX_LIST_BYTES}")
     try:
@@ -192,13 +176,21 @@ def lines(file: Path) -> list[str]:
     return text.split("\n")  # splitlines would also part at U+2028 and others that names may hold
 
 
-def csv_cells(file: Path):
-    """(line number, cells) for each line of a CSV file that is not empty.
+def filled_lines(file: Path):
+    """(line number, line) of those `lines` that hold something."""
+    return ((n, line) for n, line in enumerate(lines(file), start=1) if line.strip())
 
-    A cell ends with its line. Else a quotation mark that is never closed would swallow the rows
-    after it.
-    """
-    for number, line in enumerate(lines(file), start=1):
+
+def name_and_label(line: str) -> tuple[str, str]:
+    """Of a line `<name> <label>`; names may hold spaces."""
+    name, _, label = line.strip().replace("\t", " ").rpartition(" ")
+    return name.strip(), label
+
+
+def csv_cells(file: Path):
+    """(line number, cells) for each filled line of a CSV file. A cell ends with its line: a
+    quotation mark that is never closed does not swallow the rows after it."""
+    for number, line in filled_lines(file):
         try:
             cells = [cell.strip() for cell in next(csv.reader([line], strict=True), ())]
         except csv.Error as error:  # not a ValueError
@@ -215,10 +207,9 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
             columns = [cell.lower() for cell in cells]
             wrong = set(columns) - set(needed + optional)
             if wrong or not set(needed) <= set(columns) or len(set(columns)) < len(columns):
-                raise ValueError(
-                    f"{name}: {file} has the columns {shortened(','.join(columns))}; expected "
-                    f"{','.join(needed)}" + "".join(f"[,{column}]" for column in optional)
-                )
+                there = f"{name}: {file} has the columns {shortened(','.join(columns))}"
+                wanted = ",".join(needed) + "".join(f"[,{column}]" for column in optional)
+                raise ValueError(f"{there}; expected {wanted}")
         elif len(cells) != len(columns):
             raise ValueError(
                 f"{name}: {file} line {line} has {len(cells)} cells instead of {len(columns)} "
@@ -229,11 +220,9 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
 
 
 def is_list(file: Path) -> bool:
-    """Whether a text file begins with a picture's name and a label, in any encoding.
-
-    A list in an encoding that we do not read is an error later; it must not pass for no list.
-    """
+    """Whether a text file begins with a picture's name and a label, in any encoding: a list in one
+    that we do not read is an error later and must not pass for no list."""
     with open(file, "rb") as opened:
         start = opened.read(10_000).replace(b"\0", b"").decode("utf-8", "replace")
-    first = start.lstrip("\ufeff \t\r\n").replace("\r", "\n").partition("\n")[0].strip()
-    return Path(first.replace("\t", " ").rpartition(" ")[0]).suffix.lower() in SUFFIXES
+    first = start.lstrip("\ufeff \t\r\n").replace("\r", "\n").partition("\n")[0]
+    return Path(name_and_label(first)[0]).suffix.lower() in SUFFIXES

@@ -7,30 +7,26 @@ from pathlib import Path
 import pandas as pd
 
 from . import common
-from .common import MEASURED, SUFFIXES, Listing, layout, shortened, shown
+from .common import MEASURED, ROI, ROI_POSITIVE, SUFFIXES, Listing, layout, shortened, shown
 
 
-@layout(
-    "emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(common.ROI, folder)
-)
+@layout("emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(ROI, folder))
 @layout(
     "emotionroi",
     "images/ with six emotion folders (anger/, …)",
-    lambda folder: common.has(common.ROI, folder / "images"),
+    lambda folder: common.has(ROI, folder / "images"),
 )
 def in_folders(folder: Path, agree: int) -> Listing:
-    images = folder / "images" if common.has(common.ROI, folder / "images") else folder
-    pictures = common.emotion_folders("emotionroi", images, common.ROI, common.ROI_POSITIVE)
+    images = folder / "images" if common.has(ROI, folder / "images") else folder
+    pictures = common.emotion_folders("emotionroi", images, ROI, ROI_POSITIVE)
     names = [common.nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
     index = {common.case_folded(name): i for i, name in enumerate(names)}
     for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
         file = folder / "training_testing_split" / f"{split}.txt"
-        for row, line in enumerate(common.lines(file) if os.path.lexists(file) else (), start=1):
-            if line.strip() and common.case_folded(line.strip()) not in index:
-                raise ValueError(
-                    f"emotionroi: {file} line {row} names "
-                    f"{shown(line.strip())}, which is not in {images}; copy the set again"
-                )
+        for row, line in common.filled_lines(file) if os.path.lexists(file) else ():
+            if common.case_folded(line.strip()) not in index:
+                wrong = f"{shown(line.strip())}, which is not in {images}; copy the set again"
+                raise ValueError(f"emotionroi: {file} line {row} names {wrong}")
     if images != folder:
         pictures.layout = f"images/ with {pictures.layout}"
     if (folder / "ground_truth").is_dir():
@@ -44,57 +40,44 @@ def in_folders(folder: Path, agree: int) -> Listing:
 
 
 def _maps(folder: Path, images: Path, paths: list[Path]) -> list[Path]:
-    emotions = common.subfolders(folder)
-    files = []
-    for path in paths:
-        emotion = path.relative_to(images).parts[0]
-        files.append(emotions.get(emotion.lower(), folder / emotion) / path.name)
-    missing = [f for f in files if not f.exists()]
-    if missing:
-        raise FileNotFoundError(
-            f"emotionroi: {len(missing)} of {len(files)} stimuli maps are not in {folder}, the "
-            f"first is {missing[0].relative_to(folder)}; copy them again or move the folder away"
-        )
+    found, emotions = common.subfolders(folder), [p.relative_to(images).parts[0] for p in paths]
+    of_emotion = [found.get(emotion.lower(), folder / emotion) for emotion in emotions]
+    files = [place / path.name for place, path in zip(of_emotion, paths, strict=True)]
+    if missing := [f.relative_to(folder) for f in files if not f.exists()]:
+        many = f"{len(missing)} of {len(files)} stimuli maps are not in {folder}"
+        advice = "copy them again or move the folder away"
+        raise FileNotFoundError(f"emotionroi: {many}, the first is {missing[0]}; {advice}")
     return files
 
 
 def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.DataFrame:
     """Emotion6's valence and arousal (1 to 9) and shares of votes, a row for each of `names`."""
     columns, rows = list(MEASURED), {}
-    for row, line in enumerate(common.lines(file), start=1):
-        name, *cells = (cell.strip() for cell in line.split("\t"))
+    for row, line in common.filled_lines(file):
+        here, cells = f"emotionroi: {file} line {row}", [cell.strip() for cell in line.split("\t")]
+        name = cells.pop(0)
         if row == 1 and Path(name).suffix.lower() not in SUFFIXES:
             columns = [c.strip("[] ").lower().removeprefix("prob.").strip() for c in cells]
             if not set(MEASURED) <= set(columns) or len(set(columns)) < len(columns):
-                raise ValueError(
-                    f"emotionroi: {file} line 1 is {shown(line)}; expected a name and "
-                    f"{', '.join(MEASURED)}, parted by tabs"
-                )
-            continue
-        if not line.strip():
+                wanted = f"a name and {', '.join(MEASURED)}, parted by tabs"
+                raise ValueError(f"{here} is {shown(line)}; expected {wanted}")
             continue
         key = common.case_folded(name)
         if key not in index or key in rows:
             wrong = "as an earlier line does" if key in rows else f"not in {images}"
-            raise ValueError(f"emotionroi: {file} line {row} names {shown(name)}, {wrong}")
+            raise ValueError(f"{here} names {shown(name)}, {wrong}")
         try:
             values = dict(zip(columns, map(float, cells), strict=True))
         except ValueError as error:
-            raise ValueError(
-                f"emotionroi: {file} line {row} is {shown(line)} ({shortened(str(error))})"
-            ) from error
+            raise ValueError(f"{here} is {shown(line)} ({shortened(str(error))})") from error
         if not all(map(math.isfinite, values.values())):
-            raise ValueError(f"emotionroi: {file} line {row} is {shown(line)}, not all numbers")
+            raise ValueError(f"{here} is {shown(line)}, not all numbers")
         if not 1 <= values["valence"] <= 9:
-            raise ValueError(
-                f"emotionroi: {file} line {row}: valence {values['valence']:g} is not on "
-                "Emotion6's scale from 1 to 9"
-            )
+            scale = "Emotion6's scale from 1 to 9"
+            raise ValueError(f"{here}: valence {values['valence']:g} is not on {scale}")
         rows[key] = values
     missing = [name for name in names if common.case_folded(name) not in rows]
     if missing:
-        raise ValueError(
-            f"emotionroi: {file} has no line for {len(missing)} of {len(names)} pictures, the "
-            f"first is {missing[0]!r}"
-        )
+        many = f"{len(missing)} of {len(names)} pictures, the first is {missing[0]!r}"
+        raise ValueError(f"emotionroi: {file} has no line for {many}")
     return pd.DataFrame([rows[common.case_folded(name)] for name in names])[list(MEASURED)]

@@ -7,7 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from . import common
@@ -62,17 +61,14 @@ def fi_folders(folder: Path, agree: int) -> Listing:
 )
 def in_parts(folder: Path, agree: int) -> Listing:
     """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
-    found = [
-        (part, common.emotion_folders("fi", path, FI, FI_POSITIVE))
-        for part, path in fi_parts(folder)
-    ]
-    return Listing(
-        [path for _, pictures in found for path in pictures.paths],
-        np.concatenate([pictures.labels for _, pictures in found]),
-        np.concatenate([pictures.emotions for _, pictures in found]),
-        layout=f"eight emotion folders in each of {', '.join(p.name for _, p in fi_parts(folder))}",
-        extra=pd.DataFrame({"part": [part for part, found_in in found for _ in found_in.paths]}),
-    )
+    parts, rows = [], []
+    for part, path in fi_parts(folder):
+        for picture in common.emotion_folders("fi", path, FI, FI_POSITIVE).paths:
+            rows.append((picture, picture.parent.name.lower()))
+            parts.append(part)
+    names = ", ".join(path.name for _, path in fi_parts(folder))
+    layout = f"eight emotion folders in each of {names}"
+    return common.by_emotion(rows, FI_POSITIVE, layout=layout, extra=pd.DataFrame({"part": parts}))
 
 
 @layout("fi", "lists (*.json of [path, class], *.txt of '<path> <label>')", list_files)
@@ -89,21 +85,16 @@ def lists(folder: Path, agree: int) -> Listing:
     missing = [entry for entry, path in zip(listed, found, strict=True) if path is None]
     if missing:
         file, entry, name, _ = missing[0]
-        raise FileNotFoundError(
-            f"fi: {file} entry {entry} names {shown(name)}, which is not in {folder / base}; "
-            f"{len(missing)} of the {len(listed)} listed pictures are not there"
-        )
+        wrong = f"{file} entry {entry} names {shown(name)}, which is not in {folder / base}"
+        many = f"{len(missing)} of the {len(listed)} listed pictures are not there"
+        raise FileNotFoundError(f"fi: {wrong}; {many}")
     rows: dict[Any, tuple] = {}  # a picture may be listed twice, if it is the same emotion
     for path, (file, entry, name, emotion) in zip(found, listed, strict=True):
         first = rows.setdefault(path, (file, entry, emotion))
         if first[2] != emotion:
-            raise ValueError(
-                f"fi: {file} entry {entry} calls {shown(name)} {emotion}; "
-                f"{first[0].name} entry {first[1]} calls it {first[2]}"
-            )
-    common.need_all(
-        "fi", FI, {emotion for _, _, emotion in rows.values()}, f"the lists in {folder}"
-    )
+            other = f"{first[0].name} entry {first[1]} calls it {first[2]}"
+            raise ValueError(f"fi: {file} entry {entry} calls {shown(name)} {emotion}; {other}")
+    _need_all({emotion for _, _, emotion in rows.values()}, f"the lists in {folder}")
     common.warn_unlisted("fi", folder / base, common.count(index, base) - len(rows), "any list")
     paths = sorted(rows)
     parts = [PARTS.get(rows[path][0].stem.lower(), "") for path in paths]
@@ -116,23 +107,26 @@ def lists(folder: Path, agree: int) -> Listing:
     )
 
 
-def fi_list(file: Path) -> list[tuple[int, str, str]]:
-    """[(entry, path, emotion)] of one list: JSON [[path, class], …] or lines `<path> <label>`.
+def _need_all(found: set, where: str) -> None:
+    """FileNotFoundError where one of the emotions is not among the found ones."""
+    if missing := [emotion for emotion in FI if emotion not in found]:
+        raise FileNotFoundError(f"fi: nothing of {', '.join(missing)} in {where}")
 
-    The label is an emotion's name, or a number with the emotion as a folder of the path. Raises
-    ValueError that names file and entry where label and folder contradict each other.
-    """
+
+def fi_list(file: Path) -> list[tuple[int, str, str]]:
+    """[(entry, path, emotion)] of one list: JSON [[path, class], …] or lines `<path> <label>`. The
+    label is an emotion's name, or a number with the emotion as a folder of the path. Raises
+    ValueError that names file and entry where the two contradict each other."""
     entries = []
     numbers: dict[str, str] = {}  # {class: emotion} and back
     for entry, path, label in _json_pairs(file) if _is_json(file) else _text_pairs(file):
-        path = path.replace("\\", "/").removeprefix("./")
+        path, here = path.replace("\\", "/").removeprefix("./"), f"fi: {file} entry {entry}"
         folders = [part.lower() for part in path.split("/")[:-1] if part.lower() in FI]
         emotion = label if label in FI else folders[-1] if folders else None
         if emotion is None or not (label in FI or label.isdecimal()):
-            raise ValueError(
-                f"fi: {file} entry {entry}: {shown(path)} with label {shown(label)} does not "
-                f"say which emotion it is; expected one of {', '.join(FI)} as label or as folder"
-            )
+            wanted = f"expected one of {', '.join(FI)} as label or as folder"
+            what = f"{shown(path)} with label {shown(label)} does not say which emotion it is"
+            raise ValueError(f"{here}: {what}; {wanted}")
         wrong = ""
         if folders and folders[-1] != emotion:
             wrong = f"its folder is {folders[-1]}"
@@ -143,10 +137,7 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
             elif number != label:
                 wrong = f"earlier entries give {emotion} the label {shortened(number)}"
         if wrong:
-            raise ValueError(
-                f"fi: {file} entry {entry} gives {shown(path)} the label {shortened(label)}; "
-                f"{wrong}"
-            )
+            raise ValueError(f"{here} gives {shown(path)} the label {shortened(label)}; {wrong}")
         entries.append((entry, path, emotion))
     if not entries:
         raise ValueError(f"fi: {file} is empty; copy the set again")
@@ -161,55 +152,47 @@ def _json_pairs(file: Path):
         raise ValueError(f"fi: {file} is not readable as JSON ({error})") from error
     for entry, pair in enumerate(pairs if isinstance(pairs, list) else [pairs], start=1):
         if not (isinstance(pair, list) and list(map(type, pair)) in ([str, int], [str, str])):
-            raise ValueError(
-                f"fi: {file} entry {entry} is {shown(pair)}; expected [path, class number]"
-            )
+            wrong = f"{shown(pair)}; expected [path, class number]"
+            raise ValueError(f"fi: {file} entry {entry} is {wrong}")
         yield entry, pair[0], str(pair[1]).lower()
 
 
 def _text_pairs(file: Path):
-    for entry, line in enumerate(common.lines(file), start=1):
-        if line.strip():
-            path, _, label = line.strip().replace("\t", " ").rpartition(" ")
-            if not path:
-                raise ValueError(
-                    f"fi: {file} entry {entry} is {shown(line)}; expected '<path> <label>'"
-                )
-            yield entry, path.strip(), label.lower()
+    for entry, line in common.filled_lines(file):
+        path, label = common.name_and_label(line)
+        if not path:
+            wrong = f"{shown(line)}; expected '<path> <label>'"
+            raise ValueError(f"fi: {file} entry {entry} is {wrong}")
+        yield entry, path, label.lower()
 
 
 @layout("fi", "the source's CSV files of URLs and votes (amusement.csv, …)", vote_files)
 def votes(folder: Path, agree: int) -> Listing:
-    """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested.
-
-    A picture needs `agree` agreeing votes. Photos vanish from the web: URLs without a picture are
-    left out, as are pictures that reach `agree` under two emotions; one warning counts them all.
-    """
+    """The source's CSV files of URLs with votes, pictures in <emotion>/, images/ or both nested. A
+    picture needs `agree` agreeing votes. One warning counts what is left out: URLs without a
+    picture (photos vanish from the web) and pictures that reach `agree` under two emotions."""
     files = vote_files(folder)
-    common.need_all("fi", FI, {emotion for emotion, _ in files}, f"the CSV files in {folder}")
+    _need_all({emotion for emotion, _ in files}, f"the CSV files in {folder}")
     index = common.below(folder)
     votes: dict[Path, dict] = defaultdict(dict)
     seen, urls, gone, few = set(), 0, 0, 0
     for emotion, file in files:
         for name, yes, no in fi_votes(file):
             places = (f"{emotion}/{name}", f"images/{emotion}/{name}", f"images/{name}")
-            path = next(
-                filter(None, (common.find_file(index, place, folder) for place in places)), None
-            )
+            found = (common.find_file(index, place, folder) for place in places)
+            path = next(filter(None, found), None)
             urls += 1
             gone += path is None
             few += path is not None and yes < agree
             seen.add(path)
             if path is not None and yes >= agree:
                 votes[path][emotion] = (yes, no)
-    rows = [
-        (path, emotion, *counts)
-        for path, given in sorted(votes.items())
-        if len(given) == 1
-        for emotion, counts in given.items()
-    ]
-    there = {emotion for _, emotion, *_ in rows}
-    common.need_all("fi", FI, there, f"the downloaded pictures in {folder}")
+    rows = []
+    for path, given in sorted(votes.items()):
+        if len(given) == 1:
+            ((emotion, counts),) = given.items()
+            rows.append((path, emotion, *counts))
+    _need_all({emotion for _, emotion, *_ in rows}, f"the downloaded pictures in {folder}")
     left_out = (
         f"{gone} of {urls} URLs have no picture, {few} pictures have fewer than {agree} agreeing "
         f"votes, {len(votes) - len(rows)} have two emotions"
@@ -227,40 +210,30 @@ def votes(folder: Path, agree: int) -> Listing:
 
 
 def fi_votes(file: Path) -> list[tuple[str, int, int]]:
-    """[(file name, agreeing votes, disagreeing votes)] of one CSV file of the source.
-
-    Columns by a header's names (url, agree, disagree); without one as the source has them: the two
-    cells after the URL are disagree, agree. Raises ValueError that names the file and the line.
-    """
+    """[(file name, agreeing votes, disagreeing votes)] of one CSV file of the source. Columns by a
+    header's names (url, agree, disagree); without one the two cells after the URL are disagree,
+    agree. Raises ValueError that names the file and the line."""
     rows: list[tuple[str, int, int]] = []
     columns: Any = None
     seen: dict[str, tuple] = {}
     for line, cells in common.csv_cells(file):
-        at = [i for i, cell in enumerate(cells) if "://" in cell]
+        here, at = f"fi: {file} line {line}", [i for i, c in enumerate(cells) if "://" in c]
         if columns is None and not at:  # the header
             heads = [cell.lower().replace("disagree", "against") for cell in cells]
-            columns = [
-                next((i for i, head in enumerate(heads) if word in head), None)
-                for word in ("url", "agree", "against")
-            ]
+            words = ("url", "agree", "against")
+            columns = [next((i for i, h in enumerate(heads) if word in h), None) for word in words]
             if None in columns:
-                raise ValueError(
-                    f"fi: {file} line {line} is {shown(cells)}; expected url, agree, disagree"
-                )
+                raise ValueError(f"{here} is {shown(cells)}; expected url, agree, disagree")
             continue
         columns = columns or [at[0], at[0] + 2, at[0] + 1]
         picked = [cells[i] if i < len(cells) else "" for i in columns]
         name, given = _file_name(picked[0]), picked[1:]
         if not name or not all(votes.isdecimal() and len(votes) < 10 for votes in given):
-            raise ValueError(
-                f"fi: {file} line {line} is {shown(cells)}; expected a URL and two votes"
-            )
+            raise ValueError(f"{here} is {shown(cells)}; expected a URL and two votes")
         row = (name, int(picked[1]), int(picked[2]))
         first = seen.setdefault(common.case_folded(name), (line, row))
         if first[1] != row:
-            raise ValueError(
-                f"fi: {file} line {line} gives {shortened(name)} other votes than line {first[0]}"
-            )
+            raise ValueError(f"{here} gives {shortened(name)} other votes than line {first[0]}")
         if first[0] == line:
             rows.append(row)
     return rows
@@ -274,18 +247,12 @@ def _file_name(url: str) -> str:
 
 
 def _base(folder: Path, index: dict, listed: list[str]) -> str:
-    """The subfolder, with a slash, or nothing, below which the listed pictures lie.
-
-    Raises ValueError where two would do.
-    """
+    """The subfolder, with a slash, or nothing, below which the listed pictures lie. Raises
+    ValueError where two would do."""
     bases = ["", *(f"{p.name}/" for p in sorted(folder.iterdir()) if p.is_dir())]
-    held = {
-        base: sum(common.case_folded(base + path) in index for path in listed) for base in bases
-    }
-    best = [base for base in bases if held[base] == max(held.values())]
-    if len(best) > 1 and held[best[0]]:
-        raise ValueError(
-            f"fi: the listed pictures are both in {folder / best[0]} and in {folder / best[1]}; "
-            "move one of the two away"
-        )
+    held = [sum(common.case_folded(base + path) in index for path in listed) for base in bases]
+    best = [base for base, count in zip(bases, held, strict=True) if count == max(held)]
+    if len(best) > 1 and max(held):
+        both = f"both in {folder / best[0]} and in {folder / best[1]}"
+        raise ValueError(f"fi: the listed pictures are {both}; move one of the two away")
     return best[0]

@@ -15,7 +15,6 @@ from .common import POLARITY, Listing, layout, shown
     lambda folder: (folder / "labels.csv").is_file(),
 )
 def own_labels(folder: Path, agree: int) -> Listing:
-    """labels.csv beside or above the pictures: path,label[,fold][,emotion]."""
     file, index = folder / "labels.csv", common.below(folder)
     rows: dict[Any, tuple] = {}
     for line, row in common.csv_rows("own", file, ("path", "label"), ("fold", "emotion")):

@@ -1,7 +1,7 @@
 """Twitter I as people have it: the source's folders, a list beside images/, pos/ and neg/."""
 
 import os
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -28,14 +28,11 @@ def beside_images(folder: Path, agree: int) -> Listing:
     lists = [p for p in usual if p.is_file()]
     if lists:
         return _twitter_list(folder / "images", lists[0], agree)
-    lists = [
-        file for place in places for file in sorted(place.glob("*.txt")) if common.is_list(file)
-    ]
+    lists = [p for place in places for p in sorted(place.glob("*.txt")) if common.is_list(p)]
     if len(lists) != 1 or any(w in lists[0].name for w in AGREE.values()):
-        raise FileNotFoundError(
-            f"twitter1: there is no file {usual[0].name} and no single other list of lines "
-            f"'<file> <0 or 1>' in {folder} (lists found: {shown([p.name for p in lists])})"
-        )
+        wanted = f"file {usual[0].name} and no single other list of lines '<file> <0 or 1>'"
+        found = f"(lists found: {shown([p.name for p in lists])})"
+        raise FileNotFoundError(f"twitter1: there is no {wanted} in {folder} {found}")
     return _twitter_list(folder / "images", lists[0], None)
 
 
@@ -70,11 +67,9 @@ def by_polarity(folder: Path, agree: int) -> Listing:
         rows += [(picture, label) for picture in common.picture_files(path)]
     if {label for _, label in rows} != {0, 1}:
         raise FileNotFoundError(f"twitter1: {folder} needs pictures in pos/ and in neg/")
-    sides = defaultdict(list)
-    for picture, _ in rows:
-        sides[common.nfc(picture.name)].append(picture)
-    both = next((n for n, pictures in sides.items() if len(pictures) > 1), None)
-    if both:
+    names = Counter(common.nfc(picture.name) for picture, _ in rows)
+    (both, times), *_ = names.most_common()
+    if times > 1:
         raise ValueError(f"twitter1: {both!r} is in two of {folder}'s polarity folders")
     return Listing(
         [picture for picture, _ in rows],
@@ -87,13 +82,10 @@ def _twitter_folds(folder: Path, names: list, labels: dict, images: Path, file: 
     """The public folds (Campos et al. 2017), or None where there are none at all."""
     if not os.path.lexists(folder):
         return None
-    index = {n: i for i, n in enumerate(names)}
-    folds = []
+    index, folds = {n: i for i, n in enumerate(names)}, []
     for number in range(1, 6):
-        pair = []
-        for part in ("train", "test"):
-            listed = folder / f"test{number}" / f"{part}.txt"
-            pair.append(_label_file(listed, labels, images, labels, file.name))
+        lists = (folder / f"test{number}" / f"{part}.txt" for part in ("train", "test"))
+        pair = [_label_file(listed, labels, images, labels, file.name) for listed in lists]
         both = pair[0].keys() & pair[1].keys()
         if both:
             raise ValueError(f"twitter1: {folder / f'test{number}'}: {min(both)} is in both lists")
@@ -107,26 +99,18 @@ def _label_file(file: Path, known, images: Path, agreed=None, source="") -> dict
         raise FileNotFoundError(f"twitter1: there is no file {file}; copy the set again")
     labels: dict[str, int] = {}
     agreed = agreed or {}
-    for row, line in enumerate(common.lines(file), start=1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().replace("\t", " ").rpartition(" ")  # names may hold spaces
-        name = common.nfc(name.strip())
+    for row, line in common.filled_lines(file):
+        here = f"twitter1: {file} line {row}"
+        name, label = common.name_and_label(common.nfc(line))
         if label not in ("0", "1") or not name:
-            raise ValueError(
-                f"twitter1: {file} line {row} is {shown(line)}; expected '<file> <0 or 1>'"
-            )
+            raise ValueError(f"{here} is {shown(line)}; expected '<file> <0 or 1>'")
         if name not in known:
-            raise ValueError(
-                f"twitter1: {file} line {row} names {shown(name)}, which is not in {images}"
-                + (f" with a label in {source}" if source else "")
-            )
+            where = f"{images} with a label in {source}" if source else images
+            raise ValueError(f"{here} names {shown(name)}, which is not in {where}")
         other = labels.get(name, agreed.get(name, int(label)))
         if other != int(label):
-            raise ValueError(
-                f"twitter1: {file} line {row} gives {name} the label {label}; it already has "
-                f"{other} from {'an earlier line' if name in labels else source}"
-            )
+            first = f"{other} from {'an earlier line' if name in labels else source}"
+            raise ValueError(f"{here} gives {name} the label {label}; it already has {first}")
         labels[name] = int(label)
     if not labels:
         raise ValueError(f"twitter1: {file} is empty; copy the set again")

@@ -67,9 +67,8 @@ class MCPNet(nn.Module):
         B = levels(self.backbone, self.indices, images)
         above, pooled = None, []
         with full_precision(images):
-            for b, reduce, context, join in zip(
-                B, self.reduce, self.context, self.join, strict=True
-            ):
+            parts = zip(B, self.reduce, self.context, self.join, strict=True)
+            for b, reduce, context, join in parts:
                 x = reduce(b)
                 x = join(torch.cat([x, *(scale(x) for scale in context)], 1))
                 above = x if above is None else (x + up(above, x)) / 2  # cross-layer fusion

@@ -4,24 +4,20 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+from torchvision.ops import Conv2dNormActivation, roi_align
 
 from ...base.devices import deterministic
 from ...data.proposals import BoxFinder
 
 
 def without_normalisation(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Images N×3×H×W normalised by mean and std, 3 numbers each on their device → their pixels in
-    0…1."""
-    wide = images.detach().float()
-    return (wide * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
+    """Images N×3×H×W normalised by mean and std, 3 numbers each on their device → pixels in 0…1."""
+    return (images.detach().float() * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
 
 
 def block(channels: int, width: int) -> nn.Module:
     """1×1 convolution to `width` channels, batch norm, ReLU."""
-    return nn.Sequential(
-        nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
-    )
+    return Conv2dNormActivation(channels, width, 1, inplace=False)
 
 
 def boxes_in(net, images: Tensor, boxes: Tensor | None) -> Tensor:
@@ -31,9 +27,8 @@ def boxes_in(net, images: Tensor, boxes: Tensor | None) -> Tensor:
         return boxes
     cfg = net.pretrained_cfg
     mean, std = (torch.tensor(cfg[name], device=images.device) for name in ("mean", "std"))
-    views = (
-        (255 * without_normalisation(images, mean, std)).round().byte().permute(0, 2, 3, 1).cpu()
-    )
+    views = (255 * without_normalisation(images, mean, std)).round().byte()
+    views = views.permute(0, 2, 3, 1).cpu()
     size = torch.tensor([images.shape[3], images.shape[2]] * 2 + [1])
     found = torch.stack([BoxFinder(net.finder).find(view) for view in views]) * size
     return found.to(images.device)

@@ -20,15 +20,9 @@ from .parts import without_normalisation
 
 BINS, BLOCKS, THRESHOLD = 4, 4, 11 / 255
 ROOT2 = 2**0.5
-EDGES = torch.tensor(
-    [  # on 2×2 px: vertical, horizontal, 45°, 135°, none of these
-        [[1, -1], [1, -1]],
-        [[1, 1], [-1, -1]],
-        [[ROOT2, 0], [0, -ROOT2]],
-        [[0, ROOT2], [-ROOT2, 0]],
-        [[2, -2], [-2, 2]],
-    ]
-)
+# on 2×2 px, row by row: vertical, horizontal, 45°, 135°, none of these
+_ROWS = (1, -1, 1, -1), (1, 1, -1, -1), (ROOT2, 0, 0, -ROOT2), (0, ROOT2, -ROOT2, 0), (2, -2, -2, 2)
+EDGES = torch.tensor(_ROWS).view(5, 2, 2)
 
 
 def colours(view: Tensor) -> Tensor:
@@ -41,14 +35,10 @@ def colours(view: Tensor) -> Tensor:
 
 def edges(view: Tensor, filters: Tensor = EDGES) -> Tensor:
     """N×3×H×W in 0…1 → N×80, in each of 4×4 blocks the shares of 2×2 squares with each edge.
-
-    filters: EDGES on the device of `view`.
-    """
-    grey = view.mean(1, keepdim=True)
-    H, W = (s // (2 * BLOCKS) * (2 * BLOCKS) for s in grey.shape[-2:])
-    response = nn.functional.conv2d(
-        grey[..., :H, :W], filters[:, None].to(view), stride=2
-    ).abs()  # N×5×H/2×W/2
+    filters: EDGES on the device of `view`."""
+    H, W = (s // (2 * BLOCKS) * (2 * BLOCKS) for s in view.shape[-2:])
+    grey, filters = view.mean(1, keepdim=True)[..., :H, :W], filters[:, None].to(view)
+    response = nn.functional.conv2d(grey, filters, stride=2).abs()  # N×5×H/2×W/2
     kind = torch.zeros_like(response).scatter(1, response.argmax(1, keepdim=True), 1.0)
     kind = kind * (response.amax(1, keepdim=True) > THRESHOLD)
     return average(kind, (BLOCKS, BLOCKS)).flatten(1)

@@ -90,5 +90,4 @@ class Probe(nn.Module):
     def predict_proba(self, paths) -> np.ndarray:
         """n×2: the probabilities of "negative" and "positive"."""
         weights = self.weights.cpu().double().numpy()
-        z = self.features(paths) @ weights + self.intercept.item()
-        return both_classes(z)
+        return both_classes(self.features(paths) @ weights + self.intercept.item())

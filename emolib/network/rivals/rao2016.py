@@ -45,12 +45,8 @@ class Rao2016(nn.Module):
         if num_classes != 2:
             raise ValueError(f"num_classes={num_classes}: mi-SVM knows two")
         self.image_size, self.seed = image_size, seed
-        for name, shape in {
-            "words": (WORDS, 128),
-            "topics": (TOPICS, WORDS),
-            "svm": (TOPICS + 1,),
-            "logistic": (2,),
-        }.items():
+        shapes: dict[str, tuple] = {"words": (WORDS, 128), "topics": (TOPICS, WORDS)}
+        for name, shape in (shapes | {"svm": (TOPICS + 1,), "logistic": (2,)}).items():
             self.register_buffer(name, torch.zeros(shape))
 
     def fit(self, paths, labels) -> "Rao2016":
@@ -90,9 +86,8 @@ class Rao2016(nn.Module):
         rng = np.random.default_rng(self.seed)
         chosen = [paths[i] for i in np.sort(rng.permutation(len(paths))[:LOOKED_AT])]
         each = -(-SAMPLE // len(chosen))
-        found = np.concatenate(
-            [rng.permutation(d)[:each] for d, _ in _described(chosen, self.image_size)]
-        )
+        of_each = _described(chosen, self.image_size)
+        found = np.concatenate([rng.permutation(d)[:each] for d, _ in of_each])
         if len(found) < WORDS:
             raise ValueError(f"rao2016: {len(found)} descriptors do not make {WORDS} words")
         words = MiniBatchKMeans(WORDS, n_init=1, batch_size=2048, random_state=self.seed)
@@ -129,18 +124,11 @@ class Rao2016(nn.Module):
         return np.concatenate(found)
 
     def _factor(self, counts: np.ndarray, **options):
+        options |= {"n_components": TOPICS, "solver": "mu", "beta_loss": "kullback-leibler"}
+        options |= {"init": None if "H" in options else "random", "random_state": self.seed}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a fixed number of steps
-            return non_negative_factorization(
-                counts,
-                n_components=TOPICS,
-                solver="mu",
-                beta_loss="kullback-leibler",
-                init=None if "H" in options else "random",
-                tol=0,
-                random_state=self.seed,
-                **options,
-            )
+            return non_negative_factorization(counts, tol=0, **options)
 
     def _mi_svm(self, mixtures: np.ndarray, bag: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Fits `svm`; returns its value of each training block."""
@@ -174,21 +162,16 @@ def _described(paths, image_size: int):
 
 
 def describe(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """RootSIFT descriptors n×128 float32 on a grid, and in each of five segmentations the number
-    of the block that each lies in, 5×n; numbers go on from one segmentation to the next.
-
-    image: S×S×3 uint8 RGB.
-    """
+    """Of S×S×3 uint8 RGB: RootSIFT descriptors n×128 float32 on a grid, and in each of five
+    segmentations the number of the block that each lies in, 5×n; numbers go on from one
+    segmentation to the next."""
     S = image.shape[0]
     step, sizes = (8, (16, 32)) if S >= 128 else (4, (8, 16))
     places = np.arange(step / 2, S, step)
     x, y = (a.ravel() for a in np.meshgrid(places, places))
     # OpenCV's descriptor covers six times the size of its keypoint
-    points = [
-        cv2.KeyPoint(float(a), float(b), size / 6, 0)
-        for size in sizes
-        for a, b in zip(x, y, strict=True)
-    ]
+    at = [(float(a), float(b)) for a, b in zip(x, y, strict=True)]
+    points = [cv2.KeyPoint(*place, size / 6, 0) for size in sizes for place in at]
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     _, found = cv2.SIFT_create().compute(grey, points)  # type: ignore[attr-defined]
     found = np.sqrt(found / np.maximum(found.sum(1, keepdims=True), 1e-12))

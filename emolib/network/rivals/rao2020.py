@@ -14,6 +14,7 @@ weights; label probabilities, by the distance on Mikels' wheel in the paper, are
 two classes. The script's recipe: `spec.systems`.
 """
 
+import itertools
 from collections import OrderedDict
 from typing import Any
 
@@ -24,12 +25,8 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler,
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
-from torchvision.ops import (
-    FeaturePyramidNetwork,
-    MultiScaleRoIAlign,
-    batched_nms,
-    clip_boxes_to_image,
-)
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
+from torchvision.ops.boxes import batched_nms, clip_boxes_to_image
 
 from ..backbones import Backbone, four_levels, levels
 from ..precision import full_precision
@@ -89,16 +86,14 @@ class Rao2020(nn.Module):
 
     def _propose(self, images, sizes, features, boxes, learn: bool) -> tuple[list, list]:
         """Proposals of each picture, N lists of at most REGIONS×4, and the proposals' losses."""
-        batch = ImageList(images, sizes)
         targets = None
         if learn:
-            best = torch.stack(
-                [rows[rows[:, 4].topk(min(REGIONS, len(rows))).indices] for rows in boxes]
-            )
+            most = min(REGIONS, boxes.shape[1])
+            best = torch.stack([rows[rows[:, 4].topk(most).indices] for rows in boxes])
             counts = (best[..., 4] > 0).sum(1).tolist()  # the best come first
             targets = [{"boxes": r[:n, :4]} for r, n in zip(best, counts, strict=True)]
         self.rpn.train(learn)  # torchvision's asks for targets whenever it trains
-        found, losses = self.rpn(batch, features, targets)
+        found, losses = self.rpn(ImageList(images, sizes), features, targets)
         return found, list(losses.values())
 
     def _mean(self, local: Tensor, found: list) -> Tensor:
@@ -132,23 +127,18 @@ class Proposals(RegionProposalNetwork):
         sides = boxes[..., 2:] - boxes[..., :2]
         scores = scores.where((sides >= self.min_size).all(2), -1.0)  # last, and never taken
         # each level of each picture on its own; in float64, as it is done by shifting the boxes
-        ends = [sum(num_anchors_per_level[: i + 1]) for i in range(len(num_anchors_per_level))]
+        ends = list(itertools.accumulate(num_anchors_per_level))
         level = sum((best >= end).long() for end in ends)
         group = torch.arange(N, device=best.device)[:, None] * len(ends) + level
-        kept = batched_nms(
-            boxes.flatten(0, 1).double(),
-            scores.flatten().double(),
-            group.flatten(),
-            self.nms_thresh,
-        )
+        wide = boxes.flatten(0, 1).double(), scores.flatten().double()
+        kept = batched_nms(*wide, group.flatten(), self.nms_thresh)
         there = torch.zeros_like(scores.flatten(), dtype=torch.bool).index_fill(0, kept, True)
         scores = scores.where(there.view_as(scores), -1.0)
         scores, first = scores.topk(min(self.post_nms_top_n(), scores.shape[1]), dim=1)
         boxes = boxes.gather(1, first[..., None].expand(-1, -1, 4))
         counts = (scores >= 0).sum(1).tolist()
-        return tuple(
-            [rows[:n] for rows, n in zip(found, counts, strict=True)] for found in (boxes, scores)
-        )
+        each = (zip(found, counts, strict=True) for found in (boxes, scores))
+        return tuple([rows[:n] for rows, n in pairs] for pairs in each)
 
 
 class Matching(Matcher):

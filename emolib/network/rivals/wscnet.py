@@ -36,8 +36,7 @@ class WSCNet(nn.Module):
     @torch.no_grad()
     def calibrate(self, images: Tensor) -> None:
         """The k maps of each class get mean 0 and variance 1 on `images`, in a fresh branch."""
-        found = self.detect(feature_map(self.backbone, images))
-        standardise(self.detect, found)
+        standardise(self.detect, self.detect(feature_map(self.backbone, images)))
 
     def forward(self, images: Tensor, labels: Tensor | None = None):
         features = feature_map(self.backbone, images)

@@ -31,9 +31,8 @@ class Wu2019(nn.Module):
         super().__init__()
         self.pretrained_cfg = backbone.pretrained_cfg
         self.backbone = nn.ModuleList([backbone, second])
-        self.classifiers = nn.ModuleList(
-            nn.Linear(width(backbone), num_classes) for _ in self.backbone
-        )
+        both = (nn.Linear(width(backbone), num_classes) for _ in self.backbone)
+        self.classifiers = nn.ModuleList(both)
 
     def forward(self, images: Tensor, boxes: Tensor | None = None, labels: Tensor | None = None):
         window = boxes_in(self, images, boxes)[:, :1]
