@@ -1,6 +1,7 @@
 """The runs of a study as a frame, a row a run, and what one study may not mix."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,18 +118,22 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFrame:
-    """The complete runs in `folder`/runs, a row each, with
+    """The complete runs in `folder`/runs as `frame_of` gives them. wanted: only these ids."""
+    runs = filter(is_complete, sorted((folder / "runs").glob("*")))
+    return frame_of((run for run in runs if wanted is None or run.name in wanted), twins)
+
+
+def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame:
+    """The complete runs in these folders, a row each, with
 
     - its spec, folder, metrics (percent), data, starting weights and costs;
     - answers: a frame of path, label, predicted, right and cluster. Near-twins share a cluster;
     - ratio: test pictures to training pictures of the whole fold.
 
-    wanted: only these ids. twins: as `near_twins` gives them.
+    twins: as `near_twins` gives them.
     """
     rows, twins = [], twins or {}
-    for run in sorted((folder / "runs").glob("*")):
-        if not is_complete(run) or (wanted is not None and run.name not in wanted):
-            continue
+    for run in folders:
         spec = read_spec(run / "spec.json")
         environment = read_json(run / "environment.json")
         p = read_csv(run / "predictions.csv")

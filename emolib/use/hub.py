@@ -22,7 +22,7 @@ from ..base.files import read_json, sha256, whole_file, write_json, write_text
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
-from .hub_layout import CARD, CLASSES, CONFIG, WEIGHTS, check_there, folder_of, read_config
+from .load import CARD, CLASSES, CONFIG, WEIGHTS, check_there, folder_of, read_config
 
 
 def save(run, folder) -> Path:
@@ -81,9 +81,7 @@ class Network(
         missing file, ValueError for weights that are not the spec's.
         """
         folder = folder_of(name, revision, **download)
-        for needed in (CONFIG, WEIGHTS):
-            if not (folder / needed).is_file():
-                raise FileNotFoundError(f"{folder} has no {needed}: not what hub.save writes")
+        check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
         network = cls(read_config(folder / CONFIG))
         take = getattr(network.net, "start_from", network.net.load_state_dict)
         with build.fitting_weights(folder / WEIGHTS, "its config"):
