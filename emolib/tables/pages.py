@@ -1,6 +1,6 @@
 """The pages of tables in Markdown: their cells, their columns and the texts that they share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -47,7 +47,7 @@ def marked(text: str, demo: bool) -> str:
     return text + " — DEMO DATA: drawn pictures stand in for the real sets" * demo
 
 
-def markdown_table(columns: list[Column], rows: Iterable) -> list[str]:
+def markdown_table(columns: Sequence[Column], rows: Iterable) -> list[str]:
     """The lines of a table: the headings, then a line a row."""
     cells = [[cell(row) for _, cell in columns] for row in rows]
     lines = [[heading for heading, _ in columns], ["---"] * len(columns), *cells]

@@ -96,10 +96,8 @@ def same_bits(here: Here) -> dict:
         for study in ("first", "second", "resumed"):
             out = spec, here.data, here.folder / "bits", study, "", str(here.device)
             if study == "resumed":
-                with (
-                    mock.patch.object(checkpoints, "save_checkpoint", interrupted),
-                    contextlib.suppress(KeyboardInterrupt),
-                ):
+                patched = mock.patch.object(checkpoints, "save_checkpoint", interrupted)
+                with patched, contextlib.suppress(KeyboardInterrupt):
                     run(*out)
                 left = here.folder / "bits" / study / "runs" / spec.id / "checkpoint.pt"
                 assert left.exists(), "the interrupted run left no checkpoint"
@@ -200,7 +198,7 @@ def checkpoint(here: Here) -> dict:
     share of an epoch of Twitter I it would be."""
     spec = here.spec(**dict(here.step), width=512)
     step = Stepper(here, spec, spec.batch_size)
-    seconds = milliseconds(here.device, step, warm=2, count=3) / 1000
+    seconds = milliseconds(step, warm=2, count=3) / 1000
     state = {"model": step.model.state_dict(), "optimizer": step.optimizer.state_dict()}
     identity = {"data": {}, "split": "", "weights": "scratch"}
     here.results.mkdir(parents=True, exist_ok=True)
