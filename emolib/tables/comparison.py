@@ -1,6 +1,7 @@
 """Two systems on the same test pictures: how far apart they are, and what that allows to say."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -38,8 +39,7 @@ class Row:
 
 
 def tidy_rows(table, rows: Iterable[Row], metrics=("accuracy", "recall")) -> list[dict]:
-    """A table's cells for each row and metric: the mean with its intervals (`statistics`), the
-    difference to the default with its tests (`paired`), and the row's own facts."""
+    """A table's cells for each row and metric: `statistics`, `paired` and the row's own facts."""
     return [
         {"table": table, "dataset": row.dataset, "method": row.method, "metric": metric}
         | statistics(row.runs, metric)
@@ -53,22 +53,22 @@ def tidy_rows(table, rows: Iterable[Row], metrics=("accuracy", "recall")) -> lis
 def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     """`theirs` minus `own` in points, over the folds and seeds that both have (`PAIR_COLUMNS`).
 
-    - low, high, p: over pictures, the main interval. se_pictures, se_seeds: the parts of its error.
-    - t_low, t_high, p_t: over folds (`significance`). nan for fewer than two folds.
+    - low, high, p: over pictures. se_pictures, se_seeds: the parts of the error.
+    - t_low, t_high, p_t: over folds. nan for fewer than two.
     - margin, t_margin: the smallest margin that the 90% interval of each supports.
     - p_mcnemar: McNemar's exact test on all common test pictures, of the lowest common seed.
     - pairs, seeds, tested: how many runs of each, seeds, and pictures of the metric.
     - discordance: percent of pictures on which one is right and the other wrong, mean over seeds.
     - untrained, default_untrained: how many runs of `theirs`, of `own` answer with one class alone.
 
-    theirs, own: runs as `read_runs` gives them. Seeds that tested fewer pictures than others are
-    left out. If one has random folds in place of the set's own, pictures are paired and folds are
-    not. Raises ValueError if the two were not tested on the same pictures.
+    Seeds that tested fewer pictures than others are left out. If one has random folds in place of
+    the set's own, pictures are paired and folds are not. Raises ValueError if the two were not
+    tested on the same pictures.
     """
-    frames = [
-        g.assign(fold=[s.fold for s in g["spec"]], seed=[s.seed for s in g["spec"]])
-        for g in (theirs, own)
-    ]
+    frames = []
+    for runs in (theirs, own):
+        specs = runs["spec"]
+        frames.append(runs.assign(fold=[s.fold for s in specs], seed=[s.seed for s in specs]))
     common = pd.merge(*(f.loc[f[metric].notna(), ["fold", "seed"]] for f in frames))
     if common.empty:
         return dict(NOTHING)
@@ -141,15 +141,11 @@ def with_both_sets(rows: list[dict]) -> list[dict]:
     Their seeds are not, because networks of one seed may start from the same one: so the sets are
     weighted seed by seed.
     """
-    found = list(rows)
-    keys = ("table", "method", "metric")
-    for key in dict.fromkeys(tuple(row[k] for k in keys) for row in rows):
-        parts = [r for r in rows if tuple(r[k] for k in keys) == key and r["dataset"] in SMALL]
-        parts = [r for r in parts if r["pairs"] and not math.isnan(r["p"])]
-        if len(parts) == 2:
-            named = dict(zip(keys, key, strict=True))
-            found.append(dict.fromkeys(parts[0], math.nan) | named | _over_both(parts))
-    return found
+    groups: dict[tuple, list[dict]] = defaultdict(list)
+    for row in rows:
+        if row["dataset"] in SMALL and row["pairs"] and not math.isnan(row["p"]):
+            groups[row["table"], row["method"], row["metric"]].append(row)
+    return rows + [_over_both(parts) for parts in groups.values() if len(parts) == 2]
 
 
 def _over_both(parts: list[dict]) -> dict:
@@ -166,10 +162,12 @@ def _over_both(parts: list[dict]) -> dict:
         significance.welch(*pictures, (seeds, len(by_seed))),
     )
     folds = significance.stratified([r["means"][1] for r in parts], sizes)
-    counts = ("pairs", "tested", "untrained", "default_untrained")
+    counts, same = ("pairs", "tested", "untrained", "default_untrained"), parts[0]
     return (
-        _described(mean, folds)
+        dict.fromkeys(same, math.nan)
+        | _described(mean, folds)
         | {name: sum(r[name] for r in parts) for name in counts}
+        | {name: same[name] for name in ("table", "method", "metric")}
         | {
             "dataset": BOTH,
             "seeds": max(1, len(by_seed)),

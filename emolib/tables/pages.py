@@ -35,6 +35,9 @@ TESTS = (
     "pictures”: the test set is too small, at the level that Holm's correction applies, with 80% "
     "power, if the difference and its spread stay."
 )
+COMMON = (
+    "folds and seeds that both have, so that it need not be the difference of the two accuracies."
+)
 COSTS_SAID = (
     "Parameters and multiply-adds a picture (torch's count) in millions; pictures a second from "
     "file to probability, decoding and boxes included, on a GPU or on one core of a CPU. Each "
@@ -115,8 +118,7 @@ def minus(default: str) -> list[Column]:
 
 
 def runs_column(runs: pd.DataFrame) -> Column:
-    """How many runs a row has, and how many of them have not trained. A row of differences alone
-    has pairs of runs."""
+    """How many runs (of a row of differences: pairs) a row has, and how many have not trained."""
     flat = set(runs["id"][untrained(runs)])
 
     def cell(row) -> str:
@@ -148,7 +150,7 @@ def missing_line(missing: dict[str, str]) -> str:
 
 def fewer_folds(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """A line that names the rows over fewer folds than their set has (the small sets)."""
-    fold = {run: spec.fold for run, spec in zip(runs["id"], runs["spec"], strict=True)}
+    fold = {run.id: run.spec.fold for run in runs.itertuples()}
     few: dict[tuple[str, int], dict[str, None]] = {}
     for row in table[(table["runs"] > 0) & table["dataset"].isin(SMALL)].itertuples():
         count = len({fold[run] for run in run_ids(row.run_ids)})

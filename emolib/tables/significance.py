@@ -3,13 +3,12 @@
 Two intervals answer two questions.
 
 - **Over pictures** (Bayle, Bayle, Janson & Mackey, NeurIPS 2020; the main one): how would *these
-  trained networks* do on other pictures of the kind? Each picture is tested once, by the network of
-  its fold. It takes pictures as independent (near-twins count as one) and training as stable. Where
-  several seeds were trained, each picture's answers are averaged over them and the seeds' own
-  variance is added, so that it speaks of the method's networks and not of one draw of them.
+  trained networks* do on other pictures of the kind? It takes pictures as independent (near-twins
+  count as one) and training as stable. Of several seeds each picture's answers are averaged, and
+  the seeds' own variance is added.
 - **Over folds** (Nadeau & Bengio, Machine Learning 52, 2003; the cautious one): how would *the
-  method* do, trained again on other pictures? It has one number a fold. Folds share training
-  pictures, so that their variance s²/k is corrected to (1/k + n_test/n_train)·s².
+  method* do, trained again on other pictures? Folds share training pictures, so that the variance
+  s²/k of their k numbers is corrected to (1/k + n_test/n_train)·s².
 
 Paired comparisons can be less stable than either system alone (Bayle, Janson & Mackey 2025), and
 the first interval is then too narrow. `tests/levels.py` simulates how often each finds a difference
@@ -34,16 +33,12 @@ SEEDS = 3  # from so many on a verdict may speak of a method rather than of its 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over test pictures with its standard error, in two parts, in the values' unit.
-
-    pictures: the error that other test pictures would bring; seeds: that other seeds would bring,
-    0 where there is one; freedom: Student's degrees of freedom (Welch & Satterthwaite).
-    """
+    """A mean with the two parts of its standard error, in the values' unit."""
 
     value: float
-    pictures: float
-    seeds: float
-    freedom: float
+    pictures: float  # the error that other test pictures would bring
+    seeds: float  # that other seeds would bring, 0 where there is one
+    freedom: float  # Student's degrees of freedom (`welch`)
 
     @property
     def error(self) -> float:
@@ -104,10 +99,9 @@ def pictures_decide(seeds: int, discordance: float) -> bool:
     """Whether the interval over pictures can be trusted alone: in at most 7% of the cases it finds
     a difference that is not there. If not, the wider of the two has to exclude 0 as well.
 
-    discordance: percent of the pictures on which the two systems differ. As simulated
-    (`results/levels.csv`): one seed does not show what training adds. Unstable systems, such as
-    trees or one nearest neighbour, change with the training pictures too, which no number of seeds
-    shows. They differ on 38% of the pictures and more; we stop to trust it at a third.
+    discordance: percent of the pictures on which the two systems differ. One seed does not show
+    what training adds. No number of seeds shows how unstable systems, such as trees, change with
+    their training pictures. These differ on 38% of the pictures and more; the limit is a third.
     """
     return seeds > 1 and discordance < UNSTABLE
 
@@ -123,12 +117,11 @@ def over_folds(values, ratio: float) -> Mean:
 
 
 def stratified(means: list[Mean], weights) -> Mean:
-    """The weighted mean of independent means without seeds of their own, such as two sets' over
-    their folds."""
+    """The weighted mean of independent means without seeds of their own."""
     shares = np.asarray(weights, float) / np.sum(weights)
-    value = sum(w * m.value for w, m in zip(shares, means, strict=True))
     parts = [(w * m.error, m.freedom + 1) for w, m in zip(shares, means, strict=True)]
-    return Mean(float(value), math.hypot(*(error for error, _ in parts)), 0.0, welch(*parts))
+    error = math.hypot(*(error for error, _ in parts))
+    return Mean(float(shares @ [m.value for m in means]), error, 0.0, welch(*parts))
 
 
 def interval(values, ratio: float) -> tuple[float, float]:
@@ -140,12 +133,9 @@ def over_runs(values, seeds) -> dict:
     """{"mean", "low", "high", "over"}: the mean of one number a run, its 95% interval, and in words
     over what that is. seeds: the seed of each run.
 
-    Runs of one seed share their start and training pictures. So the interval is
-
-    - of several seeds: Student's t over the seeds' means;
-    - of one seed: the corrected t over its folds, of which five test one picture for four that they
-      are trained on;
-    - of one run: nan.
+    Runs of one seed share their start and training pictures. So of several seeds it is Student's t
+    over their means; of one seed the corrected t over its folds, with the paper's 1 picture tested
+    for 4 trained on; of one run nan.
     """
     values, seeds = np.asarray(values, float), np.asarray(seeds)
     means = np.array([values[seeds == seed].mean() for seed in np.unique(seeds)])
@@ -181,17 +171,14 @@ def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | 
     """(seeds, pictures) that it would take to tell a mean from 0, if it and its spread stay: at the
     level `alpha`, with 80% power. found: the mean over so many seeds and pictures.
 
-    More seeds if these are enough, else more pictures. (None, None) if neither alone is enough,
-    with as many as `NEVER`.
+    More seeds if these are enough, else more pictures. (None, None) if `NEVER` of neither is.
     """
 
     def enough(s: int, n: int) -> bool:
-        parts = [
-            (found.pictures * math.sqrt(pictures / n), n),
-            (found.seeds * math.sqrt(seeds / s), s),
-        ]
-        freedom = welch(*parts)
-        reached = abs(found.value) / math.hypot(*(error for error, _ in parts))
+        by_pictures = found.pictures * math.sqrt(pictures / n)
+        by_seeds = found.seeds * math.sqrt(seeds / s)
+        freedom = welch((by_pictures, n), (by_seeds, s))
+        reached = abs(found.value) / math.hypot(by_pictures, by_seeds)
         return reached >= stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - POWER, freedom)
 
     def first(least: int, most: int, does) -> int:

@@ -30,8 +30,7 @@ class Explanation:
 
         low, high = self.D.min(), self.D.max()
         colours = matplotlib.colormaps["inferno"]((self.D - low) / max(high - low, 1e-12))
-        grey = self.view.mean(2, keepdims=True)
-        mixed = 0.4 * grey + 0.6 * 255 * colours[:, :, :3]
+        mixed = 0.4 * self.view.mean(2, keepdims=True) + 0.6 * 255 * colours[:, :, :3]
         return Image.fromarray(mixed.round().astype(np.uint8))
 
     def figure(self):

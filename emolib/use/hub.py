@@ -75,11 +75,9 @@ class Network(
     def from_pretrained(  # type: ignore[override]
         cls, name, revision: str | None = None, **download
     ) -> "Network":
-        """From what `save` or `save_pretrained` wrote: a folder, or as `folder_of` says.
-
-        In evaluation mode. Raises what `folder_of` and `read_config` do, FileNotFoundError for a
-        missing file, ValueError for weights that are not the spec's.
-        """
+        """In evaluation mode, from what `save` or `save_pretrained` wrote: a folder, or as
+        `folder_of` says. Raises what that and `read_config` do, FileNotFoundError for a missing
+        file, ValueError for weights that are not the spec's."""
         folder = folder_of(name, revision, **download)
         check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
         network = cls(read_config(folder / CONFIG))
