@@ -74,11 +74,12 @@ def score(row) -> str:
     return f"{row['mean']:.2f} ({row['ci_low']:.1f}–{row['ci_high']:.1f})"
 
 
-def difference(middle, low, high) -> str:
+def difference(row) -> str:
     """A difference with its interval, as the pages write it; "" where there is none."""
-    if pd.isna(middle):
+    if pd.isna(row["difference"]):
         return ""
-    return f"{middle:+.2f}" + ("" if pd.isna(low) else f" ({low:+.1f} to {high:+.1f})")
+    bounds = "" if pd.isna(row["low"]) else f" ({row['low']:+.1f} to {row['high']:+.1f})"
+    return f"{row['difference']:+.2f}{bounds}"
 
 
 def _p(column: str):
@@ -107,10 +108,7 @@ COSTS: list[Column] = [
 def minus(default: str) -> list[Column]:
     """The columns of a difference to the row `default`, with its intervals and tests."""
     return [
-        (
-            f"minus {default} (95% interval)",
-            lambda row: difference(row["difference"], row["low"], row["high"]),
-        ),
+        (f"minus {default} (95% interval)", difference),
         ("over folds", _over_folds),
         ("p (Holm)", _p("p_holm")),
         ("p (McNemar)", _p("p_mcnemar")),

@@ -117,7 +117,7 @@ def _verdicts(table: pd.DataFrame, demo: bool) -> list[str]:
     rows = rows.rename(columns={new: old for old, new in RENAMED.items()})
     lines = []
     for _, row in rows[rows["difference"].notna()].iterrows():
-        found = f"{pages.difference(row['difference'], row['low'], row['high'])} points"
+        found = f"{pages.difference(row)} points"
         if pd.notna(row.get("published")) and not demo:
             found += f"; the paper {row['published']:+.2f}"
         verdict = row["verdict"] if pd.notna(row["verdict"]) else "the sets disagree"

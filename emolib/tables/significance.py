@@ -206,9 +206,7 @@ def smallest_paired_difference(discordance: float, pictures: int) -> float:
     told apart with 80% power at 5%, if they differ on a share `discordance` of the pictures
     (McNemar's test; Miettinen 1968). nan where even all of that share on one side would not do."""
     a, b = stats.norm.isf(ALPHA / 2), stats.norm.isf(1 - POWER)
-    # n·δ² = (a·√ψ + b·√(ψ − δ²))², solved for δ²
-    square = discordance * (a + b) ** 2 / pictures
-    for _ in range(100):  # the right side falls as δ grows, slowly: it settles at once
-        rest = max(discordance - square, 0)
-        square = (a * math.sqrt(discordance) + b * math.sqrt(rest)) ** 2 / pictures
+    # n·δ² = (a·√ψ + b·√(ψ − δ²))², solved for √((ψ − δ²)/ψ), which is none where n < a²
+    root = (math.sqrt(pictures * max(pictures + b**2 - a**2, 0)) - a * b) / (pictures + b**2)
+    square = discordance * (a + b * max(root, 0)) ** 2 / pictures
     return 100 * math.sqrt(square) if square <= discordance**2 else math.nan

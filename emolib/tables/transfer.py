@@ -87,8 +87,7 @@ def conclusion(table: pd.DataFrame) -> str:
     for dataset, group in rows.groupby("dataset", sort=False):
         found = (
             f"on {row['share']:.0%} of the training pictures ({row['pictures']:.0f}) "
-            f"{pages.difference(row['difference'], row['low'], row['high'])} points, "
-            f"{row['verdict']}"
+            f"{pages.difference(row)} points, {row['verdict']}"
             for _, row in group.iterrows()
         )
         lines.append(f"- **{in_words(dataset)}**, without the stage: {'; '.join(found)}.")

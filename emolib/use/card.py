@@ -3,6 +3,7 @@
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
@@ -21,7 +22,7 @@ VALENCE = (
     "et al., CVPR 2015) gave it is above the scale's middle."
 )
 DRAWN = "Nobody: the pictures and their labels were drawn by emolib's demo."
-TASK = ("image-classification", "Image classification")
+TASK = "image-classification"
 
 
 def text(folder: Path) -> str:
@@ -63,26 +64,20 @@ def text(folder: Path) -> str:
 
 
 def _header(spec: RunSpec, metrics: dict, data: str) -> str:
+    about: dict[str, Any] = {"task_type": TASK, "task_name": "Image classification"}
+    about |= {"dataset_type": spec.dataset, "dataset_name": data}
+    about["dataset_split"] = f"fold {spec.fold}"
     results = [
-        EvalResult(
-            task_type=TASK[0],
-            task_name=TASK[1],
-            dataset_type=spec.dataset,
-            dataset_name=data,
-            dataset_split=f"fold {spec.fold}",
-            metric_type=name,
-            metric_value=round(metrics[name], 2),
-        )
+        EvalResult(metric_type=name, metric_value=round(metrics[name], 2), **about)
         for name in ("accuracy", "recall")
         if metrics[name] is not None
     ]
-    tags = ["image-classification", "visual-sentiment-analysis", spec.model]
     return ModelCardData(
         license="other",
         license_name="as the training pictures' owners allow",
         library_name="emolib",
-        pipeline_tag=TASK[0],
-        tags=tags,
+        pipeline_tag=TASK,
+        tags=[TASK, "visual-sentiment-analysis", spec.model],
         model_name=spec.id,
         eval_results=results,
     ).to_yaml()

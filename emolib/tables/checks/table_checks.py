@@ -159,10 +159,7 @@ def _page(
             start += f" {row['share']:.0%} |"
         found = [c.strip() for x in lines if x.startswith(start) for c in x.split("|")]
         cells = {cell.removesuffix(pages.NOISE) for cell in found}
-        if "mean" in row:
-            said = pages.score(row)
-        else:
-            said = pages.difference(row["difference"], row["low"], row["high"])
+        said = pages.score(row) if "mean" in row else pages.difference(row)
         if said not in cells:
             return f"has other numbers for {row['method']} on {row['dataset']}"
     return "unchecked", "its table's runs are not here; its numbers are the table's"
