@@ -96,9 +96,8 @@ def as_table(rows: list[dict]) -> str:
     lines = ["| check | ok | seconds | figures |", "| --- | --- | ---: | --- |"]
     for row in rows:
         said = "; ".join(f"{name} {value}" for name, value in row["figures"].items())
-        ok = "yes" if row["ok"] else "**no**"
-        cells = f"{row['check']} | {ok} | {row['seconds']}", said.replace("|", "\\|")
-        lines.append(f"| {' | '.join(cells)} |")
+        ok, said = "yes" if row["ok"] else "**no**", said.replace("|", "\\|")
+        lines.append(f"| {row['check']} | {ok} | {row['seconds']} | {said} |")
     return "\n".join(lines) + "\n"
 
 

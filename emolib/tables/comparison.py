@@ -135,12 +135,9 @@ def _aligned(frames: list[pd.DataFrame], metric: str) -> tuple[pd.DataFrame | No
 
 
 def with_both_sets(rows: list[dict]) -> list[dict]:
-    """`rows` and, for each method and metric that is tested on both small sets, a row over `BOTH`.
-
-    It has the sets' differences, weighted by their pictures. The sets' pictures are independent.
-    Their seeds are not, because networks of one seed may start from the same one: so the sets are
-    weighted seed by seed.
-    """
+    """`rows` and, for each method and metric that is tested on both small sets, a row over `BOTH`:
+    the sets' differences, weighted by their pictures. These are independent. Seeds are not, because
+    networks of one seed may start from the same one: so the sets are weighted seed by seed."""
     groups: dict[tuple, list[dict]] = defaultdict(list)
     for row in rows:
         if row["dataset"] in SMALL and row["pairs"] and not math.isnan(row["p"]):
@@ -181,8 +178,8 @@ def _over_both(parts: list[dict]) -> dict:
 
 def beside_the_papers(rows: list[dict], number: int) -> list[dict]:
     """`rows` with the paper's own differences to the default of its Table `number` (published), and
-    the smallest that its test pictures could show: each system on pictures of its own (smallest),
-    and both on the same ones, if they differ on as many as ours do (smallest_paired)."""
+    the smallest that its test could show: on pictures of their own (smallest), and on the same
+    ones, if the systems differ on as many as ours do (smallest_paired)."""
     paper = published(number).set_index(["dataset", "method", "metric"])["published"]
     default, found = DEFAULT[number], []
     for row in rows:
@@ -206,9 +203,9 @@ def with_verdicts(rows: list[dict], columns: list[str], renamed=None) -> pd.Data
     {a column of `rows`: its name in the table}.
 
     - p_holm: p, corrected for the number of comparisons in each table, set and metric (Holm).
-    - decides: "folds" if the interval over pictures would find too much
-      (`significance.pictures_decide`) and the one over folds is wider, or not known. It then has to
-      exclude 0 as well. Else "pictures", and "" if there is no pair.
+    - decides: "folds" if the interval over pictures cannot be trusted alone
+      (`significance.pictures_decide`) and the one over folds is wider, or not known. Else
+      "pictures", and "" if there is no pair.
     - verdict: what may be said (`verdict`).
     """
     if not rows:
@@ -271,8 +268,8 @@ def _what_it_takes(row: dict, level: float) -> str:
 
 
 def _disagree(parts, told_apart: bool) -> bool:
-    """Whether the sets of a row over both contradict each other: one points up, the other down, and
-    they differ by more than noise or the row is told apart from 0."""
+    """Whether the two sets of a row point up and down, by more than noise or though the row is told
+    apart from 0."""
     if not isinstance(parts, tuple) or parts[0].value * parts[1].value >= 0:
         return False
     one, other = parts

@@ -12,7 +12,6 @@ from ..base.files import read_csv, read_json
 from ..base.metrics import more_scores
 from ..base.run_folder import differ, is_complete, read_spec, weights_of
 from ..data import audit
-from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
 
 # Folders of a study with runs that answer other questions than Tables 7 to 9.
@@ -132,6 +131,7 @@ def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame
     for run in folders:
         spec = read_spec(run / "spec.json")
         environment = read_json(run / "environment.json")
+        trained, _, tested = SETS[spec.dataset].shares  # §4.1.2, for runs that do not say it
         p = read_csv(run / "predictions.csv")
         answers = p[["path", "label"]].astype({"path": str})
         answers["predicted"] = (p["p_positive"] >= 0.5).astype(int)
@@ -147,7 +147,7 @@ def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame
                 **{k: v for k, v in read_json(run / "metrics.json").items() if k != "n"},
                 "answers": answers,
                 **more_scores(p["label"], p["p_positive"]),
-                "trained_on": environment.get("trained_on", _trained_on(spec, len(p))),
+                "trained_on": environment.get("trained_on", spec.share * len(p) * trained / tested),
                 "data": environment["data"],
                 "weights": environment["weights"],
                 # none where there is nothing to say, and in runs from before they were kept
@@ -161,12 +161,6 @@ def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame
     # of the whole fold: on a share of it, runs have fewer pictures in common, not more
     share = frame["spec"].map(lambda s: s.share)
     return frame.assign(ratio=frame["answers"].map(len) / (frame["trained_on"] / share))
-
-
-def _trained_on(spec: RunSpec, tested: int) -> float:
-    """About how many pictures a run was trained on that does not say it: by §4.1.2's splits."""
-    trained, _, held_out = SETS[spec.dataset].shares
-    return spec.share * tested * (trained / held_out)
 
 
 def drawn_data(runs: pd.DataFrame) -> bool:

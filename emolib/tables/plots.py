@@ -46,8 +46,8 @@ def legend_below(figure: Figure, axes, columns: int = 3) -> None:
     """One legend for all axes, under them: over no row and no title."""
     found: dict[str, Artist] = {}
     for axis in np.ravel(axes):
-        handles, labels = axis.get_legend_handles_labels()
-        found = dict(zip(labels, handles, strict=True)) | found
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
     if found:
         names, how = list(found), {"fontsize": 8, "ncols": columns}
         figure.legend(list(found.values()), names, loc="outside lower center", **how)

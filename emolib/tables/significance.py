@@ -65,10 +65,9 @@ class Mean:
 def over_pictures(values, weights=None, clusters=None) -> Mean:
     """The mean of `values`, pictures × seeds, and its error (Bayle et al. 2020, all pairs).
 
-    values: percent, so that one picture can change 100. weights: of each picture, equal unless
-    given. clusters: pictures of one cluster count as one. The error is nan for fewer than two
-    clusters. It is never below that of one more picture with another answer: if nothing varies, an
-    interval of no width would claim certainty.
+    values: percent. weights: of each picture, equal unless given. clusters: pictures of one count
+    as one; the error is nan for fewer than two. It is never below that of one more picture with
+    another answer: an interval of no width would claim certainty.
     """
     values = np.asarray(values, float).reshape(len(values), -1)
     n, count = values.shape
@@ -86,10 +85,8 @@ def over_pictures(values, weights=None, clusters=None) -> Mean:
 
 
 def welch(*parts: tuple[float, float]) -> float:
-    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite).
-
-    parts: (its error, of how many values it is). A part without error has no say.
-    """
+    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite). parts: (its error,
+    of how many values it is). A part without error has no say."""
     some = [(error, count) for error, count in parts if error > 0]
     total = sum(error**2 for error, _ in some)
     return total**2 / sum(error**4 / (count - 1) for error, count in some) if some else math.inf
@@ -149,8 +146,7 @@ def over_runs(values, seeds) -> dict:
 
 
 def mcnemar_test(right, other_right) -> float:
-    """McNemar's exact p: two systems on the same pictures, True where each is right. 1 where they
-    never differ."""
+    """McNemar's exact p of two systems on the same pictures, True where each is right."""
     right, other_right = np.asarray(right, bool), np.asarray(other_right, bool)
     only = int((right & ~other_right).sum()), int((other_right & ~right).sum())
     return float(mcnemar([[0, only[0]], [only[1], 0]], exact=True).pvalue) if sum(only) else 1.0
@@ -192,9 +188,9 @@ def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | 
 
 
 def smallest_difference(accuracy: float, pictures: int) -> float:
-    """In points: how much better than `accuracy` (percent) another system would have to be on as
-    many test pictures, each system on pictures of its own, to be found so with 80% power at 5%.
-    nan where even 100% would not do."""
+    """In points: how much better than `accuracy` (percent) another system would have to be, each on
+    so many pictures of its own, to be found so with 80% power at 5%. nan where 100% would not do.
+    """
     h = NormalIndPower().solve_power(None, pictures, ALPHA, POWER)
     # Cohen's h is a difference of arcsines: 2·asin√p
     angle = math.asin(math.sqrt(accuracy / 100)) + h / 2
@@ -202,9 +198,8 @@ def smallest_difference(accuracy: float, pictures: int) -> float:
 
 
 def smallest_paired_difference(discordance: float, pictures: int) -> float:
-    """In points: how far two systems tested on the *same* pictures would have to be apart to be
-    told apart with 80% power at 5%, if they differ on a share `discordance` of the pictures
-    (McNemar's test; Miettinen 1968). nan where even all of that share on one side would not do."""
+    """The same of two systems tested on the *same* pictures that differ on a share `discordance` of
+    them (McNemar's test; Miettinen 1968). nan where all of it on one side would not do."""
     a, b = stats.norm.isf(ALPHA / 2), stats.norm.isf(1 - POWER)
     # n·δ² = (a·√ψ + b·√(ψ − δ²))², solved for √((ψ − δ²)/ψ), which is none where n < a²
     root = (math.sqrt(pictures * max(pictures + b**2 - a**2, 0)) - a * b) / (pictures + b**2)

@@ -5,8 +5,7 @@
     net.push_to_hub("owner/name")
 
 config.json holds {"spec": the RunSpec, "classes": ["negative", "positive"]}; model.safetensors has
-the names of a run folder's. Whoever wrote them: nothing but plain values is read, and a spec is
-checked as every RunSpec is.
+the names of a run folder's. Nothing but plain values is read, whoever wrote them.
 """
 
 import shutil
@@ -53,9 +52,9 @@ class Network(
 ):
     """A run's network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
-    `net` is the network itself (`create_model`); called, it does what that does. images N×3×H×W
-    float, normalised by `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights.
-    The card is that of the weights it came with: write another into `card` after training it.
+    `net` is the network itself (`create_model`): images N×3×H×W float, normalised by
+    `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights. `card` is that of the
+    weights it came with: write another after training it.
     """
 
     def __init__(self, spec: RunSpec | dict):

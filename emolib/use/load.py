@@ -23,12 +23,10 @@ NOT_A_RUN = "not a complete run folder, or one whose weights were not kept; run 
 def load(source, device: str = "auto", weights="") -> Predictor:
     """The predictor of a trained network.
 
-    source: a complete run's folder; a folder as on the Hugging Face hub (config.json, whose "spec"
-    is a RunSpec's, and model.safetensors); such a repository by name, "owner/name" or
-    "hf-hub:owner/name@revision", where no folder here has that name; or a network's name in timm,
-    such as "maiafa_hrnet_w48": untrained, with a warning, from ImageNet weights where `weights`
-    has them.
-    weights: the folder with its detector's weights, for a system whose boxes come from one.
+    source: a complete run's folder; a folder in the Hugging Face layout (`hub`); such a repository
+    by name, "owner/name" or "hf-hub:owner/name@revision", where no folder here has that name; or a
+    network's name in timm, such as "maiafa_hrnet_w48": untrained, with a warning, from ImageNet
+    weights where `weights` has them. weights: the folder with its detector's weights.
 
     Raises FileNotFoundError where the folder holds no run, ValueError that names the file where its
     spec or weights are none.
@@ -67,8 +65,7 @@ def _ready(spec: RunSpec, model: torch.nn.Module, device: torch.device, weights:
 
 
 def _on_hub(source: str) -> bool:
-    """Whether it names a repository rather than a folder that is not there: no folder has the
-    owner's name here, or it says "hf-hub:"."""
+    """Whether it names a repository: no folder here has the owner's name, or it says "hf-hub:"."""
     found = REPOSITORY.fullmatch(source)
     return found is not None and (bool(found[1]) or not Path(found[2]).parent.exists())
 

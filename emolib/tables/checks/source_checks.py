@@ -1,5 +1,6 @@
 """Whether a file of measurements can still come from the runs that it names (`sources`)."""
 
+import math
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +17,8 @@ _MEASURED = "was measured on pictures; nothing here gives it again"
 
 
 def check_sources(folder: Path):
-    """(file, status, why) for each of the four files that the study has: "wrong" where its runs
-    have other weights now, or where what can be had without pictures does not follow; "ok" where
-    that is all of it; else "unchecked"."""
+    """(file, status, why) for each of the files that the study has: "wrong" where its runs have
+    other weights now, or what needs no pictures does not follow; "ok" where that is all of it."""
     for stem in SOURCE_STEMS:
         file = folder / f"{stem}.csv"
         if file.exists():
@@ -97,10 +97,8 @@ def _follow(areas: pd.DataFrame, curves: pd.DataFrame) -> bool:
     highest = areas.loc[areas["difference"].isna(), "place"].iloc[0]
     for row in areas.itertuples():
         key = tuple(getattr(row, k) for k in keys)
-        minus = under[key] - under[(*key[:-1], highest)]
-        if not _near(row.area, under[key]):
-            return False
-        if row.place != highest and not _near(row.difference, minus):
+        minus = math.nan if row.place == highest else under[key] - under[(*key[:-1], highest)]
+        if not _near(row.area, under[key]) or not _near(row.difference, minus):
             return False
     return True
 

@@ -24,8 +24,7 @@ WORDS = {"table", "dataset", "method", "metric", "run_ids", "verdict", "decides"
 
 
 def check_tables(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
-    its runs are not here, or what they rest on is not known."""
+    """(file, status, why) for each file of the study's tables, as in `verify.Finding`."""
     frames = {}
     for name, table in TABLES.items():
         file = folder / f"{table.stem}.csv"
@@ -141,8 +140,8 @@ def _figure(file: Path) -> str | None:
 def _page(
     file: Path, frame: pd.DataFrame, text: str | None, table: Table, folder: Path
 ) -> str | tuple[str, str] | None:
-    """The Markdown page against `text`, what its table gives, but for the runs that it says are
-    missing. Without a text, each line's numbers against the table's."""
+    """The page against `text`, but for the runs that it says are missing. Without a text, each
+    line's numbers against the table's."""
     lines = file.with_suffix(".md").read_text("utf-8").splitlines()
     named = [line for line in lines if line.startswith(pages.MISSING)]
     for run in re.findall("`([^`]+)`", " ".join(named)):

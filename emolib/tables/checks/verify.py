@@ -1,7 +1,5 @@
-"""Whether what lies in a results folder follows from what it says it comes from.
-
-Metrics are computed again from predictions, tables and pages from runs; specs, folds, fingerprints
-and checksums are held against each other.
+"""Whether what lies in a results folder follows from what it says it comes from: metrics from
+predictions, tables and pages from runs; specs, folds, fingerprints and checksums from each other.
 """
 
 import re
@@ -33,11 +31,10 @@ Said = tuple[Path, str, str]  # a file, its status, and why
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one file (relative to the results root). status: "ok", "wrong", or
-    "unchecked" where what it comes from is not there."""
+    """What was found of one file."""
 
-    file: str
-    status: str
+    file: str  # relative to the results root
+    status: str  # "ok", "wrong", or "unchecked" where what it comes from is not there
     why: str = ""
 
     def __str__(self) -> str:
@@ -45,8 +42,7 @@ class Finding:
 
 
 def verify(results_root, data_root="") -> list[Finding]:
-    """What is wrong in `results_root`: each file that does not follow from the others, and why;
-    empty where nothing is. `findings` says of every file what was found.
+    """Each file in `results_root` that does not follow from the others, and why.
 
     data_root: also holds the sets there against the runs' fingerprints, test pictures and labels.
     Raises FileNotFoundError where there is no such folder, and what `open_dataset` raises.
@@ -183,8 +179,8 @@ def _against_each_other(runs: dict) -> Iterator[Said]:
 
 
 def _starts(runs: dict, main: dict) -> Iterator[Said]:
-    """Of each run whether it says what it rests on, whether its predecessor is known and what it
-    was, and whether the study `main`, whose folder this is in, has the same run."""
+    """Of each run whether it says what it rests on, whether its predecessor is known and the same,
+    and so with the run of its name in the study `main`, whose folder this is in."""
     # of two of one name the study's own
     places = {folder.name: folder for folder in [*runs, *main]}
     for folder, (spec, environment, _) in runs.items():

@@ -140,9 +140,8 @@ def _from_the_cpu(here: Here, spec: RunSpec) -> dict:
 def _gradients(net, images, labels) -> torch.Tensor:
     device = next(net.parameters()).device
     F.cross_entropy(net(images.to(device)), labels.to(device)).backward()
-    return torch.cat(
-        [p.grad.flatten().cpu().double() for p in net.parameters() if p.grad is not None]
-    )
+    found = (p.grad for p in net.parameters() if p.grad is not None)
+    return torch.cat([gradient.flatten().cpu().double() for gradient in found])
 
 
 def _heads(here: Here) -> dict:
