@@ -179,11 +179,10 @@ def check_one_source(folder: Path, runs: pd.DataFrame) -> None:
                 f"{folder} mixes data: {first.id} and {run.id} were run on different contents of "
                 f"{run.dataset} ({first.data} and {run.data}); give each its own study"
             )
-    if len({run.data["demo"] for run in runs.itertuples()}) > 1:
+    if len({run.data["demo"] for run in seen.values()}) > 1:
+        named = ", ".join(f"{name} {run.id}" for name, run in seen.items())
         raise ValueError(
-            f"{folder} mixes the drawn demo data with real data "
-            f"({', '.join(f'{name} {run.id}' for name, run in seen.items())}); "
-            "give each its own study"
+            f"{folder} mixes the drawn demo data with real data ({named}); give each its own study"
         )
 
 

@@ -57,11 +57,11 @@ def matched_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
         there = study.own[like_ours]
         if not any(s.backbone and not system_of(s.model).fitted for s in there["spec"]):
             continue
-        groups = {method: one_kind(g) for method, g in there.groupby("method", sort=False)}
-        for group in groups.values():
-            check_one_setting(study.folder, group)
         rows.append(Row(dataset, "maiafa", own, None, own[COST].median().to_dict()))
-        rows += [Row(dataset, m, g, own, g[COST].median().to_dict()) for m, g in groups.items()]
+        for method, group in there.groupby("method", sort=False):
+            group = one_kind(group)
+            check_one_setting(study.folder, group)
+            rows.append(Row(dataset, method, group, own, group[COST].median().to_dict()))
     return with_verdicts(tidy_rows("matched", rows), MATCHED_COLUMNS, RENAMED)
 
 

@@ -77,8 +77,8 @@ def title(name: int | str, demo: bool) -> str:
 
 def page_text(name: int | str, tables: dict, runs: pd.DataFrame) -> str:
     """The page of one of a study's tables. tables, runs: as `tables_of_study` gives them."""
-    lines = [f"# {title(name, drawn_data(runs))}", "", *TABLES[name].page(tables, runs)]
-    return "\n".join(lines) + "\n"
+    lines = [f"# {title(name, drawn_data(runs))}", "", *TABLES[name].page(tables, runs), ""]
+    return "\n".join(lines)
 
 
 def write_page(

@@ -60,11 +60,8 @@ class Explanation:
 
 
 def highest_regions(D: np.ndarray) -> list[tuple]:
-    """Where D is nearer to its highest value than to its lowest: the box of each connected part.
-
-    (x0, y0, x1, y1, highest D in it), in cells of D; the MOST_REGIONS highest. None where D is
-    flat.
-    """
+    """Where D is nearer to its highest value than to its lowest: of the MOST_REGIONS highest
+    connected parts (x0, y0, x1, y1, highest D in it), in cells of D. None where D is flat."""
     low, high = D.min(), D.max()
     parts, count = ndimage.label((D > (low + high) / 2) & (low < high))
     scores = ndimage.maximum(D, parts, range(1, count + 1))

@@ -35,9 +35,8 @@ class _Outputs(nn.Module):
         net = getattr(net, "net", net)  # `hub.Network` holds the network itself
         kind = type(net).__name__
         if not isinstance(net, nn.Module):
-            raise ValueError(
-                f"a {kind} is no network: take create_model's, or a Predictor's .model"
-            )
+            advice = "take create_model's, or a Predictor's .model"
+            raise ValueError(f"a {kind} is no network: {advice}")
         if hasattr(net, "finder") or hasattr(net, "predict_proba"):
             raise ValueError(f"{kind} takes more than pictures (boxes or files): it has no export")
         if next(net.parameters(), None) is None:
@@ -112,8 +111,7 @@ def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
 @contextlib.contextmanager
 def _constant_padding(net: nn.Module):
     """Inside the block TensorFlow's padding is that of sides that the convolution's stride divides.
-    In general it depends on the sides, by terms that torch takes minutes over.
-    """
+    In general it depends on the sides, by terms that torch takes minutes over."""
     convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
     for conv in convolutions:
         conv.forward = functools.partial(_padded, conv)  # type: ignore[method-assign]
