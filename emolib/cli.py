@@ -11,6 +11,7 @@ from pathlib import Path
 from . import __version__
 
 MODEL = "a run folder, a folder or repository as on the Hugging Face hub, or a name in timm"
+RAW = argparse.RawDescriptionHelpFormatter  # an example stays on its line
 
 
 def main(words=None) -> int:
@@ -31,64 +32,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"emolib {__version__}")
     commands = parser.add_subparsers(metavar="command", required=True)
 
-    def command(run, summary: str, example: str):
+    def command(run):
+        """A command that calls `run`, with the help that its docstring is."""
+        said, example = map(str.strip, (run.__doc__ or "\n\n").split("\n\n"))
         name = run.__name__.strip("_")
         added = commands.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=f"example: emolib {name} {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=said, description=said, epilog=example, formatter_class=RAW
         )
         added.set_defaults(run=run)
         return added
 
-    predict = command(
-        _predict,
-        "what pictures say, as CSV: path, label (1 = positive), p_positive",
-        "pictures/ --model results/demo/runs/<run> --out answers.csv",
-    )
+    predict, explain, export = map(command, (_predict, _explain, _export))
     predict.add_argument("pictures", nargs="+", help="picture files or folders of them")
     predict.add_argument("--out", default="", metavar="FILE.csv", help="default: the screen")
-    explain = command(
-        _explain,
-        "where the network looked: its region map laid over the picture, and the highest regions",
-        "cat.jpg --model results/demo/runs/<run> --out cat_regions.png",
-    )
     explain.add_argument("picture")
     explain.add_argument("--out", required=True, metavar="FILE.png")
-    export = command(
-        _export,
-        "the network as an ONNX file, for any batch and size (multiples of 32 px, HRNet and tf_…)",
-        "--model results/demo/runs/<run> --onnx network.onnx",
-    )
     export.add_argument("--onnx", required=True, metavar="FILE.onnx")
     for one in (predict, explain, export):
         one.add_argument("--model", required=True, help=MODEL)
         one.add_argument("--weights", default="", metavar="FOLDER", help="where its detector's are")
     for one in (predict, explain):
         one.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
-    of_tables = command(
-        _tables,
-        "writes Tables 7 to 9 beside the paper's into each study, from its runs",
-        "results --study demo",
-    )
-    of_tables.add_argument("results_root")
+    of_tables, verify, report = map(command, (_tables, _verify, _report))
+    for one in (of_tables, verify, report):
+        one.add_argument("results_root")
     of_tables.add_argument("--study", help="only this one")
-    verify = command(
-        _verify,
-        "does everything in a results folder follow from the rest? exit code 1 where not",
-        "results --data-root /data",
-    )
-    verify.add_argument("results_root")
     verify.add_argument("--data-root", default="", help="also hold the sets there against the runs")
-    report = command(_report, "writes REPORT.md, one page to cite", "results")
-    report.add_argument("results_root")
-    audit = command(
-        _audit,
-        "what is wrong with a copy of the sets: repeated, leaking, unreadable, small pictures",
-        "--data-root /data --datasets twitter1,emotionroi --out findings.csv",
-    )
+    audit = command(_audit)
     audit.add_argument("--data-root", required=True, help="holds fi/, twitter1/, emotionroi/, own/")
     audit.add_argument("--datasets", default="", help="with commas; default: all that are there")
     audit.add_argument("--out", default="", metavar="FILE.csv", help="each finding, a row")
@@ -96,6 +66,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(chosen) -> None:
+    """what pictures say, as CSV: path, label (1 = positive), p_positive
+
+    example: emolib predict pictures/ --model results/demo/runs/<run> --out answers.csv
+    """
     from .base.files import write_csv
     from .use.load import load
 
@@ -109,6 +83,10 @@ def _predict(chosen) -> None:
 
 
 def _explain(chosen) -> None:
+    """where the network looked: its region map laid over the picture, and the highest regions
+
+    example: emolib explain cat.jpg --model results/demo/runs/<run> --out cat_regions.png
+    """
     from .base.files import whole_file
     from .use.load import load
 
@@ -124,15 +102,21 @@ def _explain(chosen) -> None:
 
 
 def _export(chosen) -> None:
+    """the network as an ONNX file, for any batch and size (multiples of 32 px, HRNet and tf_…)
+
+    example: emolib export --model results/demo/runs/<run> --onnx network.onnx
+    """
     from .use.export import to_onnx
     from .use.load import load
 
-    predictor = load(chosen.model, "cpu", chosen.weights)
-    to_onnx(predictor.model, chosen.onnx)
-    print(chosen.onnx)
+    print(to_onnx(load(chosen.model, "cpu", chosen.weights).model, chosen.onnx))
 
 
 def _tables(chosen) -> None:
+    """writes Tables 7 to 9 beside the paper's into each study, from its runs
+
+    example: emolib tables results --study demo
+    """
     from .tables import study_tables
 
     built = study_tables.build(_folder(chosen.results_root), chosen.study)
@@ -140,11 +124,14 @@ def _tables(chosen) -> None:
         raise FileNotFoundError(f"{chosen.results_root}: no study with complete runs")
     for study, of_study in built.items():
         for name in of_study:
-            file = f"{study_tables.TABLES[name].stem}.csv"
-            print(Path(chosen.results_root, study, file))
+            print(Path(chosen.results_root, study, f"{study_tables.TABLES[name].stem}.csv"))
 
 
 def _verify(chosen) -> int:
+    """does everything in a results folder follow from the rest? exit code 1 where not
+
+    example: emolib verify results --data-root /data
+    """
     from .tables.checks.verify import findings
 
     found = findings(_folder(chosen.results_root), chosen.data_root)
@@ -160,12 +147,20 @@ def _verify(chosen) -> int:
 
 
 def _report(chosen) -> None:
+    """writes REPORT.md, one page to cite
+
+    example: emolib report results
+    """
     from .tables import report
 
     print(report.write_report(chosen.results_root))
 
 
 def _audit(chosen) -> None:
+    """what is wrong with a copy of the sets: repeated, leaking, unreadable, small pictures
+
+    example: emolib audit --data-root /data --datasets twitter1,emotionroi --out findings.csv
+    """
     from .base.files import write_csv
     from .data import audit, datasets
     from .data.manifest import manifest

@@ -34,7 +34,9 @@ def this_machine(here: Here) -> dict:
     """What the card, its driver and torch are."""
     card = torch.cuda.get_device_properties(here.device)
     asked = "driver_version,clocks.max.sm,clocks.max.memory,power.limit,compute_mode"
-    said = _output("nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader", "-i", "0")
+    words, said = ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader", "-i", "0"], ""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
     processes = [p.info["name"] or "" for p in psutil.process_iter(["name"])]
     mps = any(name.startswith("nvidia-cuda-mps") for name in processes)
     compilers = filter(shutil.which, (os.environ.get("CC") or "cc", "gcc", "clang"))
@@ -52,13 +54,6 @@ def this_machine(here: Here) -> dict:
         "c_compiler": Path(next(compilers, "none")).name,
         **{name: value for name, value in about.items() if not isinstance(value, dict)},
     }
-
-
-def _output(*words: str) -> str:
-    try:
-        return subprocess.run(words, capture_output=True, text=True, timeout=30).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 CHECKS = {
@@ -101,9 +96,8 @@ def as_table(rows: list[dict]) -> str:
     lines = ["| check | ok | seconds | figures |", "| --- | --- | ---: | --- |"]
     for row in rows:
         said = "; ".join(f"{name} {value}" for name, value in row["figures"].items())
-        ok = "yes" if row["ok"] else "**no**"
-        cells = f"{row['check']} | {ok} | {row['seconds']}", said.replace("|", "\\|")
-        lines.append(f"| {' | '.join(cells)} |")
+        ok, said = "yes" if row["ok"] else "**no**", said.replace("|", "\\|")
+        lines.append(f"| {row['check']} | {ok} | {row['seconds']} | {said} |")
     return "\n".join(lines) + "\n"
 
 
@@ -118,7 +112,8 @@ def main(words=None) -> int:
     if unknown := [name for name in names if name not in CHECKS]:
         parser.error(f"--only: no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
     if not torch.cuda.is_available():
-        print(no_gpu(), file=sys.stderr)
+        why = devices.unusable_gpu() or "torch sees no GPU, and there is no NVIDIA driver here"
+        print(f"gpu-check: {why}", file=sys.stderr)
         return 1
     device = torch.device("cuda", 0)
     card = re.sub(r"[^A-Za-z0-9]+", "-", torch.cuda.get_device_name(device)).strip("-")
@@ -129,12 +124,6 @@ def main(words=None) -> int:
         rows = run_them(names or list(CHECKS), here, file)
     print(f"\n{as_table(rows)}\nwritten to {file}")
     return int(not all(row["ok"] for row in rows))
-
-
-def no_gpu() -> str:
-    """Why there is nothing to check, in one line."""
-    why = devices.unusable_gpu() or "torch sees no GPU, and there is no NVIDIA driver here"
-    return f"gpu-check: {why}"
 
 
 if __name__ == "__main__":

@@ -10,16 +10,12 @@ measurement comes from, `report` sums up, and `checks` asks whether all of it fo
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    (
-        "significance frame rows comparison table pages plots paper matched readings transfer "
-        "study_tables sources report checks"
-    ).split(),
-    {
-        "frame": ["missing", "read_runs"],
-        "pages": ["marked"],
-        "rows": ["statistics"],
-        "study_tables": ["build", "published", "tables_of_study", "title"],
-    },
-)
+_files = "significance frame rows comparison table pages plots paper matched readings".split()
+_files += "transfer study_tables sources report checks".split()
+_names = {
+    "frame": ["missing", "read_runs"],
+    "pages": ["marked"],
+    "rows": ["statistics"],
+    "study_tables": ["build", "published", "tables_of_study", "title"],
+}
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files, _names)

@@ -1,6 +1,7 @@
 """Two systems on the same test pictures: how far apart they are, and what that allows to say."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -38,8 +39,7 @@ class Row:
 
 
 def tidy_rows(table, rows: Iterable[Row], metrics=("accuracy", "recall")) -> list[dict]:
-    """A table's cells for each row and metric: the mean with its intervals (`statistics`), the
-    difference to the default with its tests (`paired`), and the row's own facts."""
+    """A table's cells for each row and metric: `statistics`, `paired` and the row's own facts."""
     return [
         {"table": table, "dataset": row.dataset, "method": row.method, "metric": metric}
         | statistics(row.runs, metric)
@@ -53,22 +53,22 @@ def tidy_rows(table, rows: Iterable[Row], metrics=("accuracy", "recall")) -> lis
 def paired(theirs: pd.DataFrame, own: pd.DataFrame, metric: str) -> dict:
     """`theirs` minus `own` in points, over the folds and seeds that both have (`PAIR_COLUMNS`).
 
-    - low, high, p: over pictures, the main interval. se_pictures, se_seeds: the parts of its error.
-    - t_low, t_high, p_t: over folds (`significance`). nan for fewer than two folds.
+    - low, high, p: over pictures. se_pictures, se_seeds: the parts of the error.
+    - t_low, t_high, p_t: over folds. nan for fewer than two.
     - margin, t_margin: the smallest margin that the 90% interval of each supports.
     - p_mcnemar: McNemar's exact test on all common test pictures, of the lowest common seed.
     - pairs, seeds, tested: how many runs of each, seeds, and pictures of the metric.
     - discordance: percent of pictures on which one is right and the other wrong, mean over seeds.
     - untrained, default_untrained: how many runs of `theirs`, of `own` answer with one class alone.
 
-    theirs, own: runs as `read_runs` gives them. Seeds that tested fewer pictures than others are
-    left out. If one has random folds in place of the set's own, pictures are paired and folds are
-    not. Raises ValueError if the two were not tested on the same pictures.
+    Seeds that tested fewer pictures than others are left out. If one has random folds in place of
+    the set's own, pictures are paired and folds are not. Raises ValueError if the two were not
+    tested on the same pictures.
     """
-    frames = [
-        g.assign(fold=[s.fold for s in g["spec"]], seed=[s.seed for s in g["spec"]])
-        for g in (theirs, own)
-    ]
+    frames = []
+    for runs in (theirs, own):
+        specs = runs["spec"]
+        frames.append(runs.assign(fold=[s.fold for s in specs], seed=[s.seed for s in specs]))
     common = pd.merge(*(f.loc[f[metric].notna(), ["fold", "seed"]] for f in frames))
     if common.empty:
         return dict(NOTHING)
@@ -135,21 +135,14 @@ def _aligned(frames: list[pd.DataFrame], metric: str) -> tuple[pd.DataFrame | No
 
 
 def with_both_sets(rows: list[dict]) -> list[dict]:
-    """`rows` and, for each method and metric that is tested on both small sets, a row over `BOTH`.
-
-    It has the sets' differences, weighted by their pictures. The sets' pictures are independent.
-    Their seeds are not, because networks of one seed may start from the same one: so the sets are
-    weighted seed by seed.
-    """
-    found = list(rows)
-    keys = ("table", "method", "metric")
-    for key in dict.fromkeys(tuple(row[k] for k in keys) for row in rows):
-        parts = [r for r in rows if tuple(r[k] for k in keys) == key and r["dataset"] in SMALL]
-        parts = [r for r in parts if r["pairs"] and not math.isnan(r["p"])]
-        if len(parts) == 2:
-            named = dict(zip(keys, key, strict=True))
-            found.append(dict.fromkeys(parts[0], math.nan) | named | _over_both(parts))
-    return found
+    """`rows` and, for each method and metric that is tested on both small sets, a row over `BOTH`:
+    the sets' differences, weighted by their pictures. These are independent. Seeds are not, because
+    networks of one seed may start from the same one: so the sets are weighted seed by seed."""
+    groups: dict[tuple, list[dict]] = defaultdict(list)
+    for row in rows:
+        if row["dataset"] in SMALL and row["pairs"] and not math.isnan(row["p"]):
+            groups[row["table"], row["method"], row["metric"]].append(row)
+    return rows + [_over_both(parts) for parts in groups.values() if len(parts) == 2]
 
 
 def _over_both(parts: list[dict]) -> dict:
@@ -166,10 +159,12 @@ def _over_both(parts: list[dict]) -> dict:
         significance.welch(*pictures, (seeds, len(by_seed))),
     )
     folds = significance.stratified([r["means"][1] for r in parts], sizes)
-    counts = ("pairs", "tested", "untrained", "default_untrained")
+    counts, same = ("pairs", "tested", "untrained", "default_untrained"), parts[0]
     return (
-        _described(mean, folds)
+        dict.fromkeys(same, math.nan)
+        | _described(mean, folds)
         | {name: sum(r[name] for r in parts) for name in counts}
+        | {name: same[name] for name in ("table", "method", "metric")}
         | {
             "dataset": BOTH,
             "seeds": max(1, len(by_seed)),
@@ -183,8 +178,8 @@ def _over_both(parts: list[dict]) -> dict:
 
 def beside_the_papers(rows: list[dict], number: int) -> list[dict]:
     """`rows` with the paper's own differences to the default of its Table `number` (published), and
-    the smallest that its test pictures could show: each system on pictures of its own (smallest),
-    and both on the same ones, if they differ on as many as ours do (smallest_paired)."""
+    the smallest that its test could show: on pictures of their own (smallest), and on the same
+    ones, if the systems differ on as many as ours do (smallest_paired)."""
     paper = published(number).set_index(["dataset", "method", "metric"])["published"]
     default, found = DEFAULT[number], []
     for row in rows:
@@ -208,9 +203,9 @@ def with_verdicts(rows: list[dict], columns: list[str], renamed=None) -> pd.Data
     {a column of `rows`: its name in the table}.
 
     - p_holm: p, corrected for the number of comparisons in each table, set and metric (Holm).
-    - decides: "folds" if the interval over pictures would find too much
-      (`significance.pictures_decide`) and the one over folds is wider, or not known. It then has to
-      exclude 0 as well. Else "pictures", and "" if there is no pair.
+    - decides: "folds" if the interval over pictures cannot be trusted alone
+      (`significance.pictures_decide`) and the one over folds is wider, or not known. Else
+      "pictures", and "" if there is no pair.
     - verdict: what may be said (`verdict`).
     """
     if not rows:
@@ -273,8 +268,8 @@ def _what_it_takes(row: dict, level: float) -> str:
 
 
 def _disagree(parts, told_apart: bool) -> bool:
-    """Whether the sets of a row over both contradict each other: one points up, the other down, and
-    they differ by more than noise or the row is told apart from 0."""
+    """Whether the two sets of a row point up and down, by more than noise or though the row is told
+    apart from 0."""
     if not isinstance(parts, tuple) or parts[0].value * parts[1].value >= 0:
         return False
     one, other = parts

@@ -1,6 +1,7 @@
 """The runs of a study as a frame, a row a run, and what one study may not mix."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from ..base.files import read_csv, read_json
 from ..base.metrics import more_scores
 from ..base.run_folder import differ, is_complete, read_spec, weights_of
 from ..data import audit
-from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
 
 # Folders of a study with runs that answer other questions than Tables 7 to 9.
@@ -24,7 +24,7 @@ START_FACTS = ["weights_sha256", "emotions", "started_from"]
 
 @dataclass(frozen=True)
 class StudyRuns:
-    """The complete runs of one study, in frames as `read_runs` gives them."""
+    """The complete runs of one study, as `read_runs` gives them."""
 
     folder: Path
     own: pd.DataFrame  # in runs/
@@ -45,7 +45,7 @@ def read_study(folder: Path, ids=None) -> StudyRuns:
     or if its runs did not start from what is here now.
     """
     twins = near_twins(folder)
-    frames = [read_runs(place, ids, twins) for place in (folder, *(folder / a for a in APART))]
+    frames = [read_runs(folder / place, ids, twins) for place in ("", *APART)]
     check_one_start(folder, pd.concat(frames, ignore_index=True))
     # the pre-trainings of leakage-free runs are no row of a table
     frames = [f[[not s.apart for s in f["spec"]]] if len(f) else f for f in frames]
@@ -59,25 +59,24 @@ def read_study(folder: Path, ids=None) -> StudyRuns:
 
 
 def studies_in(root: Path) -> list[Path]:
-    """The folders with complete runs: `root` itself, or those one or two levels below. The folders
-    networks/, readings/ and shares/ of a study are no studies."""
+    """The folders with complete runs, `root` itself and two levels below it. The folders networks/,
+    readings/ and shares/ of a study are no studies."""
     candidates = [root, *sorted(root.glob("*")), *sorted(root.glob("*/*"))]
-    candidates = [f for f in candidates if f.name not in ("networks", *APART)]
-    return [f for f in candidates if any((f / "runs").glob("*/metrics.json"))]
+    parts = ("networks", *APART)
+    return [f for f in candidates if f.name not in parts and any(f.glob("runs/*/metrics.json"))]
 
 
 def place_of_run(folder: Path, run: str) -> Path:
     """Where a study keeps a run: in runs/ or, for another question, in one of `APART`."""
-    places = [folder / "runs" / run, *(folder / apart / "runs" / run for apart in APART)]
+    places = [folder / place / "runs" / run for place in ("", *APART)]
     # the first complete one, else the first that is there, else runs/
     return max(places, key=lambda place: (is_complete(place), place.is_dir()))
 
 
 def missing(folder: Path, wanted=None) -> dict[str, str]:
-    """{run: why it is not there}, of the runs `wanted`. Without these, of the runs that were
-    begun."""
-    places = [folder / "runs", *(folder / apart / "runs" for apart in APART)]
-    begun = {file.parent.name for place in places for file in place.glob("*/spec.json")}
+    """{run: why it is not there}, of the runs `wanted` or, without these, of those begun."""
+    places = [folder / place for place in ("", *APART)]
+    begun = {file.parent.name for place in places for file in place.glob("runs/*/spec.json")}
     whys = {}
     for run in sorted(begun if wanted is None else wanted):
         place = place_of_run(folder, run)
@@ -99,11 +98,8 @@ def twin_pairs(file: Path) -> pd.DataFrame:
 
 
 def near_twins(folder: Path) -> dict[tuple[str, str], str]:
-    """{(set, path): the first picture of its group of near-twins}.
-
-    They are from the audit of the study in `folder`, or of the one above it. Empty if there is no
-    audit. A twin of a twin is one.
-    """
+    """{(set, path): the first picture of its group of near-twins}, from the audit of the study in
+    `folder` or the one above it, if there is one. A twin of a twin is one."""
     files = [f / audit.FILE for f in (folder, folder.parent) if (f / audit.FILE).exists()]
     if not files:
         return {}
@@ -117,29 +113,30 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFrame:
-    """The complete runs in `folder`/runs, a row each, with
+    """The complete runs in `folder`/runs as `frame_of` gives them. wanted: only these ids."""
+    runs = filter(is_complete, sorted((folder / "runs").glob("*")))
+    return frame_of((run for run in runs if wanted is None or run.name in wanted), twins)
+
+
+def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame:
+    """The complete runs in these folders, a row each, with
 
     - its spec, folder, metrics (percent), data, starting weights and costs;
     - answers: a frame of path, label, predicted, right and cluster. Near-twins share a cluster;
     - ratio: test pictures to training pictures of the whole fold.
 
-    wanted: only these ids. twins: as `near_twins` gives them.
+    twins: as `near_twins` gives them.
     """
     rows, twins = [], twins or {}
-    for run in sorted((folder / "runs").glob("*")):
-        if not is_complete(run) or (wanted is not None and run.name not in wanted):
-            continue
+    for run in folders:
         spec = read_spec(run / "spec.json")
         environment = read_json(run / "environment.json")
+        trained, _, tested = SETS[spec.dataset].shares  # §4.1.2, for runs that do not say it
         p = read_csv(run / "predictions.csv")
-        label, predicted = p["label"], (p["p_positive"] >= 0.5).astype(int)
-        paths = p["path"].astype(str)
-        answers = p[["path", "label"]].assign(
-            path=paths,
-            predicted=predicted,
-            right=(predicted == label).astype(int),
-            cluster=[twins.get((spec.dataset, path), path) for path in paths],
-        )
+        answers = p[["path", "label"]].astype({"path": str})
+        answers["predicted"] = (p["p_positive"] >= 0.5).astype(int)
+        answers["right"] = (answers["predicted"] == p["label"]).astype(int)
+        answers["cluster"] = [twins.get((spec.dataset, path), path) for path in answers["path"]]
         rows.append(
             {
                 "id": run.name,
@@ -149,13 +146,12 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
                 "method": spec.method,
                 **{k: v for k, v in read_json(run / "metrics.json").items() if k != "n"},
                 "answers": answers,
-                **more_scores(label, p["p_positive"]),
-                "trained_on": environment.get("trained_on", _trained_on(spec, len(p))),
+                **more_scores(p["label"], p["p_positive"]),
+                "trained_on": environment.get("trained_on", spec.share * len(p) * trained / tested),
                 "data": environment["data"],
                 "weights": environment["weights"],
-                # None if there is nothing to say, and in runs from before they were kept
+                # none where there is nothing to say, and in runs from before they were kept
                 **{name: environment.get(name) for name in START_FACTS},
-                # runs from before they were kept have none
                 **{name: environment.get(name) or float("nan") for name in [*COST, "seconds"]},
             }
         )
@@ -165,12 +161,6 @@ def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFr
     # of the whole fold: on a share of it, runs have fewer pictures in common, not more
     share = frame["spec"].map(lambda s: s.share)
     return frame.assign(ratio=frame["answers"].map(len) / (frame["trained_on"] / share))
-
-
-def _trained_on(spec: RunSpec, tested: int) -> float:
-    """About how many pictures a run was trained on that does not say it: by §4.1.2's splits."""
-    trained, _, held_out = SETS[spec.dataset].shares
-    return spec.share * tested * (trained / held_out)
 
 
 def drawn_data(runs: pd.DataFrame) -> bool:
@@ -189,19 +179,17 @@ def check_one_source(folder: Path, runs: pd.DataFrame) -> None:
                 f"{folder} mixes data: {first.id} and {run.id} were run on different contents of "
                 f"{run.dataset} ({first.data} and {run.data}); give each its own study"
             )
-    if len({run.data["demo"] for run in runs.itertuples()}) > 1:
+    if len({run.data["demo"] for run in seen.values()}) > 1:
+        named = ", ".join(f"{name} {run.id}" for name, run in seen.items())
         raise ValueError(
-            f"{folder} mixes the drawn demo data with real data "
-            f"({', '.join(f'{name} {run.id}' for name, run in seen.items())}); "
-            "give each its own study"
+            f"{folder} mixes the drawn demo data with real data ({named}); give each its own study"
         )
 
 
 def check_one_start(folder: Path, runs: pd.DataFrame) -> None:
-    """Raises ValueError if two runs of one name are not the same run, as when one was lent before
-    it was trained anew. Also if a run started from other weights than its predecessor has, or than
-    another run started from. Older runs do not say what they started from: they are not checked.
-    """
+    """Raises ValueError if two runs of one name are not the same run (one was lent before it was
+    trained anew), or if a run started from other weights than its predecessor has, or than another
+    run started from. Older runs do not say what they started from."""
     seen: dict[str, Path] = {}
     known: dict[str, tuple[str, str]] = {}
     for run in runs.itertuples():

@@ -57,11 +57,11 @@ def matched_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
         there = study.own[like_ours]
         if not any(s.backbone and not system_of(s.model).fitted for s in there["spec"]):
             continue
-        groups = {method: one_kind(g) for method, g in there.groupby("method", sort=False)}
-        for group in groups.values():
-            check_one_setting(study.folder, group)
         rows.append(Row(dataset, "maiafa", own, None, own[COST].median().to_dict()))
-        rows += [Row(dataset, m, g, own, g[COST].median().to_dict()) for m, g in groups.items()]
+        for method, group in there.groupby("method", sort=False):
+            group = one_kind(group)
+            check_one_setting(study.folder, group)
+            rows.append(Row(dataset, method, group, own, group[COST].median().to_dict()))
     return with_verdicts(tidy_rows("matched", rows), MATCHED_COLUMNS, RENAMED)
 
 
@@ -69,21 +69,16 @@ def matched_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     """One line a set and method, the best accuracy first."""
     table = tables["matched"]
     rows = pages.line_a_method(table).rename(columns={new: old for old, new in RENAMED.items()})
-    best_first = [
-        row
-        for _, group in rows.groupby("dataset", sort=False)
-        for row in group.sort_values("mean", ascending=False, kind="stable").to_dict("records")
-    ]
+    groups = [group for _, group in rows.groupby("dataset", sort=False)]
+    best_first = [g.sort_values("mean", ascending=False, kind="stable") for g in groups]
     columns = [pages.SET, pages.METHOD, pages.ACCURACY, *pages.minus("maiafa"), pages.VERDICT]
     columns += [pages.RECALL, pages.runs_column(runs), *pages.COSTS]
     return [
-        *pages.markdown_table(columns, best_first),
+        *pages.markdown_table(columns, pd.concat(best_first).to_dict("records")),
         *pages.fewer_folds(table, runs),
         "",
-        pages.HOW + " Minus maiafa: over the folds and seeds that both "
-        "have, so that it need not be the difference of the two accuracies. "
-        + pages.TESTS
-        + " pcnn and rao2016 have no backbone to match.",
+        f"{pages.HOW} Minus maiafa: over the {pages.COMMON} {pages.TESTS} pcnn and rao2016 have no "
+        "backbone to match.",
         "",
         pages.COSTS_SAID,
     ]

@@ -1,6 +1,6 @@
 """The pages of tables in Markdown: their cells, their columns and the texts that they share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -35,6 +35,9 @@ TESTS = (
     "pictures”: the test set is too small, at the level that Holm's correction applies, with 80% "
     "power, if the difference and its spread stay."
 )
+COMMON = (
+    "folds and seeds that both have, so that it need not be the difference of the two accuracies."
+)
 COSTS_SAID = (
     "Parameters and multiply-adds a picture (torch's count) in millions; pictures a second from "
     "file to probability, decoding and boxes included, on a GPU or on one core of a CPU. Each "
@@ -47,7 +50,7 @@ def marked(text: str, demo: bool) -> str:
     return text + " — DEMO DATA: drawn pictures stand in for the real sets" * demo
 
 
-def markdown_table(columns: list[Column], rows: Iterable) -> list[str]:
+def markdown_table(columns: Sequence[Column], rows: Iterable) -> list[str]:
     """The lines of a table: the headings, then a line a row."""
     cells = [[cell(row) for _, cell in columns] for row in rows]
     lines = [[heading for heading, _ in columns], ["---"] * len(columns), *cells]
@@ -71,11 +74,12 @@ def score(row) -> str:
     return f"{row['mean']:.2f} ({row['ci_low']:.1f}–{row['ci_high']:.1f})"
 
 
-def difference(middle, low, high) -> str:
+def difference(row) -> str:
     """A difference with its interval, as the pages write it; "" where there is none."""
-    if pd.isna(middle):
+    if pd.isna(row["difference"]):
         return ""
-    return f"{middle:+.2f}" + ("" if pd.isna(low) else f" ({low:+.1f} to {high:+.1f})")
+    bounds = "" if pd.isna(row["low"]) else f" ({row['low']:+.1f} to {row['high']:+.1f})"
+    return f"{row['difference']:+.2f}{bounds}"
 
 
 def _p(column: str):
@@ -104,10 +108,7 @@ COSTS: list[Column] = [
 def minus(default: str) -> list[Column]:
     """The columns of a difference to the row `default`, with its intervals and tests."""
     return [
-        (
-            f"minus {default} (95% interval)",
-            lambda row: difference(row["difference"], row["low"], row["high"]),
-        ),
+        (f"minus {default} (95% interval)", difference),
         ("over folds", _over_folds),
         ("p (Holm)", _p("p_holm")),
         ("p (McNemar)", _p("p_mcnemar")),
@@ -115,8 +116,7 @@ def minus(default: str) -> list[Column]:
 
 
 def runs_column(runs: pd.DataFrame) -> Column:
-    """How many runs a row has, and how many of them have not trained. A row of differences alone
-    has pairs of runs."""
+    """How many runs (of a row of differences: pairs) a row has, and how many have not trained."""
     flat = set(runs["id"][untrained(runs)])
 
     def cell(row) -> str:
@@ -148,7 +148,7 @@ def missing_line(missing: dict[str, str]) -> str:
 
 def fewer_folds(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """A line that names the rows over fewer folds than their set has (the small sets)."""
-    fold = {run: spec.fold for run, spec in zip(runs["id"], runs["spec"], strict=True)}
+    fold = {run.id: run.spec.fold for run in runs.itertuples()}
     few: dict[tuple[str, int], dict[str, None]] = {}
     for row in table[(table["runs"] > 0) & table["dataset"].isin(SMALL)].itertuples():
         count = len({fold[run] for run in run_ids(row.run_ids)})

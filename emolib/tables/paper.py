@@ -1,5 +1,4 @@
-"""Tables 7, 8 and 9 beside the paper's numbers, what the systems of Table 9 cost and score, and the
-three tables as differences."""
+"""Tables 7, 8 and 9 beside the paper's, as differences too, and what Table 9's systems cost."""
 
 from functools import partial
 from operator import itemgetter
@@ -20,6 +19,7 @@ from .table import TABLE_COLUMNS, Table, contradicts_itself, run_ids
 METRICS = {7: ("accuracy",), 8: ("accuracy", "recall"), 9: ("accuracy", "recall")}
 SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
 KEYS = ["dataset", "method", "metric"]
+FEW = " Over two folds an interval means little: it can have no width, or be the whole scale."
 NADEAU_BENGIO = {"t_low": "nb_low", "t_high": "nb_high"}  # names where no mean has them too
 DIFFERENCES_COLUMNS = [
     *("table", *KEYS),
@@ -30,18 +30,18 @@ DIFFERENCES_COLUMNS = [
 
 
 def numbered_rows(number: int, study: StudyRuns, tables: dict) -> pd.DataFrame:
-    """Table 7, 8 or 9, with a row also for what has no run. A set that the paper's table leaves out
-    is left out, but for sets that the paper does not know: they have our rows alone."""
+    """Table 7, 8 or 9, also of what has no run: the sets in the paper's table, and those that the
+    paper does not know with our rows alone."""
     paper, rows = published(number), []
     for dataset in DATASETS:
-        methods = list(dict.fromkeys(paper.loc[paper["dataset"] == dataset, "method"]))
+        methods = [*paper.loc[paper["dataset"] == dataset, "method"]]
         ours = study.own[study.own["dataset"] == dataset]
         groups = runs_by_row(number, ours)
         if methods or not SETS[dataset].in_paper:
-            methods = list(dict.fromkeys([*methods, *groups]))
+            methods += groups
         if number == 9 and dataset == PAPERS[-1]:  # the systems that have no number in the paper
-            methods = list(dict.fromkeys([*methods, *UNPUBLISHED]))
-        for method in methods:
+            methods += UNPUBLISHED
+        for method in dict.fromkeys(methods):
             group = groups.get(method, ours.iloc[:0])
             check_one_setting(study.folder, group)
             rows.append(Row(dataset, method, group))
@@ -79,14 +79,13 @@ def difference_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
     small sets together."""
     found = []
     for number, default in DEFAULT.items():
-        # in the paper's order, then the rest
-        order = {m: i for i, m in enumerate(dict.fromkeys(published(number)["method"]))}
-        rows = []
+        papers, rows = [*published(number)["method"].unique()], []
         for dataset in DATASETS:
             groups = runs_by_row(number, study.own[study.own["dataset"] == dataset])
             own = groups.pop(default, study.own[:0])
-            for method in sorted(groups, key=lambda m: order.get(m, len(order))):
-                if len(own) and len(runs := groups[method]):
+            for method in dict.fromkeys([*papers, *groups]):  # in the paper's order, then the rest
+                runs = groups.get(method, own[:0])
+                if len(own) and len(runs):
                     ids = ";".join([*runs["id"], *own["id"]])
                     rows.append(Row(dataset, method, runs, own, {"run_ids": ids}))
         found += comparison.beside_the_papers(tidy_rows(number, rows, METRICS[number]), number)
@@ -124,16 +123,18 @@ def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
         columns += [("trained", lambda row: _trained(row, specs)), *pages.COSTS]
         rows = rows.merge(tables["costs"][["dataset", "method", *COST]], "left")
     lines += pages.markdown_table(columns, rows.to_dict("records")) + pages.fewer_folds(table, runs)
-    few = " Over two folds an interval means little: it can have no width, or be the whole scale."
-    legend = f" {pages.NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
-    few = legend * bool(len(unclear)) + few * bool((table["runs"] == 2).any())
-    lines += ["", pages.HOW + " Empty: no run." + few]
+    how = pages.HOW + " Empty: no run."
+    if len(unclear):
+        how += f" {pages.NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
+    if (table["runs"] == 2).any():
+        how += FEW
+    notes = [how]
     if number == 8:
-        lines += _same_spec(runs)
+        notes.append(_same_spec(runs))
     if number == 9:
-        lines += ["", f"Trained: backbone; epochs on this set, and before it. {pages.COSTS_SAID}"]
-        lines += _without_tower(table)
-    return lines
+        notes.append(f"Trained: backbone; epochs on this set, and before it. {pages.COSTS_SAID}")
+        notes.append(_without_tower(table))
+    return lines + [line for note in notes if note for line in ("", note)]
 
 
 def _trained(row, specs: dict[str, RunSpec]) -> str:
@@ -150,33 +151,22 @@ def _trained(row, specs: dict[str, RunSpec]) -> str:
     return f"{spec.backbone or 'no backbone'}; {own}{after}"
 
 
-def _same_spec(runs: pd.DataFrame) -> list[str]:
-    """Lines that say on which sets the rows of Table 8 are the same spec."""
+def _same_spec(runs: pd.DataFrame) -> str:
+    """On which sets the rows of Table 8 are the same spec, "" if on none."""
     ours = runs[[s.model == "maiafa" for s in runs["spec"]]]
     staged = ours.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
     plain = [d for d in staged.index if SETS[d].fine_tuned and not staged[d]]
-    if not plain:
-        return []
-    return [
-        "",
-        f"`normal` is empty on {', '.join(plain)}: these runs have no set-to-set stage, "
-        "so that `normal` and `without_transfer` are the same spec.",
-    ]
+    said = f"`normal` is empty on {', '.join(plain)}: these runs have no set-to-set stage, so that "
+    return (said + "`normal` and `without_transfer` are the same spec.") * bool(plain)
 
 
-def _without_tower(table: pd.DataFrame) -> list[str]:
-    """Lines that name the rows of CLIP that have no run on any set."""
+def _without_tower(table: pd.DataFrame) -> str:
+    """What the rows of CLIP lack that have no run on any set, "" if there are none."""
     ran = table.groupby("method", sort=False)["runs"].any()
-    names = [
-        f"`{m}`" for m in UNPUBLISHED if system_of(m).backbone == CLIP and not ran.get(m, True)
-    ]
-    if not names:
-        return []
-    return [
-        "",
-        f"{' and '.join(names)}: empty. CLIP's tower has to be there, `{CLIP}.safetensors` in "
-        "the folder that `weights` names.",
-    ]
+    clips = [m for m in UNPUBLISHED if system_of(m).backbone == CLIP]
+    names = " and ".join(f"`{m}`" for m in clips if not ran.get(m, True))
+    said = f"{names}: empty. CLIP's tower has to be there, `{CLIP}.safetensors` in the folder that "
+    return (said + "`weights` names.") * bool(names)
 
 
 def differences_page(tables: dict, runs: pd.DataFrame) -> list[str]:
@@ -220,9 +210,8 @@ def _differs_from_paper(number: int, table: pd.DataFrame) -> str | None:
     if not np.allclose(rows, known.reindex(rows.index), equal_nan=True):
         return "has other published numbers than the paper"
     minus = table["mean"] - table["published"]
-    if not np.allclose(table["difference"], minus, atol=2e-3, equal_nan=True):
-        return "has differences that are not mean minus published"
-    return None
+    same = np.allclose(table["difference"], minus, atol=2e-3, equal_nan=True)
+    return None if same else "has differences that are not mean minus published"
 
 
 def _numbered(number: int, title: str) -> Table:

@@ -24,9 +24,8 @@ def drawn(title: str, demo: bool) -> str:
 def intervals(
     axis, middle, low, high, places, label=BARS, color=OURS, marker="o", vertical=False, hollow=None
 ) -> None:
-    """Points with their intervals, along x, or along y if `vertical`. An interval of no width (two
-    runs that are alike), or none at all, is not certainty: a diamond without a bar. hollow: (mask,
-    label) of the points that are drawn hollow."""
+    """Points with their intervals, along x, or along y if `vertical`. Without an interval, or with
+    one of no width (two runs that are alike), a diamond. hollow: (mask, label) of hollow points."""
     middle, low, high, places = (np.asarray(v, float) for v in (middle, low, high, places))
     points = (places, middle) if vertical else (middle, places)
     wide = high - low > 1e-9
@@ -69,7 +68,7 @@ def _finished(figure: Figure, axes, title: str, columns: int = 3) -> Figure:
 
 def _methods(axis, rows: pd.DataFrame, columns, title: str, hollow=None, paper=False) -> None:
     """A panel with a line a method, the first on top: its point and interval, from three `columns`,
-    and the paper's number. Methods that have not trained say so."""
+    and the paper's number."""
     places = np.arange(len(rows))[::-1]
     if paper:
         axis.scatter(rows["published"], places, color=GREY, s=60, label="published")
@@ -84,8 +83,7 @@ def _methods(axis, rows: pd.DataFrame, columns, title: str, hollow=None, paper=F
 
 def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:
     """Ours with 95% intervals beside the published numbers, a panel a metric and each data set that
-    has runs of ours. compared: the table of differences. A row that it does not tell from the
-    default is hollow."""
+    has runs of ours. compared: the table of differences. What it cannot tell apart is hollow."""
     number, keys = frame["table"].iloc[0], ["table", "dataset", "method", "metric"]
     if compared is None:
         frame = frame.assign(verdict="")
@@ -115,8 +113,8 @@ def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = 
 
 
 def draw_differences(frame: pd.DataFrame, title: str) -> Figure:
-    """What each part changes, ours with 95% intervals beside the paper's, in grey what the paper's
-    test pictures could not have shown. Other systems only where there is nothing else."""
+    """What each part changes, ours with 95% intervals beside the paper's; grey: what the paper's
+    test could not have shown. Other systems only where there is nothing else."""
     rows = frame[(frame["metric"] == "accuracy") & frame["difference"].notna()]
     parts = rows[rows["table"] != 9]
     rows = parts if len(parts) else rows
@@ -140,7 +138,7 @@ def draw_differences(frame: pd.DataFrame, title: str) -> Figure:
 def draw_matched(frame: pd.DataFrame, title: str) -> Figure:
     """Accuracy of each system, the best on top, and its difference to maiafa, with intervals."""
     rows = frame[frame["metric"] == "accuracy"]
-    sets = list(dict.fromkeys(rows["dataset"]))
+    sets = list(rows["dataset"].unique())
     heights = [rows["dataset"].eq(name).sum() for name in sets]
     height = 0.9 + 0.32 * sum(heights) + 0.5 * len(sets)
     figure, axes = panels(len(sets), 2, 9, height, height_ratios=heights)
@@ -161,7 +159,7 @@ START_LABELS = {"normal": "with the set-to-set stage", "without_transfer": "with
 
 def draw_transfer(frame: pd.DataFrame, title: str) -> Figure:
     """Accuracy against the number of training pictures, with and without the set-to-set stage, 95%
-    intervals; a panel a set. Both axes share their scale over the panels."""
+    intervals; a panel a set."""
     rows = frame[frame["metric"] == "accuracy"]
     sets = list(dict.fromkeys(rows["dataset"]))
     figure, axes = panels(1, len(sets), 1 + 4 * len(sets), 3.6, sharey=True)

@@ -30,18 +30,16 @@ READINGS_COLUMNS = [
     *("run_ids", "nb_low", "nb_high", "smallest_paired"),
 ]
 RANDOM_FOLDS, CHOSEN = "random folds", "epoch chosen on the test pictures"
-NOT_A_READING = ("fold", "seed", "pretrain")  # what runs of one row may differ in, or follows
+SKIPPED = {"mai", "afa", "readings", "fold", "seed", "pretrain"}  # said otherwise, or may differ
 
 
 def name_of(spec: RunSpec, default: RunSpec) -> str:
     """What differs from `default`, as "gate=fused" or "without_afa, without_afa=region"."""
     mine, theirs = spec.to_dict(), default.to_dict()
     parts = [] if spec.method == "normal" else [spec.method]
-    for key, value in mine["readings"].items():
-        if value != theirs["readings"][key]:
-            parts.append(f"{key}={value}")
-    skipped = {"mai", "afa", "readings", *NOT_A_READING}
-    differs = [k for k, v in mine.items() if k not in skipped and v != theirs[k]]
+    readings = theirs["readings"]
+    parts += [f"{k}={v}" for k, v in mine["readings"].items() if v != readings[k]]
+    differs = [k for k, v in mine.items() if k not in SKIPPED and v != theirs[k]]
     parts += [RANDOM_FOLDS if k == "official" else f"{k}={mine[k]}" for k in differs]
     return ", ".join(parts) or "normal"
 
@@ -108,9 +106,8 @@ def readings_page(tables: dict, runs: pd.DataFrame) -> list[str]:
     return [
         *pages.markdown_table(columns, pages.line_a_method(tables["readings"]).to_dict("records")),
         "",
-        pages.HOW + " Minus normal: on the folds and seeds that both have, so that it need not "
-        "be the difference of the two accuracies. " + pages.TESTS + " Paper's: its own difference "
-        "in Table 7. Seconds: of a training, not always on an idle machine.",
+        f"{pages.HOW} Minus normal: on the {pages.COMMON} {pages.TESTS} Paper's: its "
+        "own difference in Table 7. Seconds: of a training, not always on an idle machine.",
     ]
 
 

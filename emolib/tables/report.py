@@ -31,9 +31,8 @@ def write_report(results_root) -> str:
 
     Raises FileNotFoundError where no study has tables.
     """
-    root = Path(results_root)
-    text = report_text(root)
-    write_text(root / "REPORT.md", text)
+    text = report_text(Path(results_root))
+    write_text(Path(results_root, "REPORT.md"), text)
     return text
 
 
@@ -86,8 +85,7 @@ def _how(runs: pd.DataFrame) -> list[str]:
     """Data, settings, machine: from specs and environments."""
     lines = []
     for dataset, group in _ours(runs).groupby("dataset", sort=False):
-        specs = group["spec"]
-        values = {k: dict.fromkeys(str(getattr(s, k)) for s in specs) for k in _PROTOCOL}
+        values = {k: dict.fromkeys(str(getattr(s, k)) for s in group["spec"]) for k in _PROTOCOL}
         settings = "; ".join(f"{k} {', '.join(found)}" for k, found in values.items())
         lines.append(f"- {in_words(dataset)}, {len(group)} runs of the network: {settings}")
     facts = [read_json(f / "environment.json") for f in runs["folder"]]
@@ -96,23 +94,21 @@ def _how(runs: pd.DataFrame) -> list[str]:
     )
     hours = sum(e.get("seconds", 0) for e in facts) / 3600
     commits = len({e.get("git_commit") for e in facts})
-    lines.append(
-        f"- {len(runs)} runs in all, {hours:.1f} hours of training; {'; '.join(machines)}; "
-        f"{commits} commits of this repository"
-    )
-    return lines
+    said = f"- {len(runs)} runs in all, {hours:.1f} hours of training; {'; '.join(machines)}; "
+    return [*lines, f"{said}{commits} commits of this repository"]
 
 
 def _against_the_paper(table: pd.DataFrame, demo: bool) -> list[str]:
     """Whether our network's interval holds the paper's number; nothing on drawn pictures."""
+    if demo:
+        return []
     rows = table[(table["method"] == "maiafa") & (table["runs"] > 0) & table["published"].notna()]
     holds = rows["published"].between(rows["ci_low"], rows["ci_high"])
-    lines = [
+    return [
         f"- {in_words(row['dataset'])}, {row['metric']}: {pages.score(row)}, the paper "
         f"{row['published']:.2f}: {'inside' if holds[at] else 'outside'} the interval"
         for at, row in rows.iterrows()
     ]
-    return [] if demo else lines
 
 
 def _verdicts(table: pd.DataFrame, demo: bool) -> list[str]:
@@ -121,13 +117,11 @@ def _verdicts(table: pd.DataFrame, demo: bool) -> list[str]:
     rows = rows.rename(columns={new: old for old, new in RENAMED.items()})
     lines = []
     for _, row in rows[rows["difference"].notna()].iterrows():
-        found = pages.difference(row["difference"], row["low"], row["high"])
-        paper = row.get("published")
-        paper = f"; the paper {paper:+.2f}" if pd.notna(paper) and not demo else ""
+        found = f"{pages.difference(row)} points"
+        if pd.notna(row.get("published")) and not demo:
+            found += f"; the paper {row['published']:+.2f}"
         verdict = row["verdict"] if pd.notna(row["verdict"]) else "the sets disagree"
-        lines.append(
-            f"- {in_words(row['dataset'])}, {row['method']}: {found} points{paper}: **{verdict}**"
-        )
+        lines.append(f"- {in_words(row['dataset'])}, {row['method']}: {found}: **{verdict}**")
     return lines
 
 
@@ -142,14 +136,13 @@ def _cross(table: pd.DataFrame, demo: bool) -> list[str]:
     ]
 
 
-def _regions(table: pd.DataFrame, demo: bool = False) -> list[str]:
+def _regions(table: pd.DataFrame, demo: bool) -> list[str]:
     """D's AUC on known regions, over the networks that were measured."""
     ours = table[(table["reading"] == "normal") & (table["map"] == "D")]
     D = ours.groupby("network")["AUC"].mean()
-    bright = int((D > 0.5).sum())
     return [
         f"*D* on known regions (AUC, 0.5 is chance), {len(D)} networks: mean {D.mean():.2f}, "
-        f"lowest {D.min():.2f}, highest {D.max():.2f}; {bright} of {len(D)} above chance."
+        f"lowest {D.min():.2f}, highest {D.max():.2f}; {sum(D > 0.5)} of {len(D)} above chance."
     ]
 
 
@@ -182,16 +175,13 @@ def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
         lines.append(f"- Anything on real pictures of {', '.join(absent)}: no runs.")
     theirs = RunSpec("twitter1")
     for key in ("backbone", "image_size", "epochs"):
-        found = sorted({str(getattr(s, key)) for s in specs})
-        if str(getattr(theirs, key)) not in found:
-            lines.append(
-                f"- The paper's {key.replace('_', ' ')} ({getattr(theirs, key)}): real "
-                f"pictures were run with {', '.join(found) or 'nothing'}."
-            )
+        wanted, found = getattr(theirs, key), sorted({str(getattr(s, key)) for s in specs})
+        if str(wanted) not in found:
+            said = f"real pictures were run with {', '.join(found) or 'nothing'}"
+            lines.append(f"- The paper's {key.replace('_', ' ')} ({wanted}): {said}.")
     if not any("fi" in s.stages for s in specs):
         lines.append("- Whether pre-training on FI helps on real pictures.")
-    seeds = {s.seed for s in specs}
-    if len(seeds) == 1:
+    if len({s.seed for s in specs}) == 1:
         lines.append("- How much of a difference is the seed's: one was used.")
     return [*lines, "- Which of its open points the paper's authors chose.", *_own_power(tables_)]
 
@@ -200,10 +190,9 @@ def _own_power(tables_: list[pd.DataFrame]) -> list[str]:
     """The paper's own differences of Tables 7 and 8 beside the smallest that its test pictures
     could show, from tables of differences on real pictures."""
     rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=paper.DIFFERENCES_COLUMNS)
-    rows = rows[
-        (rows["metric"] == "accuracy") & rows["table"].astype(str).isin(["7", "8", READINGS_FOLDER])
-    ]
-    rows = rows[rows["published"].notna() & rows["smallest_paired"].notna()]
+    of_parts = rows["table"].astype(str).isin(["7", "8", READINGS_FOLDER])
+    rows = rows[of_parts & (rows["metric"] == "accuracy")]
+    rows = rows.dropna(subset=["published", "smallest_paired"])
     return [
         f"- Whether the paper's own difference is more than noise, {in_words(row.dataset)} "
         f"{row.method} ({row.published:+.2f}): its test could show {row.smallest_paired:.1f} "

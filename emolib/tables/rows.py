@@ -24,7 +24,7 @@ def runs_by_row(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         return {}
     papers = ~runs["spec"].map(lambda s: s.grouped)
     runs = runs[papers] if papers.any() else runs
-    network, staged = runs["spec"].map(lambda s: s.model == "maiafa"), _staged(runs)
+    network, staged = runs["spec"].map(lambda s: s.model == "maiafa"), staged_ones(runs)
     if number == 8:
         normal = network & (runs["method"] == "normal")
         return {"normal": runs[normal & staged], "without_transfer": runs[normal & ~staged]}
@@ -36,7 +36,7 @@ def runs_by_row(number: int, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return groups | ({"maiafa": normal} if len(normal) else {})
 
 
-def _staged(runs: pd.DataFrame) -> pd.Series:
+def staged_ones(runs: pd.DataFrame) -> pd.Series:
     """Of each run whether it was trained on another set before."""
     return runs["spec"].map(lambda s: bool(s.stages))
 
@@ -52,7 +52,7 @@ def one_kind(group: pd.DataFrame) -> pd.DataFrame:
     and with a set-to-set stage if there are such (the others are what those start from)."""
     own = group["spec"].map(lambda s: s.backbone == system_of(s.model).backbone)
     group = group[own] if own.any() else group
-    staged = _staged(group)
+    staged = staged_ones(group)
     return group[staged] if staged.any() else group
 
 
@@ -93,24 +93,17 @@ PICTURE = ["fold", "path", "cluster", "weight"]  # of `answers`; its other colum
 
 
 def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The runs' test pictures, a row each. metric: one of `WEIGHTS`, a mean over pictures.
+    """The test pictures of `runs`, each fold and seed once: a row each. metric: one of `WEIGHTS`.
 
     Columns: fold, path, cluster (near-twins share one), weight (of the picture in the mean over
     folds) and one for each seed: 100 where its answer was right, else 0. Pictures that the metric
     leaves out are not there. Nor are seeds that tested fewer pictures than others.
-
-    runs: as `read_runs` gives them, each fold and seed once.
     """
-    frame = pd.concat(
-        [
-            run.answers.assign(
-                fold=run.spec.fold, seed=run.spec.seed, weight=WEIGHTS[metric](run.answers["label"])
-            )
-            for run in runs.itertuples()
-        ],
-        ignore_index=True,
-    )
-    frame = frame[frame["weight"] > 0]
+    weight, parts = WEIGHTS[metric], []
+    for run in runs.itertuples():
+        of_fold = {"fold": run.spec.fold, "seed": run.spec.seed}
+        parts.append(run.answers.assign(**of_fold, weight=weight(run.answers["label"])))
+    frame = pd.concat(parts, ignore_index=True).query("weight > 0")
     wide = frame.pivot_table("right", PICTURE, "seed", sort=False).sort_index(axis=1)
     most = wide.notna().sum().idxmax()  # of equals the lowest seed
     wide = wide[wide[most].notna()].dropna(axis=1)
@@ -125,8 +118,7 @@ def mean_over_pictures(frame: pd.DataFrame) -> Mean:
 
 
 def one_a_fold(runs: pd.DataFrame, values) -> np.ndarray:
-    """One number a fold, its mean over seeds: what `significance.over_folds` takes. Seeds share
-    their folds' pictures, so that more seeds are no more folds."""
+    """One number a fold, its mean over seeds, which share their folds' pictures."""
     folds = [spec.fold for spec in runs["spec"]]
     return pd.Series(np.asarray(values, float)).groupby(folds).mean().dropna().to_numpy()
 
@@ -137,10 +129,10 @@ def statistics(group: pd.DataFrame, metric: str) -> dict:
     ci_low, ci_high: over pictures (`significance`), Wilson's if there is one run. nb_low, nb_high:
     over folds. A metric that is no mean over pictures has the second interval in both places.
     """
+    bounds = ("ci_low", "ci_high", "nb_low", "nb_high")
     values = group[metric].dropna() if len(group) else pd.Series(dtype=float)
     if not len(values):
-        names = ("mean", "std", "ci_low", "ci_high", "nb_low", "nb_high")
-        return dict.fromkeys(names, float("nan")) | {"runs": 0, "run_ids": ""}
+        return dict.fromkeys(("mean", "std", *bounds), float("nan")) | {"runs": 0, "run_ids": ""}
     there = group.loc[values.index]
     folds = significance.over_folds(one_a_fold(there, values), there["ratio"].mean())
     shift = values.mean() - folds.value
@@ -149,15 +141,15 @@ def statistics(group: pd.DataFrame, metric: str) -> dict:
         right = answers(there, metric).iloc[:, -1] > 0 if metric in ("accuracy", "recall") else []
         low, high = wilson(int(sum(right)), len(right))
     elif metric in WEIGHTS:
-        found = mean_over_pictures(answers(there, metric))
-        low, high = (bound + values.mean() - found.value for bound in found.interval())
+        mean = mean_over_pictures(answers(there, metric))
+        low, high = (bound + values.mean() - mean.value for bound in mean.interval())
     else:
         low, high = nb_low, nb_high
-    bounds = np.clip([low, high, nb_low, nb_high], 0, 100).tolist()
+    found = np.clip([low, high, nb_low, nb_high], 0, 100).tolist()
     return {
         "mean": values.mean(),
         "std": values.std(),
-        **dict(zip(("ci_low", "ci_high", "nb_low", "nb_high"), bounds, strict=True)),
+        **dict(zip(bounds, found, strict=True)),
         "runs": len(values),
         "run_ids": ";".join(group["id"]),
     }

@@ -3,13 +3,12 @@
 Two intervals answer two questions.
 
 - **Over pictures** (Bayle, Bayle, Janson & Mackey, NeurIPS 2020; the main one): how would *these
-  trained networks* do on other pictures of the kind? Each picture is tested once, by the network of
-  its fold. It takes pictures as independent (near-twins count as one) and training as stable. Where
-  several seeds were trained, each picture's answers are averaged over them and the seeds' own
-  variance is added, so that it speaks of the method's networks and not of one draw of them.
+  trained networks* do on other pictures of the kind? It takes pictures as independent (near-twins
+  count as one) and training as stable. Of several seeds each picture's answers are averaged, and
+  the seeds' own variance is added.
 - **Over folds** (Nadeau & Bengio, Machine Learning 52, 2003; the cautious one): how would *the
-  method* do, trained again on other pictures? It has one number a fold. Folds share training
-  pictures, so that their variance s²/k is corrected to (1/k + n_test/n_train)·s².
+  method* do, trained again on other pictures? Folds share training pictures, so that the variance
+  s²/k of their k numbers is corrected to (1/k + n_test/n_train)·s².
 
 Paired comparisons can be less stable than either system alone (Bayle, Janson & Mackey 2025), and
 the first interval is then too narrow. `tests/levels.py` simulates how often each finds a difference
@@ -34,16 +33,12 @@ SEEDS = 3  # from so many on a verdict may speak of a method rather than of its 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over test pictures with its standard error, in two parts, in the values' unit.
-
-    pictures: the error that other test pictures would bring; seeds: that other seeds would bring,
-    0 where there is one; freedom: Student's degrees of freedom (Welch & Satterthwaite).
-    """
+    """A mean with the two parts of its standard error, in the values' unit."""
 
     value: float
-    pictures: float
-    seeds: float
-    freedom: float
+    pictures: float  # the error that other test pictures would bring
+    seeds: float  # that other seeds would bring, 0 where there is one
+    freedom: float  # Student's degrees of freedom (`welch`)
 
     @property
     def error(self) -> float:
@@ -70,10 +65,9 @@ class Mean:
 def over_pictures(values, weights=None, clusters=None) -> Mean:
     """The mean of `values`, pictures × seeds, and its error (Bayle et al. 2020, all pairs).
 
-    values: percent, so that one picture can change 100. weights: of each picture, equal unless
-    given. clusters: pictures of one cluster count as one. The error is nan for fewer than two
-    clusters. It is never below that of one more picture with another answer: if nothing varies, an
-    interval of no width would claim certainty.
+    values: percent. weights: of each picture, equal unless given. clusters: pictures of one count
+    as one; the error is nan for fewer than two. It is never below that of one more picture with
+    another answer: an interval of no width would claim certainty.
     """
     values = np.asarray(values, float).reshape(len(values), -1)
     n, count = values.shape
@@ -91,10 +85,8 @@ def over_pictures(values, weights=None, clusters=None) -> Mean:
 
 
 def welch(*parts: tuple[float, float]) -> float:
-    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite).
-
-    parts: (its error, of how many values it is). A part without error has no say.
-    """
+    """Degrees of freedom of a sum of independent parts (Welch & Satterthwaite). parts: (its error,
+    of how many values it is). A part without error has no say."""
     some = [(error, count) for error, count in parts if error > 0]
     total = sum(error**2 for error, _ in some)
     return total**2 / sum(error**4 / (count - 1) for error, count in some) if some else math.inf
@@ -104,10 +96,9 @@ def pictures_decide(seeds: int, discordance: float) -> bool:
     """Whether the interval over pictures can be trusted alone: in at most 7% of the cases it finds
     a difference that is not there. If not, the wider of the two has to exclude 0 as well.
 
-    discordance: percent of the pictures on which the two systems differ. As simulated
-    (`results/levels.csv`): one seed does not show what training adds. Unstable systems, such as
-    trees or one nearest neighbour, change with the training pictures too, which no number of seeds
-    shows. They differ on 38% of the pictures and more; we stop to trust it at a third.
+    discordance: percent of the pictures on which the two systems differ. One seed does not show
+    what training adds. No number of seeds shows how unstable systems, such as trees, change with
+    their training pictures. These differ on 38% of the pictures and more; the limit is a third.
     """
     return seeds > 1 and discordance < UNSTABLE
 
@@ -123,12 +114,11 @@ def over_folds(values, ratio: float) -> Mean:
 
 
 def stratified(means: list[Mean], weights) -> Mean:
-    """The weighted mean of independent means without seeds of their own, such as two sets' over
-    their folds."""
+    """The weighted mean of independent means without seeds of their own."""
     shares = np.asarray(weights, float) / np.sum(weights)
-    value = sum(w * m.value for w, m in zip(shares, means, strict=True))
     parts = [(w * m.error, m.freedom + 1) for w, m in zip(shares, means, strict=True)]
-    return Mean(float(value), math.hypot(*(error for error, _ in parts)), 0.0, welch(*parts))
+    error = math.hypot(*(error for error, _ in parts))
+    return Mean(float(shares @ [m.value for m in means]), error, 0.0, welch(*parts))
 
 
 def interval(values, ratio: float) -> tuple[float, float]:
@@ -140,12 +130,9 @@ def over_runs(values, seeds) -> dict:
     """{"mean", "low", "high", "over"}: the mean of one number a run, its 95% interval, and in words
     over what that is. seeds: the seed of each run.
 
-    Runs of one seed share their start and training pictures. So the interval is
-
-    - of several seeds: Student's t over the seeds' means;
-    - of one seed: the corrected t over its folds, of which five test one picture for four that they
-      are trained on;
-    - of one run: nan.
+    Runs of one seed share their start and training pictures. So of several seeds it is Student's t
+    over their means; of one seed the corrected t over its folds, with the paper's 1 picture tested
+    for 4 trained on; of one run nan.
     """
     values, seeds = np.asarray(values, float), np.asarray(seeds)
     means = np.array([values[seeds == seed].mean() for seed in np.unique(seeds)])
@@ -159,8 +146,7 @@ def over_runs(values, seeds) -> dict:
 
 
 def mcnemar_test(right, other_right) -> float:
-    """McNemar's exact p: two systems on the same pictures, True where each is right. 1 where they
-    never differ."""
+    """McNemar's exact p of two systems on the same pictures, True where each is right."""
     right, other_right = np.asarray(right, bool), np.asarray(other_right, bool)
     only = int((right & ~other_right).sum()), int((other_right & ~right).sum())
     return float(mcnemar([[0, only[0]], [only[1], 0]], exact=True).pvalue) if sum(only) else 1.0
@@ -181,17 +167,14 @@ def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | 
     """(seeds, pictures) that it would take to tell a mean from 0, if it and its spread stay: at the
     level `alpha`, with 80% power. found: the mean over so many seeds and pictures.
 
-    More seeds if these are enough, else more pictures. (None, None) if neither alone is enough,
-    with as many as `NEVER`.
+    More seeds if these are enough, else more pictures. (None, None) if `NEVER` of neither is.
     """
 
     def enough(s: int, n: int) -> bool:
-        parts = [
-            (found.pictures * math.sqrt(pictures / n), n),
-            (found.seeds * math.sqrt(seeds / s), s),
-        ]
-        freedom = welch(*parts)
-        reached = abs(found.value) / math.hypot(*(error for error, _ in parts))
+        by_pictures = found.pictures * math.sqrt(pictures / n)
+        by_seeds = found.seeds * math.sqrt(seeds / s)
+        freedom = welch((by_pictures, n), (by_seeds, s))
+        reached = abs(found.value) / math.hypot(by_pictures, by_seeds)
         return reached >= stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - POWER, freedom)
 
     def first(least: int, most: int, does) -> int:
@@ -205,9 +188,9 @@ def needed(found: Mean, seeds: int, pictures: int, alpha: float) -> tuple[int | 
 
 
 def smallest_difference(accuracy: float, pictures: int) -> float:
-    """In points: how much better than `accuracy` (percent) another system would have to be on as
-    many test pictures, each system on pictures of its own, to be found so with 80% power at 5%.
-    nan where even 100% would not do."""
+    """In points: how much better than `accuracy` (percent) another system would have to be, each on
+    so many pictures of its own, to be found so with 80% power at 5%. nan where 100% would not do.
+    """
     h = NormalIndPower().solve_power(None, pictures, ALPHA, POWER)
     # Cohen's h is a difference of arcsines: 2·asin√p
     angle = math.asin(math.sqrt(accuracy / 100)) + h / 2
@@ -215,13 +198,10 @@ def smallest_difference(accuracy: float, pictures: int) -> float:
 
 
 def smallest_paired_difference(discordance: float, pictures: int) -> float:
-    """In points: how far two systems tested on the *same* pictures would have to be apart to be
-    told apart with 80% power at 5%, if they differ on a share `discordance` of the pictures
-    (McNemar's test; Miettinen 1968). nan where even all of that share on one side would not do."""
+    """The same of two systems tested on the *same* pictures that differ on a share `discordance` of
+    them (McNemar's test; Miettinen 1968). nan where all of it on one side would not do."""
     a, b = stats.norm.isf(ALPHA / 2), stats.norm.isf(1 - POWER)
-    # n·δ² = (a·√ψ + b·√(ψ − δ²))², solved for δ²
-    square = discordance * (a + b) ** 2 / pictures
-    for _ in range(100):  # the right side falls as δ grows, slowly: it settles at once
-        rest = max(discordance - square, 0)
-        square = (a * math.sqrt(discordance) + b * math.sqrt(rest)) ** 2 / pictures
+    # n·δ² = (a·√ψ + b·√(ψ − δ²))², solved for √((ψ − δ²)/ψ), which is none where n < a²
+    root = (math.sqrt(pictures * max(pictures + b**2 - a**2, 0)) - a * b) / (pictures + b**2)
+    square = discordance * (a + b * max(root, 0)) ** 2 / pictures
     return 100 * math.sqrt(square) if square <= discordance**2 else math.nan

@@ -1,7 +1,6 @@
 """All tables of a study, from run folders alone: built, and written with their pages and figures.
 
-A table is one tidy row a data set, method and metric, in percent. `mean` stays empty where no run
-exists. Studies are never mixed, and a study with two contents of one set is refused.
+A table is one tidy row a data set, method and metric, in percent. `mean` is empty without a run.
 """
 
 import warnings
@@ -29,9 +28,8 @@ def build(
 ) -> dict[str, dict[int | str, pd.DataFrame]]:
     """Writes the tables of each study in `results_root`, and the paper's to published/ there.
 
-    A table of `TABLES` is a .csv, a .md and a .png; "costs" and "scores", what the systems of
-    Table 9 cost and how they do by measures that the paper leaves out, are a .csv alone. The tables
-    after Table 9 are there if the study has runs for them.
+    A table of `TABLES` is a .csv, a .md and a .png; "costs" and "scores" are a .csv alone. The
+    tables after Table 9 are there if the study has runs for them.
 
     study: only this one. specs: only these runs of it; without, all that are complete. reasons:
     {run id: why it is missing}, where that is known better than from its folder.
@@ -40,12 +38,10 @@ def build(
     page name the runs that were asked for, or begun, and are not complete, with the reason.
 
     Raises ValueError if a study holds runs on different data under one set's name, drawn and real
-    data together, or one method with different settings. Raises FileNotFoundError if there is no
-    complete run.
+    data together, or one method with different settings; FileNotFoundError without a complete run.
     """
     wanted = None if specs is None else {spec.id for spec in specs}
-    root = Path(results_root)
-    built = {}
+    root, built = Path(results_root), {}
     for folder in [root / study] if study else studies_in(root):
         tables, runs = tables_of_study(folder, wanted)
         absent = missing(folder, wanted)
@@ -63,10 +59,8 @@ def build(
 
 
 def tables_of_study(folder: Path, ids=None) -> tuple[dict[int | str, pd.DataFrame], pd.DataFrame]:
-    """({name: table} of those in `TABLES` that the study has; the runs that they come from).
-
-    ids: of these runs only. Raises what `build` does.
-    """
+    """({name: table} of those in `TABLES` that the study has; the runs that they come from). ids:
+    of these runs only. Raises what `build` does."""
     study = read_study(folder, ids)
     tables: dict[int | str, pd.DataFrame] = {}
     for name, table in TABLES.items():
@@ -83,17 +77,15 @@ def title(name: int | str, demo: bool) -> str:
 
 def page_text(name: int | str, tables: dict, runs: pd.DataFrame) -> str:
     """The page of one of a study's tables. tables, runs: as `tables_of_study` gives them."""
-    lines = [f"# {title(name, drawn_data(runs))}", "", *TABLES[name].page(tables, runs)]
-    return "\n".join(lines) + "\n"
+    lines = [f"# {title(name, drawn_data(runs))}", "", *TABLES[name].page(tables, runs), ""]
+    return "\n".join(lines)
 
 
 def write_page(
     folder: Path, name: int | str, tables: dict, runs: pd.DataFrame, absent: dict[str, str]
 ) -> None:
-    """Writes a table's page and figure into the study's folder, where its CSV is.
-
-    The figure's own text says, by the CSV's SHA-256, which one it was drawn from.
-    """
+    """Writes a table's page and figure beside its CSV. The figure's own text says, by the CSV's
+    SHA-256, which one it was drawn from."""
     text = page_text(name, tables, runs)
     if absent:
         text += f"\n{pages.missing_line(absent)}\n"

@@ -27,13 +27,13 @@ class Table:
     page: Callable[[dict, pd.DataFrame], list[str]] = lambda tables, runs: []
     # its figure: the study's tables, the title
     draw: Callable[[dict, str], Figure] = lambda tables, title: Figure()
-    # what contradicts itself in it, seen without its runs
+    # what is wrong with it, seen without its runs
     check: Callable[[pd.DataFrame], str | None] = lambda frame: None
     recall_interval: bool = True  # its page has recall's interval too
 
 
 def contradicts_itself(frame: pd.DataFrame) -> str | None:
-    """What contradicts itself in a table of means whose runs are not there."""
+    """What contradicts itself in a table of means, seen without its runs."""
     if (frame["runs"] != frame["run_ids"].map(lambda cell: len(run_ids(cell)))).any():
         return "has another number of runs than of run ids"
     rows = frame[frame["runs"] > 0]

@@ -4,7 +4,6 @@ data, and each trained network tested on the other sets.
 Runs on a share of the training pictures are kept in <study>/shares, apart from the tables' own.
 """
 
-import numpy as np
 import pandas as pd
 
 from ..base.metrics import scores, wilson
@@ -12,7 +11,7 @@ from ..spec.sets import in_words
 from . import pages, plots
 from .comparison import PAIR_COLUMNS, VERDICT_COLUMNS, Row, tidy_rows, with_verdicts
 from .frame import StudyRuns
-from .rows import check_one_setting
+from .rows import check_one_setting, staged_ones
 from .table import Table
 
 TRANSFER_COLUMNS = [
@@ -36,7 +35,7 @@ def transfer_rows(study: StudyRuns, tables: dict) -> pd.DataFrame:
     for dataset in study.shares["dataset"].unique() if len(study.shares) else ():
         there = both[both["dataset"] == dataset]
         for share, group in there.groupby([s.share for s in there["spec"]]):
-            staged = np.array([bool(s.stages) for s in group["spec"]])
+            staged = staged_ones(group)
             default = group[staged] if staged.any() else None
             for method, part in (("normal", group[staged]), ("without_transfer", group[~staged])):
                 check_one_setting(study.folder, part)
@@ -88,8 +87,7 @@ def conclusion(table: pd.DataFrame) -> str:
     for dataset, group in rows.groupby("dataset", sort=False):
         found = (
             f"on {row['share']:.0%} of the training pictures ({row['pictures']:.0f}) "
-            f"{pages.difference(row['difference'], row['low'], row['high'])} points, "
-            f"{row['verdict']}"
+            f"{pages.difference(row)} points, {row['verdict']}"
             for _, row in group.iterrows()
         )
         lines.append(f"- **{in_words(dataset)}**, without the stage: {'; '.join(found)}.")
@@ -98,6 +96,7 @@ def conclusion(table: pd.DataFrame) -> str:
 
 def own_row(results) -> dict:
     """`cross`'s numbers of networks on their own set, from their predictions.csv alone."""
+    results = list(results)
     frame = pd.DataFrame([scored_answers(r.predictions) | {"pre_trained": False} for r in results])
     return {"trained_on": results[0].spec.dataset} | cross_line(frame, True)
 

@@ -1,18 +1,20 @@
 """A run's model card: what it was trained on, how well it does and for whom it is."""
 
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..base.files import read_json
-from ..base.metrics import wilson
 from ..base.run_folder import is_complete, read_run, read_spec
 from ..data.batches import short_side
 from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
-from ..tables.frame import read_runs
+from ..tables import pages
+from ..tables.frame import frame_of
 from ..tables.rows import statistics
 
 VALENCE = (
@@ -20,18 +22,17 @@ VALENCE = (
     "et al., CVPR 2015) gave it is above the scale's middle."
 )
 DRAWN = "Nobody: the pictures and their labels were drawn by emolib's demo."
-TASK = ("image-classification", "Image classification")
+TASK = "image-classification"
 
 
 def text(folder: Path) -> str:
     """The card of the complete run in `folder`, Markdown with Hugging Face's header. Where the run
     lies in its study, the card also has the mean over the runs of other folds and seeds."""
     result, environment = read_run(folder), read_json(folder / "environment.json")
-    spec, predictions, drawn = result.spec, result.predictions, environment["data"]["demo"]
+    spec, labels, drawn = result.spec, result.predictions["label"], environment["data"]["demo"]
     stand_in = f"emolib's demo, drawn stand-ins for {spec.dataset}"
     data = stand_in if drawn else SETS[spec.dataset].source
-    rows = _table(result.metrics, _counts(predictions), _siblings(folder, spec, environment))
-    share = 100 * max(predictions["label"].mean(), 1 - predictions["label"].mean())
+    share = 100 * max(labels.mean(), 1 - labels.mean())
     head = (
         f"---\n{_header(spec, result.metrics, data)}\n---\n\n# {spec.id}\n\n"
         f"Says whether a picture evokes a positive or a negative emotion. {_what(spec)} Trained "
@@ -41,12 +42,12 @@ def text(folder: Path) -> str:
     )
     sections = {
         "Data": f"- Pictures: {data}; fingerprint `{environment['data']['fingerprint']}`.\n"
-        f"- Split: {_split(spec, environment, len(predictions))}\n"
+        f"- Split: {_split(spec, environment, len(labels))}\n"
         f"- Start: {_start(spec)}\n"
         f"- Seen as: short side {short_side(spec.image_size)} px, of it the centre, "
         f"{spec.image_size} px a side.",
         "Who took part in the labels": DRAWN if drawn else _labelled(spec),
-        "Metrics": "\n".join(rows) + "\n\n"
+        "Metrics": "\n".join(_table(folder, spec)) + "\n\n"
         "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
         "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
         "all folds (Bayle et al. 2020). Always "
@@ -54,7 +55,7 @@ def text(folder: Path) -> str:
         "Intended use": "Research on what pictures evoke, and comparison with the paper. The two "
         "classes say how an average of labellers might call a picture, not what one viewer feels "
         "or what anybody in the picture feels.",
-        "Limits": "\n".join(f"- {line}" for line in _limits(spec, drawn, len(predictions))),
+        "Limits": "\n".join(f"- {line}" for line in _limits(drawn, len(labels))),
         "Use": '```python\nimport emolib\nemolib.load("this folder").predict(["picture.jpg"])\n```',
     }
     return (
@@ -63,26 +64,20 @@ def text(folder: Path) -> str:
 
 
 def _header(spec: RunSpec, metrics: dict, data: str) -> str:
+    about: dict[str, Any] = {"task_type": TASK, "task_name": "Image classification"}
+    about |= {"dataset_type": spec.dataset, "dataset_name": data}
+    about["dataset_split"] = f"fold {spec.fold}"
     results = [
-        EvalResult(
-            task_type=TASK[0],
-            task_name=TASK[1],
-            dataset_type=spec.dataset,
-            dataset_name=data,
-            dataset_split=f"fold {spec.fold}",
-            metric_type=name,
-            metric_value=round(metrics[name], 2),
-        )
+        EvalResult(metric_type=name, metric_value=round(metrics[name], 2), **about)
         for name in ("accuracy", "recall")
         if metrics[name] is not None
     ]
-    tags = ["image-classification", "visual-sentiment-analysis", spec.model]
     return ModelCardData(
         license="other",
         license_name="as the training pictures' owners allow",
         library_name="emolib",
-        pipeline_tag=TASK[0],
-        tags=tags,
+        pipeline_tag=TASK,
+        tags=[TASK, "visual-sentiment-analysis", spec.model],
         model_name=spec.id,
         eval_results=results,
     ).to_yaml()
@@ -126,31 +121,36 @@ def _labelled(spec: RunSpec) -> str:
     return SETS[spec.dataset].labelled.format(agree=spec.agree)
 
 
-def _counts(predictions: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """Successes out of trials."""
-    right = (predictions["p_positive"] >= 0.5) == (predictions["label"] == 1)
-    positive = predictions["label"] == 1
-    return {
-        "accuracy": (int(right.sum()), len(right)),
-        "recall": (int((right & positive).sum()), int(positive.sum())),
-    }
+def _table(folder: Path, spec: RunSpec) -> list[str]:
+    """What the run scores, beside the mean over its siblings where it has any."""
+    groups = {"this run": frame_of([folder])}
+    siblings = _siblings(folder, spec)
+    if len(siblings) > 1:
+        groups[f"mean of {len(siblings)} runs"] = siblings
+    rows = [
+        [name, *(pages.score(statistics(runs, name)) for runs in groups.values())]
+        for name in ("accuracy", "recall")
+    ]
+    headings = ["", *(f"{group} (95% interval)" for group in groups)]
+    columns = [(heading, itemgetter(i)) for i, heading in enumerate(headings)]
+    return pages.markdown_table(columns, [row for row in rows if row[1]])
 
 
-def _siblings(folder: Path, spec: RunSpec, environment: dict) -> pd.DataFrame:
+def _siblings(folder: Path, spec: RunSpec) -> pd.DataFrame:
     """The study's complete runs of the same setting and data, this one among them."""
     if folder.parent.name != "runs":
         return pd.DataFrame()
-    same = [
-        run.name
+    setting = replace(spec, fold=0, seed=0)
+    runs = frame_of(
+        run
         for run in sorted(folder.parent.iterdir())
-        if is_complete(run)
-        and replace(read_spec(run / "spec.json"), fold=0, seed=0) == replace(spec, fold=0, seed=0)
-    ]
-    runs = read_runs(folder.parent.parent, same)
-    own, start = environment["data"], environment.get("started_from") or {}
+        if is_complete(run) and replace(read_spec(run / "spec.json"), fold=0, seed=0) == setting
+    )
+    mine = next(run for run in runs.itertuples() if run.folder == folder)
+    start = mine.started_from or {}
     alike = [
-        run.data == own
-        and run.weights == environment["weights"]
+        run.data == mine.data
+        and run.weights == mine.weights
         # other seeds start from another run; the same one may have been trained anew
         and (
             not isinstance(run.started_from, dict)
@@ -162,26 +162,7 @@ def _siblings(folder: Path, spec: RunSpec, environment: dict) -> pd.DataFrame:
     return runs[alike]
 
 
-def _table(metrics: dict, counts: dict, siblings: pd.DataFrame) -> list[str]:
-    several = len(siblings) > 1
-    mean = f" | mean of {len(siblings)} runs (95% interval)" * several
-    lines = [f"| | this run (95% interval){mean} |", "| --- | ---" + " | ---" * several + " |"]
-    for name in ("accuracy", "recall"):
-        if metrics[name] is None:
-            continue
-        cells = [name, _cell(metrics[name], wilson(*counts[name]))]
-        if several:
-            found = statistics(siblings, name)
-            cells.append(_cell(found["mean"], (found["ci_low"], found["ci_high"])))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
-
-
-def _cell(value: float, bounds: tuple[float, float]) -> str:
-    return f"{value:.2f} ({bounds[0]:.1f}–{bounds[1]:.1f})"
-
-
-def _limits(spec: RunSpec, drawn: bool, tested: int) -> list[str]:
+def _limits(drawn: bool, tested: int) -> list[str]:
     lines = [
         f"Tested on {tested} pictures of one set; on pictures from elsewhere it may do worse.",
         "What people call positive or negative differs between people, cultures and years.",

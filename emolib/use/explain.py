@@ -30,8 +30,7 @@ class Explanation:
 
         low, high = self.D.min(), self.D.max()
         colours = matplotlib.colormaps["inferno"]((self.D - low) / max(high - low, 1e-12))
-        grey = self.view.mean(2, keepdims=True)
-        mixed = 0.4 * grey + 0.6 * 255 * colours[:, :, :3]
+        mixed = 0.4 * self.view.mean(2, keepdims=True) + 0.6 * 255 * colours[:, :, :3]
         return Image.fromarray(mixed.round().astype(np.uint8))
 
     def figure(self):
@@ -61,11 +60,8 @@ class Explanation:
 
 
 def highest_regions(D: np.ndarray) -> list[tuple]:
-    """Where D is nearer to its highest value than to its lowest: the box of each connected part.
-
-    (x0, y0, x1, y1, highest D in it), in cells of D; the MOST_REGIONS highest. None where D is
-    flat.
-    """
+    """Where D is nearer to its highest value than to its lowest: of the MOST_REGIONS highest
+    connected parts (x0, y0, x1, y1, highest D in it), in cells of D. None where D is flat."""
     low, high = D.min(), D.max()
     parts, count = ndimage.label((D > (low + high) / 2) & (low < high))
     scores = ndimage.maximum(D, parts, range(1, count + 1))

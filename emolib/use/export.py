@@ -32,7 +32,18 @@ class _Outputs(nn.Module):
 
     def __init__(self, net: nn.Module):
         super().__init__()
-        self.net, self.in_steps = net, _in_steps(net)
+        net = getattr(net, "net", net)  # `hub.Network` holds the network itself
+        kind = type(net).__name__
+        if not isinstance(net, nn.Module):
+            advice = "take create_model's, or a Predictor's .model"
+            raise ValueError(f"a {kind} is no network: {advice}")
+        if hasattr(net, "finder") or hasattr(net, "predict_proba"):
+            raise ValueError(f"{kind} takes more than pictures (boxes or files): it has no export")
+        if next(net.parameters(), None) is None:
+            raise ValueError(f"{kind} has no parameters: not a network")
+        # of HRNet and of `_constant_padding` the sides are multiples of 32
+        self.in_steps = any(isinstance(m, (Conv2dSame, HighResolutionNet)) for m in net.modules())
+        self.net = net
         self.names = ["logits", "regions"] if getattr(net, "has_regions", False) else ["logits"]
 
     def forward(self, images: Tensor):
@@ -49,7 +60,7 @@ def exported(net: nn.Module, image_size: int = 224) -> ExportedProgram:
     Raises ValueError for a system that looks at boxes or is fitted without gradients, and for a
     network that torch cannot export with free sizes.
     """
-    return _traced(_Outputs(_suited(net)), image_size)
+    return _traced(_Outputs(net), image_size)
 
 
 def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
@@ -60,7 +71,7 @@ def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
     """
     if absent := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         raise ImportError(f"ONNX needs {' and '.join(absent)}: install emolib's extra [onnx]")
-    outputs = _Outputs(_suited(net))
+    outputs = _Outputs(net)
     program = _traced(outputs, image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, of its inner parts
@@ -77,27 +88,13 @@ def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
     return Path(file)
 
 
-def _suited(net: nn.Module) -> nn.Module:
-    if not isinstance(net, nn.Module):
-        raise ValueError(
-            f"a {type(net).__name__} is no network: take create_model's, or a Predictor's .model"
-        )
-    net = getattr(net, "net", net)  # `hub.Network` holds the network itself
-    if hasattr(net, "finder") or hasattr(net, "predict_proba"):
-        kind = type(net).__name__
-        raise ValueError(f"{kind} takes more than pictures (boxes or files): it has no export")
-    return net
-
-
 def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
     if not isinstance(image_size, int) or image_size % 32 or image_size < 64:
         raise ValueError(f"image_size={image_size!r}: a multiple of 32, 64 or more")
-    if next(outputs.net.parameters(), None) is None:
-        raise ValueError(f"{type(outputs.net).__name__} has no parameters: not a network")
     weight, training = next(outputs.net.parameters()), outputs.net.training
     images = torch.zeros(2, 3, image_size, image_size + 32, device=weight.device)
     sides = (Dim.AUTO, Dim.AUTO)
-    if _in_steps(outputs.net):
+    if outputs.in_steps:
         sides = (32 * Dim("h32", min=2, max=128), 32 * Dim("w32", min=2, max=128))
     sizes = {0: Dim.AUTO, 2: sides[0], 3: sides[1]}
     outputs.eval()
@@ -111,16 +108,10 @@ def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
         outputs.net.train(training)
 
 
-def _in_steps(net: nn.Module) -> bool:
-    """Whether free sides are multiples of 32, as HRNet and `_constant_padding` need them."""
-    return any(isinstance(m, (Conv2dSame, HighResolutionNet)) for m in net.modules())
-
-
 @contextlib.contextmanager
 def _constant_padding(net: nn.Module):
     """Inside the block TensorFlow's padding is that of sides that the convolution's stride divides.
-    In general it depends on the sides, by terms that torch takes minutes over.
-    """
+    In general it depends on the sides, by terms that torch takes minutes over."""
     convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
     for conv in convolutions:
         conv.forward = functools.partial(_padded, conv)  # type: ignore[method-assign]

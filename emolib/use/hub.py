@@ -5,8 +5,7 @@
     net.push_to_hub("owner/name")
 
 config.json holds {"spec": the RunSpec, "classes": ["negative", "positive"]}; model.safetensors has
-the names of a run folder's. Whoever wrote them: nothing but plain values is read, and a spec is
-checked as every RunSpec is.
+the names of a run folder's. Nothing but plain values is read, whoever wrote them.
 """
 
 import shutil
@@ -22,7 +21,7 @@ from ..base.files import read_json, sha256, whole_file, write_json, write_text
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
-from .hub_layout import CARD, CLASSES, CONFIG, WEIGHTS, check_there, folder_of, read_config
+from .load import CARD, CLASSES, CONFIG, WEIGHTS, check_there, folder_of, read_config
 
 
 def save(run, folder) -> Path:
@@ -53,9 +52,9 @@ class Network(
 ):
     """A run's network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
-    `net` is the network itself (`create_model`); called, it does what that does. images N×3×H×W
-    float, normalised by `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights.
-    The card is that of the weights it came with: write another into `card` after training it.
+    `net` is the network itself (`create_model`): images N×3×H×W float, normalised by
+    `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights. `card` is that of the
+    weights it came with: write another after training it.
     """
 
     def __init__(self, spec: RunSpec | dict):
@@ -75,15 +74,11 @@ class Network(
     def from_pretrained(  # type: ignore[override]
         cls, name, revision: str | None = None, **download
     ) -> "Network":
-        """From what `save` or `save_pretrained` wrote: a folder, or as `folder_of` says.
-
-        In evaluation mode. Raises what `folder_of` and `read_config` do, FileNotFoundError for a
-        missing file, ValueError for weights that are not the spec's.
-        """
+        """In evaluation mode, from what `save` or `save_pretrained` wrote: a folder, or as
+        `folder_of` says. Raises what that and `read_config` do, FileNotFoundError for a missing
+        file, ValueError for weights that are not the spec's."""
         folder = folder_of(name, revision, **download)
-        for needed in (CONFIG, WEIGHTS):
-            if not (folder / needed).is_file():
-                raise FileNotFoundError(f"{folder} has no {needed}: not what hub.save writes")
+        check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
         network = cls(read_config(folder / CONFIG))
         take = getattr(network.net, "start_from", network.net.load_state_dict)
         with build.fitting_weights(folder / WEIGHTS, "its config"):

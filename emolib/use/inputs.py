@@ -1,6 +1,7 @@
 """What a person may hand a predictor: files, folders, and pictures in memory."""
 
 import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +28,9 @@ def listed(pictures) -> list[tuple[str, object]]:
     one = isinstance(pictures, (str, Path, Image.Image, Tensor))
     one = one or (isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OUS")
     found: list[tuple[str, object]] = []
-    try:
-        items = [pictures] if one else iter(pictures)
-    except TypeError:
-        raise ValueError(f"pictures is of type {type(pictures).__name__}: {ACCEPTED}") from None
-    for item in items:
+    if not one and not isinstance(pictures, Iterable):
+        raise ValueError(f"pictures is of type {type(pictures).__name__}: {ACCEPTED}")
+    for item in [pictures] if one else pictures:
         found += _of_one(item, len(found))
     return found
 
@@ -53,7 +52,11 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
         if not str(item):
             raise ValueError(f"picture {position} is an empty path")
         path = Path(item)
-        return [(str(p), p) for p in _inside(path)] if path.is_dir() else [(str(item), path)]
+        if not path.is_dir():
+            return [(str(item), path)]
+        if files := sorted(itertools.chain(*below(path).values())):
+            return [(str(file), file) for file in files]
+        raise ValueError(f"{path}: a folder without pictures ({', '.join(sorted(SUFFIXES))})")
     name = f"picture {position}"
     if isinstance(item, Image.Image):
         return [(name, item)]
@@ -64,14 +67,6 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
     else:
         raise ValueError(f"{name} is of type {type(item).__name__}: {ACCEPTED}")
     return [(f"picture {position + i}", image) for i, image in enumerate(batch)]
-
-
-def _inside(folder: Path) -> list[Path]:
-    """Every picture below `folder` by its suffix, hidden ones aside, sorted."""
-    files = sorted(itertools.chain(*below(folder).values()))
-    if not files:
-        raise ValueError(f"{folder}: a folder without pictures ({', '.join(sorted(SUFFIXES))})")
-    return files
 
 
 def _array(name: str, array: np.ndarray) -> Tensor:

@@ -1,5 +1,6 @@
 """A trained network as a predictor: from a run folder, from the Hugging Face hub or by name."""
 
+import re
 import warnings
 from pathlib import Path
 
@@ -7,24 +8,25 @@ import timm
 import torch
 
 from ..base.devices import pick_device
+from ..base.files import read_json
 from ..base.run_folder import read_spec
 from ..network.build import build_network, fitting_weights
 from ..spec.run_spec import RunSpec
-from .hub_layout import REPOSITORY, check_there, folder_of, read_config
 from .predict import Predictor
 
-# a name on the Hugging Face hub: "owner/name", perhaps with "hf-hub:" before it, "@revision" behind
+CLASSES = ["negative", "positive"]
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+REPOSITORY = re.compile(r"(hf-hub:)?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?")
+NOT_A_RUN = "not a complete run folder, or one whose weights were not kept; run its spec again"
 
 
 def load(source, device: str = "auto", weights="") -> Predictor:
     """The predictor of a trained network.
 
-    source: a complete run's folder; a folder as on the Hugging Face hub (config.json, whose "spec"
-    is a RunSpec's, and model.safetensors); such a repository by name, "owner/name" or
-    "hf-hub:owner/name@revision", where no folder here has that name; or a network's name in timm,
-    such as "maiafa_hrnet_w48": untrained, with a warning, from ImageNet weights where `weights`
-    has them.
-    weights: the folder with its detector's weights, for a system whose boxes come from one.
+    source: a complete run's folder; a folder in the Hugging Face layout (`hub`); such a repository
+    by name, "owner/name" or "hf-hub:owner/name@revision", where no folder here has that name; or a
+    network's name in timm, such as "maiafa_hrnet_w48": untrained, with a warning, from ImageNet
+    weights where `weights` has them. weights: the folder with its detector's weights.
 
     Raises FileNotFoundError where the folder holds no run, ValueError that names the file where its
     spec or weights are none.
@@ -46,14 +48,11 @@ def load(source, device: str = "auto", weights="") -> Predictor:
         if _on_hub(source):
             source = folder_of(source.removeprefix("hf-hub:"))
     folder = Path(source)
-    hub_layout = (folder / "config.json").exists() and not (folder / "spec.json").exists()
-    about = folder / ("config.json" if hub_layout else "spec.json")
-    file = folder / "model.safetensors"
+    about, file = folder / "spec.json", folder / WEIGHTS
+    if not about.exists() and (folder / CONFIG).exists():
+        about = folder / CONFIG
     check_there(folder, about.name, file.name)
-    if hub_layout:
-        spec = read_config(about)
-    else:
-        spec = read_spec(about)
+    spec = read_config(about) if about.name == CONFIG else read_spec(about)
     # its weights come from the file, so the start they were trained from is not needed
     with fitting_weights(file, f"this folder's {about.name}"):
         model = build_network(spec, before=file)
@@ -66,7 +65,56 @@ def _ready(spec: RunSpec, model: torch.nn.Module, device: torch.device, weights:
 
 
 def _on_hub(source: str) -> bool:
-    """Whether it names a repository rather than a folder that is not there: no folder has the
-    owner's name here, or it says "hf-hub:"."""
+    """Whether it names a repository: no folder here has the owner's name, or it says "hf-hub:"."""
     found = REPOSITORY.fullmatch(source)
     return found is not None and (bool(found[1]) or not Path(found[2]).parent.exists())
+
+
+def folder_of(name, revision: str | None = None, **download) -> Path:
+    """The folder `name` or, downloaded into huggingface_hub's cache, the repository "owner/name"
+    ("hf-hub:owner/name@revision"). download: token, cache_dir, force_download, local_files_only.
+
+    Raises FileNotFoundError where there is neither, and where the hub cannot be reached.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    found = REPOSITORY.fullmatch(str(name))
+    if not found:
+        raise FileNotFoundError(
+            f"{str(name)!r}: there is no such folder, and it is no Hugging Face name (owner/name)"
+        )
+    try:
+        from huggingface_hub import snapshot_download  # not where a folder is loaded
+
+        files = [CONFIG, WEIGHTS, CARD]
+        revision = revision or found[3]
+        return Path(
+            snapshot_download(found[2], revision=revision, allow_patterns=files, **download)
+        )
+    except Exception as error:  # the client and what it is built on have many kinds
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        raise FileNotFoundError(
+            f"{str(name)!r}: there is no such folder, and the Hugging Face hub does not give it "
+            f"({type(error).__name__}: {reason}). Without a network, copy the folder here"
+        ) from error
+
+
+def read_config(file) -> RunSpec:
+    """The RunSpec in a config.json, whoever wrote it. Raises ValueError that names the file where
+    it holds none, or other classes than emolib's two."""
+    values = read_json(file)
+    if not isinstance(values, dict) or not isinstance(values.get("spec"), dict):
+        raise ValueError(f"{file}: no config of emolib's: it has no 'spec' with a run's settings")
+    if values.get("classes") != CLASSES:
+        raise ValueError(f"{file}: classes={str(values.get('classes'))[:100]}, not {CLASSES}")
+    try:
+        return RunSpec.from_dict(values["spec"])
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{file}: 'spec' is not a RunSpec ({str(error)[:300]})") from error
+
+
+def check_there(folder: Path, *names: str, why: str = NOT_A_RUN) -> None:
+    """FileNotFoundError where a folder has not all these files."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} has no {name}: {why}")

@@ -47,14 +47,14 @@ class Predictor:
         if hasattr(self.model, "predict_proba"):
             if not all(isinstance(file, Path) for file in given):
                 raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
-            p = self.model.predict_proba(given)[:, 1] if given else []
-            return _frame(named, np.array(p, float))
-        with autocast(self.spec.precision, self.device):  # as in the run's own test
-            p = [
-                self.model(x, **extras).cpu().double().softmax(1)[:, 1]
-                for x, extras in self.batches(given, batch_size)
-            ]
-        return _frame(named, torch.cat(p).numpy() if p else np.zeros(0))
+            p = np.array(self.model.predict_proba(given)[:, 1] if given else [], float)
+        else:
+            with autocast(self.spec.precision, self.device):  # as in the run's own test
+                batches = self.batches(given, batch_size)
+                logits = [self.model(x, **extras).cpu().double() for x, extras in batches]
+            p = torch.cat(logits).softmax(1)[:, 1].numpy() if logits else np.zeros(0)
+        names = [name for name, _ in named]
+        return pd.DataFrame({"path": names, "label": (p >= 0.5).astype(int), "p_positive": p})
 
     @torch.inference_mode()
     def regions(self, pictures, batch_size: int = 32) -> np.ndarray:
@@ -150,8 +150,3 @@ def _one(picture) -> tuple[str, object]:
     if len(named) != 1:
         raise ValueError(f"one picture is asked for, {len(named)} were given")
     return named[0]
-
-
-def _frame(named: list, p: np.ndarray) -> pd.DataFrame:
-    names = [name for name, _ in named]
-    return pd.DataFrame({"path": names, "label": (p >= 0.5).astype(int), "p_positive": p})

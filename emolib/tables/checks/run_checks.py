@@ -1,6 +1,6 @@
-"""What may be wrong with the files of one complete run, each by itself: a sentence, or None.
+"""What may be wrong with the files of one complete run, each by itself.
 
-All take the run's folder; what cannot be read raises whatever reading it raises.
+Each check takes the run's folder and returns a sentence, or None. It raises what reading raises.
 """
 
 import re
@@ -20,6 +20,17 @@ from ...spec.systems import system_of
 ABSOLUTE = re.compile(r"(file:|~?/|[A-Za-z]:[\\/])")
 
 
+def judged(check) -> tuple[str, str]:
+    """(status, why) of a file: what `check()` returns, or "ok" or "wrong" where that is None or a
+    sentence. Also "wrong" with what it raises: a damaged file may make its readers raise anything.
+    """
+    try:
+        said = check() or ("ok", "")
+    except Exception as error:
+        said = f"not readable as what it should be ({type(error).__name__}: {error})"
+    return said if isinstance(said, tuple) else ("wrong", " ".join(said.split())[:500])
+
+
 def _absolute(value) -> bool:
     """Whether there is an absolute path among JSON's texts."""
     if isinstance(value, dict):
@@ -30,10 +41,8 @@ def _absolute(value) -> bool:
 
 
 def _spec(folder: Path) -> str | None:
-    spec = read_spec(folder / "spec.json")
-    if spec.id != folder.name:
-        return f"its run is called {spec.id}"
-    return None
+    run = read_spec(folder / "spec.json").id
+    return f"its run is called {run}" if run != folder.name else None
 
 
 def _environment(folder: Path) -> str | None:
@@ -103,15 +112,13 @@ def _metrics(folder: Path) -> str | None:
     frame, found = read_csv(folder / "predictions.csv"), read_json(folder / "metrics.json")
     expected = scores(frame["label"], frame["p_positive"])
     for name in expected | found:
-        if name not in found or name not in expected or not _equal(found[name], expected[name]):
+        a, b = found.get(name, ""), expected.get(name, "")
+        near = (
+            isinstance(a, (int, float)) and isinstance(b, float) and abs(a - b) <= 1e-9 * max(1, b)
+        )
+        if a != b and not near:
             return f"{name}: {found.get(name)} there, {expected.get(name)} from predictions.csv"
     return None
-
-
-def _equal(a, b) -> bool:
-    if isinstance(a, float) or isinstance(b, float):
-        return a is not None and b is not None and abs(a - b) <= 1e-9 * max(1, abs(b))
-    return a == b
 
 
 RUN_CHECKS = {

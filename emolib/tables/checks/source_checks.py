@@ -1,5 +1,7 @@
 """Whether a file of measurements can still come from the runs that it names (`sources`)."""
 
+import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,23 +10,19 @@ import pandas as pd
 from ...base import run_folder
 from .. import transfer
 from ..sources import SOURCE_COLUMNS
+from .run_checks import judged
 
 SOURCE_STEMS = ("cross", "regions", "curves", "areas")
 _MEASURED = "was measured on pictures; nothing here gives it again"
 
 
 def check_sources(folder: Path):
-    """(file, status, why) for each of the four files that the study has: "wrong" where its runs
-    have other weights now, or where what can be had without pictures does not follow; "ok" where
-    that is all of it; else "unchecked"."""
+    """(file, status, why) for each of the files that the study has: "wrong" where its runs have
+    other weights now, or what needs no pictures does not follow; "ok" where that is all of it."""
     for stem in SOURCE_STEMS:
         file = folder / f"{stem}.csv"
         if file.exists():
-            try:
-                yield file, *_checked(file)
-            except Exception as error:  # a damaged file, whatever it makes its readers raise
-                why = " ".join(str(error).split())[:300]
-                yield file, "wrong", f"not readable as what it should be ({why})"
+            yield file, *judged(partial(_checked, file))
 
 
 def _checked(file: Path) -> tuple[str, str]:
@@ -45,10 +43,9 @@ def _checked(file: Path) -> tuple[str, str]:
                 return "wrong", f"comes from other weights of {run} than are here now"
             if not known:
                 unknown.add(run)
-        places = [place for place, _ in found]
-        if all(places):
-            why = SOURCE_CHECKS.get(file.stem, lambda row, places: None)(row, places)
-            if why:
+        places = [place for place, _ in found if place]
+        if len(places) == len(ids) and file.stem in SOURCE_CHECKS:
+            if why := SOURCE_CHECKS[file.stem](row, places):
                 return "wrong", why
             followed += file.stem == "cross" and row["trained_on"] == row["tested_on"]
     if unknown:
@@ -74,7 +71,7 @@ def _cross(row, places: list[Path]) -> str | None:
     """Of networks on their own set's test pictures: all numbers, from predictions.csv."""
     if row["trained_on"] != row["tested_on"]:
         return None
-    expected = transfer.own_row([run_folder.read_run(place) for place in places])
+    expected = transfer.own_row(map(run_folder.read_run, places))
     for name, value in expected.items():
         same = row[name] == value if isinstance(value, str) else _near(row[name], value)
         if not same:
@@ -88,26 +85,20 @@ def _regions(row, places: list[Path]) -> str | None:
     spec, tested = result.spec, len(result.predictions)
     if (row["set"], row["network"], row["fold"]) != (spec.dataset, spec.seed, spec.fold):
         return f"has a row of {spec.id} as another set's, network's or fold's"
-    if row["pictures"] + row["left out"] != tested:
-        return (
-            f"has {row['pictures'] + row['left out']} pictures of {spec.id}, which tests {tested}"
-        )
-    return None
+    said = row["pictures"] + row["left out"]
+    return f"has {said} pictures of {spec.id}, which tests {tested}" if said != tested else None
 
 
 def _follow(areas: pd.DataFrame, curves: pd.DataFrame) -> bool:
     """Whether areas and their differences to the first place's are those under the mean curves."""
     keys = [k for k in ("start", "set", "way", "place") if k in areas and k in curves]
-    under = {}
-    for key, curve in curves.sort_values("share").groupby(keys, sort=False):
-        under[key] = np.trapezoid(curve["p"], curve["share"])
+    groups = curves.sort_values("share").groupby(keys, sort=False)
+    under = {key: np.trapezoid(curve["p"], curve["share"]) for key, curve in groups}
     highest = areas.loc[areas["difference"].isna(), "place"].iloc[0]
     for row in areas.itertuples():
         key = tuple(getattr(row, k) for k in keys)
-        minus = under[key] - under[(*key[:-1], highest)]
-        if not _near(row.area, under[key]):
-            return False
-        if row.place != highest and not _near(row.difference, minus):
+        minus = math.nan if row.place == highest else under[key] - under[(*key[:-1], highest)]
+        if not _near(row.area, under[key]) or not _near(row.difference, minus):
             return False
     return True
 

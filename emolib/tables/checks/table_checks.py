@@ -18,14 +18,13 @@ from ..frame import APART, place_of_run
 from ..study_tables import TABLES, page_text, tables_of_study
 from ..table import Table, run_ids
 from . import source_checks
-from .run_checks import unsaid
+from .run_checks import judged, unsaid
 
 WORDS = {"table", "dataset", "method", "metric", "run_ids", "verdict", "decides"}  # columns of text
 
 
 def check_tables(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """(file, status, why) for each file of the study's tables: "ok", "wrong", or "unchecked" where
-    its runs are not here, or what they rest on is not known."""
+    """(file, status, why) for each file of the study's tables, as in `verify.Finding`."""
     frames = {}
     for name, table in TABLES.items():
         file = folder / f"{table.stem}.csv"
@@ -35,9 +34,8 @@ def check_tables(folder: Path) -> Iterator[tuple[Path, str, str]]:
             except Exception as error:  # whatever a damaged file makes pandas raise
                 yield file, "wrong", f"not readable as a table ({' '.join(str(error).split())})"
         elif table.title:
-            for left in (file.with_suffix(".md"), file.with_suffix(".png")):
-                if left.exists():
-                    yield left, "wrong", f"there is no {file.name} that it could come from"
+            for left in filter(Path.exists, map(file.with_suffix, (".md", ".png"))):
+                yield left, "wrong", f"there is no {file.name} that it could come from"
     ids = {run for frame in frames.values() for run in _runs_of(frame)}
     absent = sorted(i for i in ids if not is_complete(place_of_run(folder, i)))
     made: dict = {}
@@ -48,23 +46,24 @@ def check_tables(folder: Path) -> Iterator[tuple[Path, str, str]]:
         except Exception as error:
             yield folder / "runs", "wrong", f"its tables cannot be built again: {error}"
     for name, frame in frames.items():
-        table, unknown, text = TABLES[name], "", None
+        table, text = TABLES[name], None
         file = folder / f"{table.stem}.csv"
         if name in made:
             wrong = None if _same(frame, made[name]) else "does not follow from its runs"
             unknown = _unknown(frame, runs, folder)
-            yield file, "wrong" if wrong else "unchecked" if unknown else "ok", wrong or unknown
             text = page_text(name, made, runs) if table.title else None
         else:
             gone = f"{len(absent)} of its runs are not here" if absent else "its runs do not build"
             wrong = gone if len(absent) < len(ids) else table.check(frame)
-            yield file, "wrong" if wrong else "unchecked", wrong or gone
-        if table.title:
-            yield file.with_suffix(".png"), *_said(partial(_figure, file))
-            status, why = _said(partial(_page, file, frame, text, table, folder))
-            if status == "ok" and unknown:
-                status, why = "unchecked", unknown
-            yield file.with_suffix(".md"), status, why
+            unknown = gone
+        good = ("unchecked", unknown) if unknown else ("ok", "")
+        yield file, *(("wrong", wrong) if wrong else good)
+        checks: dict = {".png": partial(_figure, file)}
+        checks[".md"] = partial(_page, file, frame, text, table, folder)
+        for suffix, check in checks.items() if table.title else ():
+            there = file.with_suffix(suffix)
+            said = judged(check) if there.exists() else ("wrong", "is missing")
+            yield there, *(good if suffix == ".md" and said[0] == "ok" else said)
     yield from source_checks.check_sources(folder)
 
 
@@ -97,16 +96,6 @@ def _rests(run: Path, study: Path, verb: str = "do", who: str = "they") -> str:
     return why and f"started from one that {why}"
 
 
-def _said(check) -> tuple[str, str]:
-    """The status and why that `check` returns, "wrong" with what it raises."""
-    try:
-        return check()
-    except FileNotFoundError:
-        return "wrong", "is missing"
-    except Exception as error:  # a damaged file, whatever it makes its readers raise
-        return "wrong", f"not readable as what it should be ({type(error).__name__}: {error})"
-
-
 def _read(file: Path, table: Table) -> pd.DataFrame:
     """The table in a file. ValueError where it lacks a column or has text for a number."""
     frame = pd.read_csv(file)
@@ -120,9 +109,8 @@ def _read(file: Path, table: Table) -> pd.DataFrame:
 def check_published(file: Path) -> str | None:
     """What is wrong with a copy of the paper's table."""
     number = int(re.sub(r"\D", "", file.stem))
-    if not _same(pd.read_csv(file), published(number)):
-        return f"is not the paper's Table {number} as emolib has it"
-    return None
+    same = _same(pd.read_csv(file), published(number))
+    return None if same else f"is not the paper's Table {number} as emolib has it"
 
 
 def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -139,29 +127,29 @@ def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     return True
 
 
-def _figure(file: Path) -> tuple[str, str]:
+def _figure(file: Path) -> str | None:
     """Only the label that says which table was drawn; nobody looks at the picture."""
     with Image.open(file.with_suffix(".png")) as image:
         image.load()  # to its end
         source = image.info.get("Source", "")
     if source == f"{file.name} sha256:{sha256(file)}":
-        return "ok", ""
-    return "wrong", f"was drawn from another {file.name} ({source or 'it does not say from which'})"
+        return None
+    return f"was drawn from another {file.name} ({source or 'it does not say from which'})"
 
 
 def _page(
     file: Path, frame: pd.DataFrame, text: str | None, table: Table, folder: Path
-) -> tuple[str, str]:
-    """The Markdown page against `text`, what its table gives, but for the runs that it says are
-    missing. Without a text, each line's numbers against the table's."""
+) -> str | tuple[str, str] | None:
+    """The page against `text`, but for the runs that it says are missing. Without a text, each
+    line's numbers against the table's."""
     lines = file.with_suffix(".md").read_text("utf-8").splitlines()
     named = [line for line in lines if line.startswith(pages.MISSING)]
     for run in re.findall("`([^`]+)`", " ".join(named)):
         if is_complete(place_of_run(folder, run)):
-            return "wrong", f"says that {run} is not complete; it is now"
+            return f"says that {run} is not complete; it is now"
     if text is not None:
         same = "\n".join(line for line in lines if line not in named).rstrip() == text.rstrip()
-        return ("ok", "") if same else ("wrong", "is not its table's text")
+        return None if same else "is not its table's text"
     if not table.recall_interval:
         frame = frame[frame["metric"] == "accuracy"]
     for _, row in frame.iterrows():
@@ -170,10 +158,7 @@ def _page(
             start += f" {row['share']:.0%} |"
         found = [c.strip() for x in lines if x.startswith(start) for c in x.split("|")]
         cells = {cell.removesuffix(pages.NOISE) for cell in found}
-        if "mean" in row:
-            said = pages.score(row)
-        else:
-            said = pages.difference(row["difference"], row["low"], row["high"])
+        said = pages.score(row) if "mean" in row else pages.difference(row)
         if said not in cells:
-            return "wrong", f"has other numbers for {row['method']} on {row['dataset']}"
+            return f"has other numbers for {row['method']} on {row['dataset']}"
     return "unchecked", "its table's runs are not here; its numbers are the table's"

@@ -1,13 +1,11 @@
-"""Whether what lies in a results folder follows from what it says it comes from.
-
-Metrics are computed again from predictions, tables and pages from runs; specs, folds, fingerprints
-and checksums are held against each other.
+"""Whether what lies in a results folder follows from what it says it comes from: metrics from
+predictions, tables and pages from runs; specs, folds, fingerprints and checksums from each other.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,7 +19,7 @@ from ...data.manifest import manifest
 from .. import report
 from ..frame import APART, twin_pairs
 from . import table_checks
-from .run_checks import RUN_CHECKS, unsaid
+from .run_checks import RUN_CHECKS, judged, unsaid
 
 RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
 NOT_KEPT = {"model.safetensors"}  # what a repository may leave out of a run
@@ -33,11 +31,10 @@ Said = tuple[Path, str, str]  # a file, its status, and why
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one file (relative to the results root). status: "ok", "wrong", or
-    "unchecked" where what it comes from is not there."""
+    """What was found of one file."""
 
-    file: str
-    status: str
+    file: str  # relative to the results root
+    status: str  # "ok", "wrong", or "unchecked" where what it comes from is not there
     why: str = ""
 
     def __str__(self) -> str:
@@ -45,8 +42,7 @@ class Finding:
 
 
 def verify(results_root, data_root="") -> list[Finding]:
-    """What is wrong in `results_root`: each file that does not follow from the others, and why;
-    empty where nothing is. `findings` says of every file what was found.
+    """Each file in `results_root` that does not follow from the others, and why.
 
     data_root: also holds the sets there against the runs' fingerprints, test pictures and labels.
     Raises FileNotFoundError where there is no such folder, and what `open_dataset` raises.
@@ -64,7 +60,7 @@ def findings(results_root, data_root="") -> list[Finding]:
         found.append(Finding(file.relative_to(root).as_posix(), status, why))
 
     for file in sorted((root / "published").glob("table*.csv")):
-        _check(say, file, partial(table_checks.check_published, file))
+        say(file, *judged(partial(table_checks.check_published, file)))
     folders = {f.parent for f in root.rglob("runs") if f.is_dir()}
     folders |= {f.parent for f in root.rglob("table[789].*")} - {root / "published"}
     of_study: dict[Path, dict] = {}
@@ -80,48 +76,42 @@ def findings(results_root, data_root="") -> list[Finding]:
         main = of_study.get(folder.parent, {}) if folder.name in APART else {}
         checks = [_against_each_other(runs), _starts(runs, main)]
         if data_root:
-            checks += [_against_data(runs, data_root), _audited(folder, runs, data_root)]
+            checks.append(_against_data(runs, data_root))
         for file, status, why in chain(*checks, table_checks.check_tables(folder)):
             say(file, status, why)
+        if data_root and (file := folder / audit.FILE).exists():
+            say(file, *judged(partial(_audited, file, runs, data_root)))
     bad = {f.file for f in found if f.status != "ok"}  # by itself a file may have been ok
     found = [f for f in found if f.status != "ok" or f.file not in bad]
     page = root / "REPORT.md"
     if page.exists():
         quoted = {f.relative_to(root).as_posix() for f in report.quoted(root)}
         unknown = sorted(f.file for f in found if f.status == "unchecked" and f.file in quoted)
-        if _check(say, page, partial(report.outdated, root)) and unknown:
+        status, why = judged(partial(report.outdated, root))
+        if status == "ok" and unknown:
+            status = "unchecked"
             why = f"rests on {len(unknown)} files that cannot be checked, as {unknown[0]}"
-            found[-1] = replace(found[-1], status="unchecked", why=why)
+        say(page, status, why)
     known = {f.file for f in found}
     skipped = {folder / name for folder in folders for name in ELSEWHERE}
     for file in sorted(root.rglob("*")):
         seen = file.relative_to(root).as_posix() in known or skipped & {*file.parents}
         if file.is_file() and not seen:
-            _other(say, file)
+            say(file, *_other(file))
     return found
 
 
-def _other(say, file: Path) -> None:
-    """A file that no run and no table makes."""
+def _other(file: Path) -> tuple[str, str]:
+    """Of a file that no run and no table makes."""
     if file.suffix == ".ipynb":
         notebook = read_json(file)
         if "papermill" in notebook.get("metadata", {}):
             cells = [c for c in notebook["cells"] if c["cell_type"] == "code"]
             if any(c["metadata"]["papermill"]["status"] != "completed" for c in cells):
-                return say(file, "wrong", "was not executed to its end")
+                return "wrong", "was not executed to its end"
     if HALF_WRITTEN.fullmatch(file.name):
-        return say(file, "wrong", "was left by a process that was killed while writing; remove it")
-    say(file, "unchecked", "a measurement or a text, which no file here gives")
-
-
-def _check(say, file: Path, check) -> bool:
-    """Says "ok", or what `check()` returns or raises as wrong; whether it is ok."""
-    try:
-        why = check()
-    except Exception as error:  # whatever a damaged file makes its readers raise
-        why = f"not readable as what it should be ({type(error).__name__}: {error})"
-    say(file, "wrong" if why else "ok", " ".join(str(why or "").split())[:500])
-    return not why
+        return "wrong", "was left by a process that was killed while writing; remove it"
+    return "unchecked", "a measurement or a text, which no file here gives"
 
 
 def _run(say, folder: Path) -> dict:
@@ -142,13 +132,13 @@ def _run(say, folder: Path) -> dict:
             return "is not the file that the run wrote (its SHA-256 in environment.json is another)"
         return RUN_CHECKS[name](folder) if name in RUN_CHECKS else None
 
-    good = {name for name in RUN_FILES & there if _check(say, folder / name, partial(wrong, name))}
-    if not {"spec.json", "environment.json", "predictions.csv"} <= good:
+    readers = {"spec.json": read_spec, "environment.json": read_json, "predictions.csv": read_csv}
+    said = {name: judged(partial(wrong, name)) for name in RUN_FILES & there}
+    for name, status in said.items():
+        say(folder / name, *status)
+    if any(said[name][0] == "wrong" for name in readers):
         return {}
-    environment = read_json(folder / "environment.json")
-    return {
-        folder: (read_spec(folder / "spec.json"), environment, read_csv(folder / "predictions.csv"))
-    }
+    return {folder: tuple(read(folder / name) for name, read in readers.items())}
 
 
 def _against_each_other(runs: dict) -> Iterator[Said]:
@@ -189,8 +179,8 @@ def _against_each_other(runs: dict) -> Iterator[Said]:
 
 
 def _starts(runs: dict, main: dict) -> Iterator[Said]:
-    """Of each run whether it says what it rests on, whether its predecessor is known and what it
-    was, and whether the study `main`, whose folder this is in, has the same run."""
+    """Of each run whether it says what it rests on, whether its predecessor is known and the same,
+    and so with the run of its name in the study `main`, whose folder this is in."""
     # of two of one name the study's own
     places = {folder.name: folder for folder in [*runs, *main]}
     for folder, (spec, environment, _) in runs.items():
@@ -209,19 +199,12 @@ def _starts(runs: dict, main: dict) -> Iterator[Said]:
             yield file, "unchecked", f"{start['run']}, which it started from, is not known here"
 
 
-def _audited(folder: Path, runs: dict, data_root) -> Iterator[Said]:
+def _audited(file: Path, runs: dict, data_root) -> tuple[str, str]:
     """A study's audit: its pairs of twins within a set, which the tables count as one picture,
     against those of the pictures in `data_root` that the runs were on."""
-    file = folder / audit.FILE
-    if not file.exists():
-        return
-    try:
-        found = twin_pairs(file)
-        columns = [found[c].astype(str) for c in ("dataset", "finding", "path", "other_path")]
-        there = {(name, kind, frozenset(pair)) for name, kind, *pair in zip(*columns, strict=True)}
-    except Exception as error:  # a damaged file, whatever it makes its readers raise
-        yield file, "wrong", f"not readable as an audit ({type(error).__name__}: {error})"[:300]
-        return
+    found = twin_pairs(file)
+    columns = [found[c].astype(str) for c in ("dataset", "finding", "path", "other_path")]
+    there = {(name, kind, frozenset(pair)) for name, kind, *pair in zip(*columns, strict=True)}
     checked: list[str] = []
     for spec, environment, _ in runs.values():
         if spec.dataset in checked or not (Path(data_root) / spec.dataset).is_dir():
@@ -237,13 +220,12 @@ def _audited(folder: Path, runs: dict, data_root) -> Iterator[Said]:
         if its != now:
             more, fewer = len(its - now), len(now - its)
             why = f"has {more} pairs of twins within {data.name} that its pictures are not, and "
-            yield file, "wrong", f"{why}lacks {fewer} that they are"
-            return
+            return "wrong", f"{why}lacks {fewer} that they are"
         checked.append(data.name)
-    why = "the pictures that it is about are not here"
-    if checked:
-        why = f"its twins within {', '.join(checked)} are the pictures'; nothing looks at the rest"
-    yield file, "unchecked", why
+    if not checked:
+        return "unchecked", "the pictures that it is about are not here"
+    sets = ", ".join(checked)
+    return "unchecked", f"its twins within {sets} are the pictures'; nothing looks at the rest"
 
 
 def _against_data(runs: dict, data_root) -> Iterator[Said]:

@@ -1,9 +1,7 @@
 """Checks of a GPU: single steps of every network, against the CPU and against the clock."""
 
-import contextlib
 import copy
 import itertools
-import time
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -25,26 +23,25 @@ from .. import cost, plan
 from . import shared
 from .shared import ABLATIONS, STEADY, Here, Stepper, called, check_device, naming
 
+LIMITS = {"logits": 1e-4, "gradients": 1e-3, "logits_tf32": 2e-2}  # relative, of STEADY's
+
 
 def steps(here: Here) -> dict:
     """Each system, ablation and reading in float32 and bf16: one step with finite numbers, and the
     device's answers against the CPU's."""
-    figures: dict[str, float] = {"networks": 0}
-    worst = {"logits": 0.0, "gradients": 0.0, "logits_tf32": 0.0}
-    for spec in shared.network_specs(here):
+    specs, worst = list(shared.network_specs(here)), dict.fromkeys(LIMITS, 0.0)
+    figures: dict[str, float] = {"networks": len(specs)}
+    for spec in specs:
         with naming(spec):
             for precision in ("float32", "bf16"):
                 shared.one_step(here, replace(spec, precision=precision))
             off = _from_the_cpu(here, spec)
-        if spec.model in STEADY:
-            for name, value in off.items():
-                worst[name] = max(worst[name], value)
-            limits = {"logits": 1e-4, "gradients": 1e-3, "logits_tf32": 2e-2}
-            for name, value in off.items():
-                assert value < limits[name], f"{called(spec)}: {name} off by {value:.2g}"
-        else:
+        if spec.model not in STEADY:
             figures[f"{called(spec)}_logits"] = _short(off["logits"])
-        figures["networks"] += 1
+            continue
+        for name, value in off.items():
+            assert value < LIMITS[name], f"{called(spec)}: {name} off by {value:.2g}"
+            worst[name] = max(worst[name], value)
     return figures | {name: _short(value) for name, value in worst.items()} | _heads(here)
 
 
@@ -72,11 +69,16 @@ def host_syncs(here: Here) -> dict:
     """What makes the host wait in three steps: nothing in STEADY's, counted for the others."""
     if here.device.type != "cuda":
         return {"skipped": "only a GPU can be waited for"}
-    figures = {}
+    figures, cuda = {}, torch.cuda
     for spec in shared.network_specs(here):
         step = Stepper(here, spec)
         step()
-        with naming(spec), _sync_debug("error" if spec.model in STEADY else "warn") as seen:
+        mode = "error" if spec.model in STEADY else "warn"  # what torch does where the host waits
+        with (
+            naming(spec),
+            warnings.catch_warnings(record=True, action="always") as seen,
+            devices.changed(cuda.get_sync_debug_mode, cuda.set_sync_debug_mode, mode),
+        ):
             for _ in range(3):
                 step()
         if spec.model not in STEADY:
@@ -95,15 +97,12 @@ def paper_step(here: Here) -> dict:
         devices.give_back(here.device)
         if here.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(here.device)
-        with (
-            devices.flag(torch.backends.cudnn, "benchmark", benchmark),
-            devices.tf32_in_convolutions(),
-        ):
+        searched = devices.flag(torch.backends.cudnn, "benchmark", benchmark)
+        with searched, devices.tf32_in_convolutions():
             step = Stepper(here, spec, spec.batch_size)
-            ms = milliseconds(here.device, step)
-            busy = _busy(here.device, step, ms)
-        figures[f"{name}_ms"] = round(ms, 2)
-        figures[f"{name}_kernels_of_the_time"] = busy
+            ms = milliseconds(step)
+            figures[f"{name}_ms"] = round(ms, 2)
+            figures[f"{name}_kernels_of_the_time"] = _busy(here.device, step, ms)
         figures[f"{name}_hours_tables_7_8"] = round(pictures / spec.batch_size * ms / 3.6e6, 2)
         if here.device.type == "cuda":
             figures[f"{name}_gb"] = round(torch.cuda.max_memory_allocated(here.device) / 1e9, 2)
@@ -115,9 +114,8 @@ def paper_step(here: Here) -> dict:
 
 def _from_the_cpu(here: Here, spec: RunSpec) -> dict:
     """Relative differences in evaluation: of logits and gradients without TF32, of logits with."""
-    cpu = torch.device("cpu")
     model: Any = build_network(spec).eval()
-    images, labels, extras = cost.random_batch(spec, 2, model, cpu)
+    images, labels, extras = cost.random_batch(spec, 2, model, torch.device("cpu"))
     extras = {name: t for name, t in extras.items() if name == "boxes"}
     if hasattr(model, "calibrate"):
         model.calibrate(images)
@@ -129,22 +127,21 @@ def _from_the_cpu(here: Here, spec: RunSpec) -> dict:
             return network(x, **more).cpu().double()
 
     exact, found = logits_of(model, images, extras), {}
+    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     with devices.tf32_in_convolutions():
         found["logits_tf32"] = _off(logits_of(twin, images.to(here.device), there), exact)
-    with _full_float32():
-        found["logits"] = _off(logits_of(twin, images.to(here.device), there), exact)
-        if spec.model == "maiafa":
-            gradients = [_gradients(net, images, labels) for net in (twin, model)]
-            found["gradients"] = _off(*gradients)
+        with devices.flag(convolutions, "fp32_precision", "ieee"):
+            found["logits"] = _off(logits_of(twin, images.to(here.device), there), exact)
+            if spec.model == "maiafa":
+                found["gradients"] = _off(*(_gradients(n, images, labels) for n in (twin, model)))
     return found
 
 
 def _gradients(net, images, labels) -> torch.Tensor:
     device = next(net.parameters()).device
     F.cross_entropy(net(images.to(device)), labels.to(device)).backward()
-    return torch.cat(
-        [p.grad.flatten().cpu().double() for p in net.parameters() if p.grad is not None]
-    )
+    found = (p.grad for p in net.parameters() if p.grad is not None)
+    return torch.cat([gradient.flatten().cpu().double() for gradient in found])
 
 
 def _heads(here: Here) -> dict:
@@ -186,23 +183,14 @@ def _pictures_of_tables_7_and_8() -> int:
     return sum(s.epochs * plan.count_pictures(s)[0] for s in every)
 
 
-def milliseconds(device: torch.device, step, warm: int = 10, count: int = 20) -> float:
-    """A step's milliseconds, by the device's own clock where it is a GPU."""
+def milliseconds(step, warm: int = 10, count: int = 20) -> float:
+    """A step's milliseconds, with the device waited for before and after `count` of them."""
+    from torch.utils.benchmark import Timer  # says much where there is no GPU
+
     for _ in range(warm):
         step()
-    devices.wait(device)
-    if device.type != "cuda":
-        started = time.perf_counter()
-        for _ in range(count):
-            step()
-        return 1000 * (time.perf_counter() - started) / count
-    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    first.record()
-    for _ in range(count):
-        step()
-    last.record()
-    devices.wait(device)
-    return first.elapsed_time(last) / count
+    timer = Timer("step()", globals={"step": step}, num_threads=torch.get_num_threads())
+    return 1000 * timer.timeit(count).mean
 
 
 def _busy(device: torch.device, step, ms: float) -> float | str:
@@ -220,25 +208,3 @@ def _busy(device: torch.device, step, ms: float) -> float | str:
     except (RuntimeError, AttributeError) as error:  # a machine may forbid it
         return str(error).splitlines()[0][:80]
     return round(kernels / 3 / 1000 / ms, 2)
-
-
-@contextlib.contextmanager
-def _full_float32():
-    """Float32 convolutions and products with all of their bits."""
-    kinds = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
-    with (
-        devices.flag(kinds[0], "fp32_precision", "ieee"),
-        devices.flag(kinds[1], "fp32_precision", "ieee"),
-    ):
-        yield
-
-
-@contextlib.contextmanager
-def _sync_debug(mode: str):
-    """torch raises or warns where the host waits for the GPU; the warnings."""
-    with warnings.catch_warnings(record=True, action="always") as seen:
-        torch.cuda.set_sync_debug_mode(mode)
-        try:
-            yield seen
-        finally:
-            torch.cuda.set_sync_debug_mode("default")

@@ -1,6 +1,7 @@
 """What the checks of a GPU share: where they run, and the networks that they step."""
 
 import contextlib
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,9 @@ SHORT: dict[str, Any] = dict(
 # Nothing in a step of these makes the host wait, and nothing in their answers is a choice between
 # near-equal numbers, which another device might make otherwise.
 STEADY = ("maiafa", "resnet18", "ar", "wscnet", "mcpnet", "pcnn", "clip_finetune")
-_EITHER = (True, False)
-ABLATIONS: list[dict[str, Any]] = [dict(mai=mai, afa=afa) for mai in _EITHER for afa in _EITHER]
-_READINGS = (
-    Readings(attention="shuffle"),
-    Readings(gate="fused"),
-    Readings(psi="softmax"),
-    Readings(psi="sigmoid"),
-    Readings(levels="increased"),
-)
+ABLATIONS: list[dict[str, Any]] = [
+    dict(mai=mai, afa=afa) for mai, afa in itertools.product((True, False), repeat=2)
+]
 
 
 @dataclass(frozen=True)
@@ -61,9 +56,12 @@ def network_specs(here: Here):
     for ablation in ABLATIONS:
         yield here.spec(**ablation)
     yield here.spec(afa=False, readings=Readings(without_afa="region"))
-    for reading in _READINGS:
-        if reading.levels != "increased" or here.backbone.startswith("hrnet"):
-            yield here.spec(readings=reading)
+    readings = [Readings(attention="shuffle"), Readings(gate="fused")]
+    readings += [Readings(psi="softmax"), Readings(psi="sigmoid")]
+    if here.backbone.startswith("hrnet"):
+        readings.append(Readings(levels="increased"))
+    for reading in readings:
+        yield here.spec(readings=reading)
     for name in (*COMPARED, "resnet18"):
         system = system_of(name)
         if system.fitted or name == "resnet101":  # resnet18 is its like, and smaller

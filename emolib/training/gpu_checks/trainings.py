@@ -96,10 +96,8 @@ def same_bits(here: Here) -> dict:
         for study in ("first", "second", "resumed"):
             out = spec, here.data, here.folder / "bits", study, "", str(here.device)
             if study == "resumed":
-                with (
-                    mock.patch.object(checkpoints, "save_checkpoint", interrupted),
-                    contextlib.suppress(KeyboardInterrupt),
-                ):
+                patched = mock.patch.object(checkpoints, "save_checkpoint", interrupted)
+                with patched, contextlib.suppress(KeyboardInterrupt):
                     run(*out)
                 left = here.folder / "bits" / study / "runs" / spec.id / "checkpoint.pt"
                 assert left.exists(), "the interrupted run left no checkpoint"
@@ -125,9 +123,8 @@ def full_memory(here: Here) -> dict:
     places = Places.of(here.data, here.folder, "full", "", str(here.device))
     figures = {"at_once_before": _at_once(specs, places)}
     devices.give_back(here.device)
-    size = 0
-    if here.device.type == "cuda":
-        size = max(0, torch.cuda.mem_get_info(here.device)[0] - FREE)
+    on_gpu = here.device.type == "cuda"
+    size = max(0, torch.cuda.mem_get_info(here.device)[0] - FREE) if on_gpu else 0
     ballast = torch.empty(size, dtype=torch.uint8, device=here.device)
     figures["at_once"] = _at_once(specs, places)
     if size:
@@ -142,11 +139,10 @@ def full_memory(here: Here) -> dict:
 def faults(here: Here) -> dict:
     """An error inside a kernel in one run of a sweep: the others are trained, and it is named. The
     sweep has a process of its own, which such an error may ruin."""
-    (here.folder / "fault").mkdir(exist_ok=True)
-    (here.folder / "fault" / "sitecustomize.py").write_text(BREAKS)
     specs = [here.spec(epochs=1, seed=seed) for seed in (0, FAULT, 1)]
     file = here.folder / "fault" / "specs.json"
     write_json(file, [spec.to_dict() for spec in specs])
+    file.with_name("sitecustomize.py").write_text(BREAKS)
     code = (
         "import sys, json, emolib\n"
         "file, data, out, device = sys.argv[1:]\n"
@@ -155,13 +151,9 @@ def faults(here: Here) -> dict:
     )
     package = str(Path(__file__).parents[3])
     path = [str(file.parent), package, os.environ.get("PYTHONPATH", "")]
-    ended = subprocess.run(
-        [sys.executable, "-c", code, str(file), str(here.data), str(here.folder), str(here.device)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    words = map(str, [sys.executable, "-c", code, file, here.data, here.folder, here.device])
+    where = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}
+    ended = subprocess.run([*words], env=where, capture_output=True, text=True, timeout=300)
     runs = here.folder / "fault" / "runs"
     lost = [s.id for s in specs if s.seed != FAULT and not run_folder.is_complete(runs / s.id)]
     last = (ended.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -200,13 +192,12 @@ def checkpoint(here: Here) -> dict:
     share of an epoch of Twitter I it would be."""
     spec = here.spec(**dict(here.step), width=512)
     step = Stepper(here, spec, spec.batch_size)
-    seconds = milliseconds(here.device, step, warm=2, count=3) / 1000
+    seconds = milliseconds(step, warm=2, count=3) / 1000
     state = {"model": step.model.state_dict(), "optimizer": step.optimizer.state_dict()}
-    identity = {"data": {}, "split": "", "weights": "scratch"}
     here.results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=here.results, prefix=".checkpoint-") as folder:
         started = time.perf_counter()
-        checkpoints.save_checkpoint(Path(folder), spec, identity, here.device, state)
+        checkpoints.save_checkpoint(Path(folder), spec, {}, here.device, state)
         taken = time.perf_counter() - started
         size = (Path(folder) / "checkpoint.pt").stat().st_size
     train, _, _ = plan.count_pictures(spec)
