@@ -20,7 +20,7 @@ from emolib.network import backbones, folded, resample
 from emolib.network.maiafa import MaiAfa
 from emolib.network.rivals import priya2020
 from emolib.spec import systems
-from emolib.training import cost, launch, local, sharing, sweep
+from emolib.training import cost, launch, local, sweep
 from emolib.training import loop as training
 from emolib.training.run import computing
 from emolib.training.task import Places
@@ -438,7 +438,7 @@ def sweeping(root, tmp_path, monkeypatch):
     broken, begun = {}, []
     monkeypatch.setattr(sweep, "check_runs", lambda *_: None)
     monkeypatch.setattr(local.lifeline, "tie", lambda pid: None)
-    monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
+    monkeypatch.setattr(cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
 
     def stuck(*_, **__):
         if broken:
@@ -551,12 +551,12 @@ def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_pat
 
     places = Places.of("", tmp_path, "s", "", "cuda")
     with gpu(monkeypatch):
-        monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
-        assert sharing.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
-        for where, name in ((sharing.cost, "measure"), (torch.cuda, "mem_get_info")):
+        monkeypatch.setattr(cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
+        assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
+        for where, name in ((cost, "measure"), (torch.cuda, "mem_get_info")):
             with monkeypatch.context() as patch:
                 patch.setattr(where, name, fails)
-                assert sharing.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
+                assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
 
 
 # Checkpoints --------------------------------------------------------------------------------

@@ -79,11 +79,13 @@ def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
     learnt = emolib.EmotionClassifier(**FROZEN, epochs=1).fit(frame["path"], frame["label"])
     spec = learnt.spec_
     assert (spec.freeze, spec.optimizer, spec.schedule) == ("backbone", "adamw", "cosine")
-    assert [recipe.epochs(n, 32) for n in (20, 200, 800, 20_000)] == [640, 64, 16, 16]
+    assert [recipe.epochs(n, 32) for n in (20, 200, 1000, 20_000)] == [400, 40, 8, 8]
     assert emolib.EmotionClassifier()._spec(800).backbone == recipe.BACKBONE
     assert emolib.EmotionClassifier("pcnn", freeze="")._spec(800).backbone is None
+    whole = emolib.EmotionClassifier("resnet18")._spec(800)  # it has no head apart from itself
+    assert (whole.freeze, whole.lr, whole.freeze_bn) == ("", 1e-4, True)
     with pytest.raises(ValueError, match="model 'ar' learns from more .* freeze='' trains"):
-        emolib.EmotionClassifier("ar")._spec(800)
+        emolib.EmotionClassifier("ar", freeze="backbone")._spec(800)
 
 
 def test_answers_have_scikit_learns_shapes(fitted, frame):

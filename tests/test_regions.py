@@ -13,7 +13,7 @@ from trees import picture
 
 import emolib
 from emolib.spec.run_spec import Readings, RunSpec
-from emolib.study import gradcam, region_figures, regions, words
+from emolib.study import region_figures, regions, words
 from emolib.tables import report, significance
 
 
@@ -123,11 +123,11 @@ def test_grad_cam_of_a_linear_network_is_the_class_activation_map():
         best = net.forward_head(A).argmax(1)
         expected = torch.einsum("nk,nkhw->nhw", net.classifier.weight[best] / 42, A).clamp(min=0)
     assert set(best.tolist()) == {0, 1}
-    torch.testing.assert_close(gradcam.grad_cam(net, images), expected)
+    torch.testing.assert_close(regions.grad_cam(net, images), expected)
     assert all(p.grad is None for p in net.parameters())
     net.forward_features = lambda x: x.flatten(2)
     with pytest.raises(ValueError, match="no last feature map"):
-        gradcam.grad_cam(net, images)
+        regions.grad_cam(net, images)
 
 
 def test_intervals_are_over_seeds_else_over_folds():
@@ -198,7 +198,7 @@ def test_what_was_measured_is_said_in_sentences_figures_and_the_report(root, stu
     ):
         figure.canvas.draw()
     region_figures.draw_maps(*regions.examples(study.runs[0], data, "cpu", 2)).canvas.draw()
-    assert "3 networks" in report._regions(pd.concat(more))[0]
+    assert "3 networks" in report._regions(pd.concat(more), demo=False)[0]
 
 
 def test_a_set_without_maps_cannot_be_measured(root, study):

@@ -17,7 +17,7 @@ from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
 from emolib.data.demo import demo
-from emolib.spec import systems
+from emolib.spec import recipe, systems
 from emolib.study import ahead, figures, frames, words
 from emolib.tables import plots
 from emolib.training import run as runs
@@ -87,7 +87,7 @@ def test_without_transfer_only_the_set_to_set_stage_is_gone(root, tmp_path):
 @pytest.mark.parametrize(
     "parameters, message",
     [
-        ({"profile": "quick"}, "profile='quick': one of paper, demo"),
+        ({"profile": "quick"}, "profile='quick': one of paper, best, demo"),
         ({"datasets": "fi,flickr"}, "'flickr' is none of fi, twitter1, emotionroi"),
         ({"overrides": "epoch=3"}, "unknown setting 'epoch'"),
         ({"overrides": "epochs"}, "not of the form key=value"),
@@ -522,6 +522,23 @@ def test_the_paper_profile_trains_the_published_rows_and_what_is_asked_for(root,
     assert {(s.dataset, s.model) for s in matched} > {("fi", "hrnet_w48"), ("twitter1", "wscnet")}
     both = experiment.rivals(comparisons="published,matched")
     assert set(both) == {*experiment.rivals(), *matched}
+
+
+def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_so(root, tmp_path):
+    experiment = study(root, tmp_path, profile="best", datasets="twitter1")
+    runs = [*experiment.ablations(), *experiment.rivals()]
+    assert {s.backbone for s in runs} == {None, recipe.BACKBONE}
+    assert {s.init for s in runs if s.backbone} == {"imagenet"} and not experiment.absent
+    heads = {s.model for s in runs if s.freeze == "backbone"}
+    assert heads == {"maiafa", "mcpnet", "wscnet", "yao2019"}
+    assert {s.model for s in runs} - heads == {"frozen_probe", "rao2016"}
+    others = {recipe.BACKBONE, "ar", "pcnn", "priya2020", "rao2020", "wu2019"}
+    why = {s.model: why for s, why in experiment.left_out().items()}
+    assert why == dict.fromkeys(others, "it needs more than the maps of a frozen backbone")
+    with pytest.raises(ValueError, match="systems='ar': ar cannot be trained here: it needs"):
+        experiment.rivals("ar")
+    whole = study(root, tmp_path, profile="best", overrides="freeze=backbone,twitter1.epochs=3")
+    assert whole.spec("twitter1").epochs == 3
 
 
 @pytest.mark.parametrize(

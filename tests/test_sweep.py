@@ -22,7 +22,7 @@ from emolib import worker
 from emolib.base import devices, parallel
 from emolib.data import batches as pipeline
 from emolib.network.build import build_network
-from emolib.training import compiling, cost, launch, local, plan, sharing, sweep
+from emolib.training import compiling, cost, launch, local, plan, sweep
 from emolib.training import loop as training
 from emolib.training.task import Places
 
@@ -44,7 +44,7 @@ def test_runs_side_by_side_give_the_very_files_of_runs_one_by_one(root, tmp_path
     places = Places.of(root, tmp_path, "many", "", "cpu")
     monkeypatch.setenv("EMOLIB_THREADS", "1")
     at_once = [
-        slots for s in sweep.stages(specs, places) for _, slots in sharing.share_devices(s, places)
+        slots for s in sweep.stages(specs, places) for _, slots in cost.share_devices(s, places)
     ]
     assert at_once == [["cpu", "cpu"], ["cpu", "cpu"]]
     many = emolib.run_all(specs, root, tmp_path, study="many", device="cpu")
@@ -71,22 +71,22 @@ def test_threads_follow_from_the_set_and_the_machine_alone(monkeypatch):
 
 
 def test_no_more_runs_at_once_than_memory_holds(tmp_path, monkeypatch):
-    monkeypatch.setattr(sharing.joblib, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cost.joblib, "cpu_count", lambda: 8)
     stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "cpu")
     need = cost.measure(stage[0], "cpu").memory
     for free, most in [(100 * need, 4), (2.5 * need, 2), (0.5 * need, 1)]:
-        monkeypatch.setattr(sharing, "_free_memory", lambda device, free=free: free)
-        assert [slots for _, slots in sharing.share_devices(stage, places)] == [["cpu"] * most]
+        monkeypatch.setattr(cost, "_free_memory", lambda device, free=free: free)
+        assert [slots for _, slots in cost.share_devices(stage, places)] == [["cpu"] * most]
 
 
 def test_runs_are_spread_over_all_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
-    monkeypatch.setattr(sharing, "_free_memory", lambda device: 70)
+    monkeypatch.setattr(cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
+    monkeypatch.setattr(cost, "_free_memory", lambda device: 70)
     places = Places.of("", tmp_path, "s", "", "auto")
     stage = [tiny(fold=f) for f in range(5)]
-    assert sharing.share_devices(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
-    assert sharing.share_devices(stage[:1], places) == [(stage[:1], ["cuda:0"])]
+    assert cost.share_devices(stage, places) == [(stage, ["cuda:0", "cuda:1"] * 2)]
+    assert cost.share_devices(stage[:1], places) == [(stage[:1], ["cuda:0"])]
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def failing_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(local.lifeline, "tie", lambda pid: None)
     monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
     monkeypatch.setattr(devices, "give_back", lambda device: None)
-    monkeypatch.setattr(sharing.cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
-    monkeypatch.setattr(sharing, "_free_memory", lambda device: 70)
+    monkeypatch.setattr(cost, "measure", lambda spec, device: cost.Cost(0, 0, 30))
+    monkeypatch.setattr(cost, "_free_memory", lambda device: 70)
 
     def sweep_it(count, broken, seconds=(0, 0)):
         trained = []
@@ -117,7 +117,7 @@ def failing_gpus(tmp_path, monkeypatch):
         monkeypatch.setattr(local, "train_run", train)
         places = Places.of("", tmp_path, "s", "", "auto")
         specs = [tiny(fold=fold) for fold in range(count)]
-        ((group, slots),) = sharing.share_devices(specs, places)
+        ((group, slots),) = cost.share_devices(specs, places)
         return local.train_all(group, places, slots), sorted(trained)
 
     return sweep_it
@@ -214,10 +214,10 @@ def test_a_gpu_that_does_not_tell_its_memory_gets_no_run_while_another_does(tmp_
         return cost.Cost(0, 0, 30)
 
     monkeypatch.setattr(devices, "every_device", lambda name: ["cuda:0", "cuda:1"])
-    monkeypatch.setattr(sharing.cost, "measure", measure)
-    monkeypatch.setattr(sharing, "_free_memory", free)
+    monkeypatch.setattr(cost, "measure", measure)
+    monkeypatch.setattr(cost, "_free_memory", free)
     stage, places = [tiny(fold=f) for f in range(5)], Places.of("", tmp_path, "s", "", "auto")
-    assert sharing.share_devices(stage, places) == [(stage, ["cuda:1"] * 2)]
+    assert cost.share_devices(stage, places) == [(stage, ["cuda:1"] * 2)]
 
 
 def test_a_lone_run_is_planned_as_one_at_a_time_however_many_gpus_there_are(monkeypatch):

@@ -3,27 +3,35 @@
 A finder turns a picture into COUNT×5 numbers, one row a box: left, top, right, bottom as shares of
 the picture's sides, and a score above 0. Rows that are not needed are zero. Boxes of a whole set
 are found once and kept beside the packed cache.
+
+They are OpenCV's, or a detector's of torchvision's, COCO-trained (`RunSpec.detector`). Its weights
+come from the folder `weights` (<name>.safetensors or <name>.pth, torchvision's tensors) or from
+torchvision's download; without either it is an error, never a random detector.
 """
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import cv2
 import filelock
 import joblib
 import numpy as np
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 from sklearn.cluster import SpectralClustering
+from timm.models import load_state_dict
 from torch import Tensor
 
 from ..base.devices import changed
-from ..base.files import whole_file
-from . import cache, detector
+from ..base.files import sha256, whole_file
+from . import cache
 from .pictures import shrink
 
 BOXES_VERSION = 3  # of what the finders below give
@@ -31,6 +39,8 @@ COUNT = 20  # boxes a picture, at most: the m of affective regions' code
 SIDE = 96  # px; short side at which boxes are looked for
 MOST_BOXES = 100  # boxes before the choice
 SMALLEST_SIDE = 0.125  # of the short side; the code asks for 28 px, whatever the picture's size
+SURE = 0.7  # score from which on a torchvision detection is a salient object
+LEAST = 0.05  # torchvision's own: below it nothing is detected
 SLIMMEST = 6.0  # ratio of the sides, the code's
 
 
@@ -106,6 +116,58 @@ def _rows(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return rows
 
 
+def file_of(name: str, weights: str | Path) -> Path | None:
+    """The detector's file in the folder `weights`, or None."""
+    files = (Path(weights or "?") / (name + suffix) for suffix in (".safetensors", ".pth"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def detector_identity(name: str, weights: str | Path) -> str:
+    """What a run's boxes depend on: the file's hash, or that torchvision's download is meant."""
+    file = file_of(name, weights)
+    return f"{name} sha256:{sha256(file)[:16]}" if file else f"{name} torchvision"
+
+
+@functools.lru_cache(maxsize=2)
+def load_detector(name: str, weights: str) -> torch.nn.Module:
+    """The detector. Raises RuntimeError where its weights can be had nowhere, ValueError where the
+    file holds others."""
+    file = file_of(name, weights)
+    if file is None:
+        try:
+            return torchvision.models.get_model(name, weights="DEFAULT").eval()
+        except (OSError, RuntimeError) as error:
+            make = (
+                "import torch, torchvision; torch.save(torchvision.models.get_model("
+                f"'{name}', weights='DEFAULT').state_dict(), '{name}.pth')"
+            )
+            raise RuntimeError(
+                f"detector {name!r}: torchvision could not download its weights "
+                f'({type(error).__name__}). On a machine with a network: python -c "{make}"; then '
+                "put that file into the folder that weights names, or take detector='opencv'"
+            ) from error
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    try:
+        model.load_state_dict(load_state_dict(str(file)))
+    except Exception as error:  # whatever the file's format makes the readers raise
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{file}: not torchvision's weights of {name!r} ({reason})") from error
+    return model.eval()
+
+
+@torch.inference_mode()
+def detect(model: torch.nn.Module, image: Tensor, salient: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes k×4 as shares of the sides and their scores, the best first; salient: the one surest
+    detection from SURE on. image: h×w×3 uint8."""
+    h, w = image.shape[:2]
+    (found,) = model([image.permute(2, 0, 1).contiguous().float() / 255])
+    boxes = found["boxes"].numpy() / np.array([w, h, w, h], np.float32)
+    scores = found["scores"].numpy()
+    keep = scores >= (SURE if salient else LEAST)
+    boxes, scores = boxes[keep].clip(0, 1), scores[keep]
+    return (boxes[:1], scores[:1]) if salient else (boxes, scores)
+
+
 FINDERS = {"objects": object_boxes, "salient": salient}
 OPENCV = "opencv"
 
@@ -115,14 +177,14 @@ class BoxFinder:
     """Who finds the boxes of a picture, and which."""
 
     kind: str  # of FINDERS
-    by: str = OPENCV  # which looks for them at SIDE px; or a detector of torchvision's (`detector`)
+    by: str = OPENCV  # which looks for them at SIDE px; or a detector of torchvision's
     weights: str = ""  # the folder that holds that detector's
 
     def find(self, image: Tensor) -> Tensor:
         """COUNT×5: the boxes of an image h×w×3 uint8."""
         if self.by != OPENCV:
-            model = detector.load_detector(self.by, str(self.weights))
-            return torch.from_numpy(_rows(*detector.detect(model, image, self.kind == "salient")))
+            model = load_detector(self.by, str(self.weights))
+            return torch.from_numpy(_rows(*detect(model, image, self.kind == "salient")))
         small = shrink(image.permute(2, 0, 1), SIDE).permute(1, 2, 0)
         with one_thread():
             return torch.from_numpy(FINDERS[self.kind](np.ascontiguousarray(small.numpy())))
@@ -132,7 +194,7 @@ class BoxFinder:
         made_by = [self.kind, BOXES_VERSION, pictures.image_size, cv2.__version__]
         made_by += [version(name) for name in ("scikit-learn", "torchvision", "pillow")]
         if self.by != OPENCV:
-            made_by.append(detector.identity(self.by, self.weights))
+            made_by.append(detector_identity(self.by, self.weights))
         digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
         name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{self.kind}-{digest}.boxes"
         file = cache.folder() / name

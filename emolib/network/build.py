@@ -8,9 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..base.files import content
-from ..data import detector
 from ..data.batches import seed_all
-from ..data.proposals import OPENCV
+from ..data.proposals import OPENCV, detector_identity
 from ..spec.run_spec import RunSpec
 from ..spec.systems import system_of
 from . import create
@@ -58,5 +57,5 @@ def weights_hash(spec: RunSpec, weights: str) -> str:
         file = weights_file(spec, weights)
         found = f"sha256:{content(Path(file))[:16]}" if file else f"timm:{spec.backbone}"
     if spec.detector != OPENCV:
-        found += f"; {detector.identity(spec.detector, weights)}"
+        found += f"; {detector_identity(spec.detector, weights)}"
     return found

@@ -335,5 +335,5 @@ def _check(name: str, value, kind):
             return int(value)  # NumPy's integers too
         elif isinstance(value, member):
             return value
-    names = [str(a) for m in _members(kind) for a in typing.get_args(m) or [m.__name__]]
+    names = [str(a) or "''" for m in _members(kind) for a in typing.get_args(m) or [m.__name__]]
     raise ValueError(f"{name}={value!r}: must be one of {', '.join(names)}")

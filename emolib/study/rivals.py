@@ -12,8 +12,9 @@ from .settings import PROFILES, Settings, brings_tower
 
 def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
     """The runs of Table 9's other systems and of the matched table, and why each cannot be trained
-    here: "" where it can. A run cannot where `weights` is a folder without its backbone's file, and
-    where its system needs a weak set and none is there.
+    here: "" where it can. A run cannot where `weights` is a folder without its backbone's file,
+    where its system needs a weak set and none is there, and where backbones are frozen and it needs
+    more than their maps.
 
     systems: comma-separated names of `create_model`, trained on every set of the study, whatever
     speaks against it. "": the profile's.
@@ -34,7 +35,10 @@ def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> 
             models = _names(systems) or _rows(settings, dataset, kind)
             for model, fold in itertools.product(models, folds):
                 spec = settings.spec(dataset, fold, model=model, backbone=backbone)
-                found[spec] = "" if systems else _why_not(settings, spec)
+                why = _needs_its_backbone(settings, spec)
+                if systems and why:
+                    raise ValueError(f"systems={systems!r}: {model} cannot be trained here: {why}")
+                found[spec] = "" if systems else why or _why_not(settings, spec)
     return found
 
 
@@ -102,6 +106,14 @@ def _why_not(settings: Settings, spec: RunSpec) -> str:
     if from_imagenet and settings.weights_folder and not _has_file(settings, spec.backbone):
         return f"the folder of weights has no {spec.backbone}.safetensors"
     return ""
+
+
+def _needs_its_backbone(settings: Settings, spec: RunSpec) -> str:
+    """Why the run, which would train all of its network, has no place among heads on frozen
+    backbones; "" where it trains a head or the study's runs train everything."""
+    if spec.freeze or system_of(spec.model).fitted or not settings.spec(spec.dataset).freeze:
+        return ""
+    return "it needs more than the maps of a frozen backbone"
 
 
 def _has_file(settings: Settings, backbone: str | None) -> bool:

@@ -1,5 +1,6 @@
 """What is wrong with runs, said before the first of them is trained."""
 
+import contextlib
 import functools
 from dataclasses import replace
 
@@ -68,7 +69,7 @@ def _check_rests(spec: RunSpec, places: Places, now: dict[RunSpec, dict | None])
     """Raises ValueError where a complete run of the chain started from one that was made with other
     data or weights than are here now. It does not matter whether that one is still there.
 
-    now: the identities that such runs would have, found so far (see `_identity_now`).
+    now: the identities that such runs would have, found so far; None without their pictures.
     """
     first = before = spec.predecessor()
     folder, kept = places.folder(spec), {}
@@ -76,18 +77,12 @@ def _check_rests(spec: RunSpec, places: Places, now: dict[RunSpec, dict | None])
         kept = start_of(folder).get("identity", {})  # older runs do not say
     while before and kept:
         if before not in now:
-            now[before] = _identity_now(before, places)
+            now[before] = None
+            with contextlib.suppress(FileNotFoundError):  # its pictures are not here
+                now[before] = Task.of(before, places).identity
         if here := now[before]:
             who = f"{folder} started from {before.id}, which"
             reuse.refuse_another(who, before, kept, before, here)
         before, kept = before.predecessor(), kept.get("started_from", {}).get("identity", {})
     if first:
         _check_rests(first, places, now)
-
-
-def _identity_now(spec: RunSpec, places: Places) -> dict | None:
-    """The identity that the run would have now; None where its pictures are not here."""
-    try:
-        return Task.of(spec, places).identity
-    except FileNotFoundError:
-        return None

@@ -29,11 +29,11 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     X: paths of picture files, n strings or Paths in a list, an array, a column or a one-column
     frame. y: two labels of any kind; the second in sorted order is what the network calls positive.
 
-    Parameters are RunSpec's. None is what `spec.recipe` has: by default the head alone is trained,
-    on a frozen `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU.
-    freeze="": the backbone learns too, which takes many times as long. init: "imagenet" or
-    "scratch". weights: a file of the backbone's ImageNet weights or a folder with it, "" for timm's
-    download.
+    Parameters are RunSpec's. None is what `spec.recipe` has: the head alone is trained, on a frozen
+    `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", and
+    systems that cannot learn so: the backbone learns too, which takes many times as long. init:
+    "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a folder with it,
+    "" for timm's download.
 
     After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
     pickle holds the network for a CPU, so that any machine reads it.
@@ -48,19 +48,19 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         model="maiafa",
         backbone=None,
         image_size=224,
-        freeze="backbone",
         epochs=None,
         batch_size=32,
         lr=None,
-        head_lr=None,
-        optimizer=None,
-        schedule=None,
-        weight_decay=None,
         freeze_bn=None,
         init="imagenet",
         weights="",
         seed=0,
         device="auto",
+        freeze=None,
+        head_lr=None,
+        optimizer=None,
+        schedule=None,
+        weight_decay=None,
     ):
         self.model = model
         self.backbone = backbone
@@ -119,8 +119,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     def _spec(self, pictures: int) -> RunSpec:
         given = {name: value for name, value in self.get_params().items() if value is not None}
         del given["weights"], given["device"]
-        settings = recipe.SETTINGS.get(self.freeze, {}) | given
         system = system_of(self.model)
+        given.setdefault("freeze", "backbone" if system.can_freeze else "")
+        settings = recipe.SETTINGS.get(given["freeze"], {}) | given
         if system.backbone and system.takes != "its own":
             settings.setdefault("backbone", recipe.BACKBONE)
         settings.setdefault("epochs", recipe.epochs(pictures, self.batch_size))

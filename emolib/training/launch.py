@@ -1,5 +1,6 @@
 """Trainings in processes that are not this one's: torchrun's on one run, SLURM's with one each."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+import torch.distributed
 
-from ..base import devices, progress
+from ..base import devices, parallel, progress
 from ..base.files import write_json
-from ..base.run_folder import has_weights
+from ..base.run_folder import has_weights, read_spec
 from ..spec.run_spec import RunSpec
 from . import lifeline
+from .check import check_runs
 from .run import train_run
 from .task import Places
 
@@ -117,3 +120,25 @@ class SlurmJob:
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+def worker(words=None) -> None:
+    """What `python -m emolib.worker` does: trains one run, or goes on with it."""
+    parser = argparse.ArgumentParser(description=worker.__doc__)
+    parser.add_argument("spec", help="JSON file with the RunSpec")
+    parser.add_argument("--data-root", required=True, help="folder that holds fi/, twitter1/, …")
+    parser.add_argument("--study-folder", required=True, help="folder of the study's results")
+    parser.add_argument("--weights", default="", help="file of the backbone's ImageNet weights")
+    parser.add_argument("--device", default="auto")
+    chosen = parser.parse_args(words)
+    if lifeline.VARIABLE in os.environ:
+        lifeline.tie(int(os.environ[lifeline.VARIABLE]))
+    device = parallel.start(chosen.device) or chosen.device
+    places = Places(Path(chosen.data_root), Path(chosen.study_folder), chosen.weights, str(device))
+    spec = read_spec(chosen.spec)
+    check_runs([spec], places)
+    result = train_run(spec, places, with_weights=True)
+    if parallel.Ranks.here().first:
+        print(result.folder, result.metrics)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -7,8 +7,7 @@ from ..spec.published import published
 from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
 from . import sweep
-from .cost import measure
-from .sharing import share_devices
+from .cost import measure, share_devices
 from .task import Places, split
 
 

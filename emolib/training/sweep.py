@@ -13,8 +13,8 @@ from ..base.run_folder import RunResult, has_weights, is_complete
 from ..spec.run_spec import RunSpec
 from . import launch, local
 from .check import check_runs
+from .cost import share_devices
 from .run import train_run
-from .sharing import share_devices
 from .task import Places
 
 EXECUTORS = ("local", "torchrun", "slurm")

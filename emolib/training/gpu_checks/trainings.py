@@ -21,10 +21,10 @@ from ...base.files import sha256, write_json
 from ...data.datasets import open_dataset
 from ...spec.systems import system_of
 from ...use.load import load
-from .. import cost, launch, plan, sweep, worker
+from .. import cost, launch, plan, sweep
+from ..cost import share_devices
 from ..estimator import EmotionClassifier
 from ..run import run
-from ..sharing import share_devices
 from ..task import Places
 from . import shared
 from .networks import milliseconds
@@ -64,7 +64,7 @@ def entry_points(here: Here) -> dict:
         words = [out / "spec.json", "--data-root", here.data, "--device", name]
         words += ["--study-folder", out / "worker"]
         with contextlib.redirect_stdout(io.StringIO()):
-            worker.main(list(map(str, words)))
+            launch.worker(list(map(str, words)))
         data = open_dataset("twitter1", here.data)
         predictor = load(result.folder, device=name)
         check_device(here, next(predictor.model.parameters()).device)
