@@ -190,6 +190,17 @@ def test_a_backbone_in_training_mode_is_seen_as_in_a_test(data, own_cache):
     assert all(torch.equal(t, before[k]) for k, t in network.backbone.state_dict().items())
 
 
+@pytest.mark.parametrize("cache", ["packed", "off"])
+def test_maps_beyond_float16_are_one_clear_error(data, own_cache, cache):
+    network = build_network(frozen())
+    torch.nn.init.constant_(network.backbone.bn1.bias, 1e6)
+    torch.nn.init.constant_(network.backbone.bn1.weight, 0.0)
+    with pytest.raises(ValueError, match="beyond float16's range.*start from trained ones"):
+        views = FrozenViews(frozen(cache=cache), data, network)
+        views.batch([(0, 0), (0, 1)])
+    assert not [f for f in own_cache.glob("*.safetensors") if "view" in f.name]
+
+
 def test_systems_that_look_at_more_than_maps_are_refused():
     for model in ("ar", "rao2020", "wu2019", "priya2020", "pcnn", "resnet18"):
         settings = {} if model in ("pcnn", "resnet18") else {"backbone": "test_efficientnet"}

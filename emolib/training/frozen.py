@@ -86,7 +86,13 @@ class FrozenViews:
         """N×K float16 on the CPU: all maps of each (view, index), one after the other."""
         images = torch.stack([self.pictures[v or -1, index][0] for v, index in views])
         maps = backbones.seen(self.backbone, normalise(images, self.cfg, self.device)).maps
-        return torch.cat([m.movedim(1, -1).flatten(1) for m in maps], dim=1).half().cpu()
+        rows = torch.cat([m.movedim(1, -1).flatten(1) for m in maps], dim=1).half().cpu()
+        if not rows.isfinite().all():
+            raise ValueError(
+                f"{self.data.name}: what the frozen backbone gives is beyond float16's range, as "
+                "with random weights; start from trained ones (init), or let it learn (freeze='')"
+            )
+        return rows
 
     def _kept(self, name: str, view: int) -> Tensor | None:
         """n×K float16, memory-mapped; None where it cannot be kept."""
