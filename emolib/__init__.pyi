@@ -8,7 +8,7 @@ from .network.create import create_model
 from .spec.run_spec import Readings, RunSpec
 from .study.study import Study
 from .tables.checks.verify import verify
-from .training.estimator import EmotionClassifier
+from .training.estimator import EmotionClassifier, fit
 from .training.plan import estimate
 from .training.run import run
 from .training.sweep import run_all
@@ -33,6 +33,7 @@ __all__ = [
     "create_model",
     "estimate",
     "export",
+    "fit",
     "hub",
     "load",
     "make_demo_data",

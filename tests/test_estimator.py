@@ -88,6 +88,25 @@ def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
         emolib.EmotionClassifier("ar", freeze="backbone")._spec(800)
 
 
+def test_fit_makes_a_predictor_of_a_file_a_folder_or_lists(root, frame, tmp_path):
+    frame = frame.sort_values("path")
+    calm = (frame["label"] == "calm").astype(int)
+    whole = emolib.fit(root / "own", **TINY).predict(frame["path"])
+    for given in ((root / "own/labels.csv",), (frame["path"], calm)):
+        assert emolib.fit(*given, **TINY).predict(frame["path"]).equals(whole)
+    words = calm.map({0: "negative", 1: "Positive"})
+    answers = emolib.fit(map(Path, frame["path"]), words, **FROZEN, epochs=30, lr=0.01)
+    assert answers.spec.freeze == "backbone"
+    assert list(whole.columns) == ["path", "label", "p_positive"] and len(whole) == 20
+    with pytest.raises(ValueError, match=r"labels\[1\] is 'calm': one of 0, negative, 1, positive"):
+        emolib.fit(frame["path"], ["positive", "calm"] * 10, **TINY)
+    with pytest.raises(FileNotFoundError, match="gone.csv: there is no such file; its columns are"):
+        emolib.fit(tmp_path / "gone.csv")
+    (tmp_path / "mine.csv").write_text("path,label\nnowhere.png,1\n")
+    with pytest.raises(ValueError, match="mine.csv line 2 names 'nowhere.png', which is not a pic"):
+        emolib.fit(tmp_path / "mine.csv")
+
+
 def test_answers_have_scikit_learns_shapes(fitted, frame):
     assert list(fitted.classes_) == ["angry", "calm"]
     p = fitted.predict_proba(frame["path"])

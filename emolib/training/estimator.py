@@ -1,4 +1,4 @@
-"""The network as a scikit-learn estimator, on lists of picture files."""
+"""The network as a scikit-learn estimator, on lists of picture files; `fit` in one call."""
 
 import copy
 import os
@@ -11,9 +11,12 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from ..base import progress
 from ..base.devices import pick_device
 from ..data.batches import decode_all
 from ..data.datasets import Dataset
+from ..data.layouts.common import POLARITY
+from ..data.layouts.own import labelled
 from ..network.build import build_network
 from ..spec import recipe
 from ..spec.run_spec import RunSpec
@@ -98,7 +101,10 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
             network = loop.moved(build_network(spec, str(self.weights)), device)
             pictures = loop.pictures_of(spec, data, str(self.weights), network)
             material = loop.Material(pictures, np.arange(len(data)))
-            history = loop.train_network(network, spec, material, device)
+            ticks = iter(progress.bar(range(spec.epochs), "epochs"))
+            history = loop.train_network(
+                network, spec, material, device, after_epoch=lambda state: next(ticks, None)
+            )
         self.classes_, self.history_, self.spec_ = classes, history, spec
         self.network_ = network.eval()
         return self
@@ -140,6 +146,35 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         """Of a pickle from before there were frozen backbones, what was not asked for then."""
         before = {"freeze": "", "optimizer": "sgd", "schedule": "step", "head_lr": 1.0}
         super().__setstate__(before | {"weight_decay": 1e-3} | state)
+
+
+def fit(pictures, labels=None, **settings) -> Predictor:
+    """Trains a network on one's own pictures and returns it as a Predictor.
+
+    pictures: a CSV file with the columns path,label (paths from its folder on), a folder that holds
+    such a labels.csv, or paths of picture files with as many `labels`. A label is 1 or "positive",
+    0 or "negative". settings: those of `EmotionClassifier`, by whose recipe it is trained.
+
+    Raises FileNotFoundError where there is no such file, ValueError for a label that is none of
+    these, naming its row, and what `EmotionClassifier.fit` raises.
+    """
+    if labels is None:
+        file = Path(pictures) / "labels.csv" if Path(pictures).is_dir() else Path(pictures)
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: there is no such file; its columns are path,label")
+        found = labelled(file)
+        paths, known = found.paths, found.labels.tolist()
+    else:
+        paths, known = list(pictures), [POLARITY.get(str(one).lower()) for one in labels]
+        if None in known:
+            row = known.index(None)
+            raise ValueError(
+                f"labels[{row}] is {list(labels)[row]!r}: one of {', '.join(POLARITY)}"
+            )
+    model = EmotionClassifier(**settings)
+    print(f"{len(paths)} pictures, {sum(known)} of them positive")
+    model.fit(paths, known)
+    return Predictor(model.spec_, model.network_, pick_device(model.device), str(model.weights))
 
 
 def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:

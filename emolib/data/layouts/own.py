@@ -15,7 +15,14 @@ from .common import POLARITY, Listing, layout, shown
     lambda folder: (folder / "labels.csv").is_file(),
 )
 def own_labels(folder: Path, agree: int) -> Listing:
-    file, index = folder / "labels.csv", common.below(folder)
+    return labelled(folder / "labels.csv")
+
+
+def labelled(file: Path) -> Listing:
+    """The pictures that a CSV file beside or above them names. ValueError names the line where one
+    is not there, or its label none that is known."""
+    folder = file.parent
+    index = common.below(folder)
     rows: dict[Any, tuple] = {}
     for line, row in common.csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
         path = common.find_file(index, row["path"], folder)
@@ -36,7 +43,7 @@ def own_labels(folder: Path, agree: int) -> Listing:
         np.array(label),
         None if emotion[0] is None else np.array(emotion),
         official_folds=folds,
-        layout=f"labels.csv, {f'{len(folds)} folds of its own' if folds else 'no folds'}",
+        layout=f"{file.name}, {f'{len(folds)} folds of its own' if folds else 'no folds'}",
     )
 
 
