@@ -84,7 +84,7 @@ def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
     assert emolib.EmotionClassifier("pcnn", freeze="")._spec(800).backbone is None
     whole = emolib.EmotionClassifier("resnet18")._spec(800)  # it has no head apart from itself
     assert (whole.freeze, whole.lr, whole.freeze_bn) == ("", 1e-4, True)
-    with pytest.raises(ValueError, match="model 'ar' learns from more .* freeze='' trains"):
+    with pytest.raises(ValueError, match="model 'ar' learns from more .* freeze='' with"):
         emolib.EmotionClassifier("ar", freeze="backbone")._spec(800)
 
 

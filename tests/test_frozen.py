@@ -3,6 +3,7 @@
 import os
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from safetensors.torch import load_file
 from trees import make_roi, make_twitter, picture
 
 import emolib
+from emolib.base.files import read_json
 from emolib.base.run_folder import read_run
 from emolib.data import batches as pipeline
 from emolib.network import backbones
 from emolib.network.build import build_network
+from emolib.spec import recipe
 from emolib.spec.schedules import rate
 from emolib.spec.systems import SYSTEMS
 from emolib.tables.checks.verify import findings
@@ -204,9 +207,7 @@ def test_maps_beyond_float16_are_one_clear_error(data, own_cache, cache):
 def test_systems_that_look_at_more_than_maps_are_refused():
     for model in ("ar", "rao2020", "wu2019", "priya2020", "pcnn", "resnet18"):
         settings = {} if model in ("pcnn", "resnet18") else {"backbone": "test_efficientnet"}
-        with pytest.raises(
-            ValueError, match=f"freeze='backbone': model '{model}' learns from more"
-        ):
+        with pytest.raises(ValueError, match=f"model '{model}' learns from more"):
             emolib.RunSpec("twitter1", model=model, freeze="backbone", **settings)
     for views in (0, 65):
         with pytest.raises(ValueError, match=f"views={views}: must be"):
@@ -275,6 +276,96 @@ def test_specs_from_before_keep_their_names_and_meaning():
     again = emolib.RunSpec.from_dict(values)
     assert again == old and again.lr_step == 1 and again.id.endswith("fold0-seed0-440673a6")
     assert emolib.RunSpec("twitter1", epochs=4, init="imagenet").lr_step == 2
+
+
+PHASES = dict(freeze="", head_epochs=2, epochs=2, layer_decay=0.5, optimizer="adamw", views=2)
+
+
+def test_the_head_learns_first_and_then_everything(root, tmp_path, monkeypatch):
+    spec, trained, one_epoch = frozen("emotionroi", **PHASES), [], training.one_epoch
+
+    def watched(network, loader, batches, optimizer, *args):
+        row = one_epoch(network, loader, batches, optimizer, *args)
+        weights = {k: t.clone() for k, t in network.state_dict().items()}
+        trained.append((weights, len(optimizer.param_groups)))
+        return row
+
+    monkeypatch.setattr(training, "one_epoch", watched)
+    found = emolib.run(spec, root, tmp_path, device="cpu")
+    start, name = build_network(spec).state_dict(), "backbone.conv_stem.weight"
+    for weights, groups in trained[:2]:
+        assert torch.equal(weights[name], start[name]) and groups == 1
+    assert not torch.equal(trained[2][0][name], start[name]) and trained[2][1] > 4
+    assert not torch.equal(trained[0][0]["classifier.0.weight"], start["classifier.0.weight"])
+    history, (head, whole) = found.history, spec.phases
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    rates = [rate(part, n + 0.5) for part in (head, whole) for n in (0, 1)]
+    assert (
+        np.allclose(history["lr"], rates, rtol=1e-5)
+        and head.lr == recipe.SETTINGS["backbone"]["lr"]
+    )
+    assert not [one for one in findings(tmp_path) if one.status == "wrong"]
+    # the first phase is the training of the head alone
+    alone = emolib.run(replace(head, epochs=2), root, tmp_path, "alone", device="cpu")
+    assert np.allclose(alone.history["train_loss"], history["train_loss"][:2], atol=1e-6)
+    plan = emolib.estimate([spec], root, device="cpu")
+    assert (
+        plan["pictures"].iloc[0] == 4 * read_json(found.folder / "environment.json")["trained_on"]
+    )
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 3])
+def test_phases_that_were_stopped_go_on_to_the_same_bytes(root, tmp_path, monkeypatch, cut_after):
+    spec, one_epoch, calls = frozen("emotionroi", **PHASES), training.one_epoch, []
+
+    def interrupted(*args):
+        if len(calls) == cut_after:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return one_epoch(*args)
+
+    whole = emolib.run(spec, root, tmp_path, "whole", device="cpu")
+    monkeypatch.setattr(training, "one_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        emolib.run(spec, root, tmp_path, "cut", device="cpu")
+    monkeypatch.setattr(training, "one_epoch", lambda *args: calls.append(1) or one_epoch(*args))
+    cut = emolib.run(spec, root, tmp_path, "cut", device="cpu")
+    assert len(calls) == 4  # nothing is trained twice
+    for name in ("predictions.csv", "model.safetensors"):
+        assert (whole.folder / name).read_bytes() == (cut.folder / name).read_bytes(), name
+
+
+def test_each_layer_learns_at_a_share_of_the_rate_above_it():
+    spec = frozen(freeze="", layer_decay=0.5, weight_decay=0.1, lr=1.0)
+    network = build_network(spec)
+    groups = training.parameter_groups(network, spec)
+    at = {id(p): group for group in groups for p in group["params"]}
+    named = dict(network.named_parameters())
+    assert at.keys() == {id(p) for p in named.values()}
+    place = backbones.depths(network.backbone)
+    by_depth: dict = {}
+    for name, p in named.items():
+        group = at[id(p)]
+        assert group["weight_decay"] == (0.0 if p.ndim <= 1 else 0.1)
+        if name.startswith("backbone."):
+            by_depth.setdefault(place(name.removeprefix("backbone.")), set()).add(group["lr"])
+        else:
+            assert group["lr"] == 1.0, name
+    rates = [by_depth[depth] for depth in sorted(by_depth)]
+    assert all(len(one) == 1 for one in rates)
+    flat = [one.pop() for one in rates]
+    assert all(b == pytest.approx(2 * a) for a, b in pairwise(flat)) and flat[-1] == 0.5
+
+
+def test_phases_are_refused_where_they_make_no_sense():
+    for wrong in ({"head_epochs": -1}, {"layer_decay": 0.0}, {"layer_decay": 1.5}):
+        with pytest.raises(ValueError, match="from 0 on, and above 0 and at most 1"):
+            emolib.RunSpec("twitter1", **wrong)
+    with pytest.raises(ValueError, match="head_epochs=3: model 'ar' learns from more"):
+        emolib.RunSpec("twitter1", model="ar", head_epochs=3)
+    spec = frozen(head_epochs=3, layer_decay=0.5)  # a frozen backbone has no second phase
+    assert spec.phases == [spec] and (spec.head_epochs, spec.layer_decay) == (0, 1.0)
+    assert frozen(**PHASES).step.phases[0].freeze == "backbone"
 
 
 def test_a_chain_may_be_trained_on_frozen_maps(tmp_path):

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import numbers
-import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 
+from . import recipe
 from .sets import DATASETS, SETS
 from .systems import SYSTEMS, System, system_of
+from .values import checked, members
 
 STARTS = ("imagenet", "scratch")
 # the same along a chain, whose trainings are of one network
@@ -19,8 +19,8 @@ OF_THE_TARGET: dict[str, typing.Any] = {"fold": 0, "grouped": False, "official":
 ARCHITECTURE = ("mai", "afa", "readings", "width", "dropout")
 # of the systems that the loop trains
 TRAINING: tuple[str, ...] = ("crop", "epochs", "batch_size", "lr", "schedule", "lr_step", "head_lr")
-TRAINING += ("momentum", "optimizer", "weight_decay", "freeze", "views", "freeze_bn")
-TRAINING += ("precision", "deterministic")
+TRAINING += ("momentum", "optimizer", "weight_decay", "freeze", "head_epochs", "views")
+TRAINING += ("layer_decay", "freeze_bn", "precision", "deterministic")
 # a stranger's spec.json may ask for anything
 LARGEST = {"width": 8192, "image_size": 4096, "views": 64}
 PLAIN_NAMES = str.maketrans("/:@ ", "____")
@@ -61,7 +61,7 @@ class Readings:
 
     def __post_init__(self):
         for f in fields(self):
-            _check("readings." + f.name, getattr(self, f.name), f.type)
+            checked("readings." + f.name, getattr(self, f.name), f.type)
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,15 @@ class RunSpec:
         "float32"  # of the backbone; the head's is float32
     )
     freeze: typing.Literal["", "backbone"] = ""  # what learns nothing
+    head_epochs: int = 0  # of the head alone, on the frozen backbone, before everything learns
     views: int = 6  # of each picture that a frozen backbone sees: the centre and random crops
+    layer_decay: float = 1.0  # of the rate, from each of the backbone's layers to the one below
     freeze_bn: bool = False  # the backbone's running statistics frozen, affine weights trained
     deterministic: bool | None = None  # the same bits from every run; None: on CPUs, not on GPUs
     pretrain: tuple = ()  # settings of the chain's earlier trainings: (("fi.epochs", 3), …)
 
     def __post_init__(self):
-        _check("dataset", self.dataset, typing.Literal[DATASETS])
+        checked("dataset", self.dataset, typing.Literal[DATASETS])
         system, of_set = system_of(self.model), SETS[self.dataset]
         if isinstance(self.readings, dict):
             self._put(readings=Readings(**self.readings))
@@ -136,7 +138,7 @@ class RunSpec:
         pretrain = self.pretrain.items() if isinstance(self.pretrain, dict) else self.pretrain
         self._put(pretrain=tuple(sorted((str(k), v) for k, v in pretrain)))
         for f in fields(self):
-            self._put(**{f.name: _check(f.name, getattr(self, f.name), f.type)})
+            self._put(**{f.name: checked(f.name, getattr(self, f.name), f.type)})
         self._check_ranges()
         self.predecessor()  # raises for a wrong name or value in pretrain
 
@@ -150,7 +152,9 @@ class RunSpec:
         names = [n for n in ARCHITECTURE if n not in system.settings]
         names += [] if system.boxes else ["detector"]
         names += TRAINING if system.fitted else ()
-        names += ["views"] if not self.freeze else ["freeze_bn", "precision"]
+        names += ["views"] if not (self.freeze or self.head_epochs) else []
+        names += ["freeze_bn", "precision", "head_epochs", "layer_decay"] if self.freeze else []
+        names += ["head_lr"] if self.layer_decay != 1 else []
         names += ["lr_step"] if self.schedule == "cosine" else []
         names += [one.option for d, one in SETS.items() if one.option and d != self.dataset]
         if self.grouped or not SETS[self.dataset].brings_folds:
@@ -169,11 +173,15 @@ class RunSpec:
         for name in (*LARGEST, "epochs", "batch_size", "lr_step", "lr", "head_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
-        if self.freeze == "backbone" and not system_of(self.model).can_freeze:
+        if self.head_epochs < 0 or not 0 < self.layer_decay <= 1:
+            what = f"head_epochs={self.head_epochs!r}, layer_decay={self.layer_decay!r}"
+            raise ValueError(f"{what}: from 0 on, and above 0 and at most 1")
+        if (self.freeze or self.head_epochs) and not system_of(self.model).can_freeze:
             can = ", ".join(name for name, one in SYSTEMS.items() if one.can_freeze)
             raise ValueError(
-                f"freeze='backbone': model {self.model!r} learns from more than its backbone's "
-                f"maps; {can} can be trained so, and freeze='' trains everything"
+                f"freeze={self.freeze!r}, head_epochs={self.head_epochs}: model {self.model!r} "
+                "learns from more than its backbone's maps; those that can be trained so are "
+                f"{can}, and freeze='' with head_epochs=0 trains everything"
             )
         if not 0 < self.share <= 1:
             raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")
@@ -222,6 +230,19 @@ class RunSpec:
             changes |= {"model": self.backbone, "epochs": 90}
         rest = tuple(p for p in self.pretrain if not p[0].startswith(dataset + "."))
         return replace(self, **changes | {"pretrain": rest} | mine)
+
+    @property
+    def phases(self) -> list["RunSpec"]:
+        """The parts of the training, one after the other: the head alone by the recipe's settings,
+        where there are `head_epochs`, and everything."""
+        if not self.head_epochs:
+            return [self]
+        head = replace(
+            self,
+            **recipe.SETTINGS["backbone"] | {"freeze": "backbone", "epochs": self.head_epochs},
+            head_lr=1.0,
+        )
+        return [head, replace(self, head_epochs=0)]
 
     @property
     def step(self) -> "RunSpec":
@@ -301,7 +322,7 @@ def field_type(name: str):
 
 def parse(name: str, text: str):
     """The value of setting `name` written as text ("true", "0.003", "fused")."""
-    allowed = _members(field_type(name))
+    allowed = members(field_type(name))
     if text.lower() in ("true", "false") and bool in allowed:
         return text.lower() == "true"
     for member in allowed:
@@ -314,26 +335,4 @@ def parse(name: str, text: str):
                 return kind(text)
             except ValueError:
                 continue
-    return _check(name, text, field_type(name))
-
-
-def _members(kind) -> tuple:
-    return typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-
-
-def _check(name: str, value, kind):
-    """value, an int made float where the field is one; ValueError names what is allowed."""
-    for member in _members(kind):
-        if typing.get_origin(member) is typing.Literal:
-            if value in typing.get_args(member):
-                return value
-        elif isinstance(value, bool) and member is not bool:
-            continue  # True is no number of epochs
-        elif member is float and isinstance(value, numbers.Real):
-            return float(value)
-        elif member is int and isinstance(value, numbers.Integral):
-            return int(value)  # NumPy's integers too
-        elif isinstance(value, member):
-            return value
-    names = [str(a) or "''" for m in _members(kind) for a in typing.get_args(m) or [m.__name__]]
-    raise ValueError(f"{name}={value!r}: must be one of {', '.join(names)}")
+    return checked(name, text, field_type(name))

@@ -8,12 +8,13 @@ w has wθ; Table 6's 0.001 is taken as weight_decay.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from ..base.devices import autocast
@@ -58,20 +59,40 @@ def train_network(
     go on from there to the same result. No generator's state is needed for that: order, crops and
     random numbers of an epoch follow from (seed, epoch) alone.
 
-    A head that starts from nothing gets its scale from the first batch (`MaiAfa.calibrate`). A
-    system without gradients is fitted instead. Where torchrun has started several processes, each
-    of them calls this and trains on its share of every batch. All end with the same model and the
-    same history.
+    Of several `RunSpec.phases` each begins with the model that the one before ended with. A head
+    that starts from nothing gets its scale from the first batch (`MaiAfa.calibrate`). A system
+    without gradients is fitted instead. Where torchrun has started several processes, each of them
+    calls this and trains on its share of every batch. All end with the same model and the same
+    history.
 
     Raises FloatingPointError where the loss or a weight is no longer a number.
     """
     if hasattr(model, "fit"):
         return _fit(model, material)
+    history: list[dict] = []
+    for phase in spec.phases:
+        until, mine = len(history) + phase.epochs, material
+        if state and len(state["history"]) > until:  # of a later phase
+            history = state["history"][:until]
+            continue
+        if phase.freeze and not spec.freeze:
+            seen = pictures_of(phase, material.pictures.data, model=model)
+            mine = replace(material, pictures=seen)
+        elif not phase.freeze:
+            model.requires_grad_(True)
+        history = _train_phase(model, phase, mine, device, state, after_epoch, history)
+        state = None
+    return history
+
+
+def _train_phase(
+    model, spec: RunSpec, material: Material, device, state, after_epoch, before: list[dict]
+) -> list[dict]:
+    """`train_network` of one phase. before: the history of those before it."""
     ranks, pictures = Ranks.here(), material.pictures
     optimizer = make_optimizer(model, spec)
     parts = {"model": model, "optimizer": optimizer}
-    history: list[dict] = []
-    best, kept = None, None
+    history, best, kept = list(before), None, None
     if state:
         for name, part in parts.items():
             part.load_state_dict(state[name])
@@ -80,7 +101,7 @@ def train_network(
     indices = material.train if kept is None else kept
     batches = Batches(indices, spec.batch_size, spec.seed, shuffle=True, ranks=ranks)
     train_loader = pictures.feed(batches, device, model.pretrained_cfg)
-    if not state and not spec.stages and hasattr(model, "calibrate"):
+    if not (state or before or spec.stages) and hasattr(model, "calibrate"):
         training_mode(model, spec.freeze_bn)
         all_of_it = Batches(material.train, spec.batch_size, spec.seed, shuffle=True)
         all_of_it.epoch = 0
@@ -92,14 +113,15 @@ def train_network(
         return probabilities(model, pictures, material.train, device, spec.precision)
 
     network = ranks.wrap(model, device)
-    if ranks.size == 1 and len(history) < spec.epochs:
-        network = _quickest(model, spec, batches, device, len(history))
-    for epoch in range(len(history), spec.epochs):
+    done = len(history) - len(before)
+    if ranks.size == 1 and done < spec.epochs:
+        network = _quickest(model, spec, batches, device, done)
+    for epoch in range(done, spec.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
         others = [ranks.rank] * (ranks.rank > 0)  # each process has its own dropout
         seed_all(spec.seed, epoch, *others)
-        row = {"epoch": epoch + 1, "lr": rate(spec, epoch + 0.5)}
+        row = {"epoch": len(history) + 1, "lr": rate(spec, epoch + 0.5)}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
         if len(material.validation):
             row |= validate(model, pictures, material.validation, device, spec.precision)
@@ -297,7 +319,13 @@ def validate(model, pictures: Pictures | FrozenViews, indices, device, precision
 
 
 def parameter_groups(model, spec: RunSpec) -> list[dict]:
-    """The backbone at `lr`, unless it is frozen; everything else at `lr · head_lr`."""
+    """The backbone at `lr`, unless it is frozen; everything else at `lr · head_lr`. With a
+    `layer_decay`, timm's groups: each of the backbone's layers at that share of the rate above it,
+    no weight decay on biases and norms."""
+    if spec.layer_decay != 1:
+        groups = param_groups_layer_decay(model, spec.weight_decay, layer_decay=spec.layer_decay)
+        rates = [spec.lr * group.pop("lr_scale") for group in groups]
+        return [g | {"lr": lr, "initial_lr": lr} for g, lr in zip(groups, rates, strict=True)]
     if hasattr(model, "backbone"):
         head = [p for n, p in model.named_parameters() if not n.startswith("backbone.")]
     else:  # a timm model used whole

@@ -35,9 +35,13 @@ def estimate(
         for spec in stage:
             cost = measure(spec, device)
             train, validation, test = count_pictures(spec, places if data_root else None)
-            seconds = spec.epochs * (train * cost.train + validation * cost.test)
-            seconds, at_once = seconds + test * cost.test, len(slots[spec])
-            row = spec.id, spec.dataset, spec.method, number, spec.epochs * train, seconds
+            seconds, epochs = test * cost.test, 0
+            for phase in spec.phases:
+                each = measure(phase, device)
+                seconds += phase.epochs * (train * each.train + validation * each.test)
+                epochs += phase.epochs
+            at_once = len(slots[spec])
+            row = spec.id, spec.dataset, spec.method, number, epochs * train, seconds
             parallel = len(set(slots[spec])) if on_gpu else at_once
             rows.append((*row, cost.memory / 2**20, at_once, parallel))
     columns = "id dataset method stage pictures seconds memory_mb at_once parallel".split()

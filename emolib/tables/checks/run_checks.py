@@ -82,11 +82,11 @@ def unsaid(spec: RunSpec, environment: dict) -> str:
 
 def _history(folder: Path) -> str | None:
     spec, frame = read_spec(folder / "spec.json"), read_csv(folder / "history.csv")
-    if frame["epoch"].tolist() != list(range(1, spec.epochs + 1)):
-        return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {spec.epochs}"
+    rates = [rate(part, n + 0.5) for part in spec.phases for n in range(part.epochs)]  # half-way
+    if frame["epoch"].tolist() != list(range(1, len(rates) + 1)):
+        return f"has the epochs {frame['epoch'].tolist()}, spec.json asks for {len(rates)}"
     if system_of(spec.model).fitted:
         return None
-    rates = [rate(spec, epoch - 0.5) for epoch in frame["epoch"]]  # half-way through it
     if not np.allclose(frame["lr"], rates, rtol=1e-4, atol=0):
         return "has other learning rates than spec.json asks for"
     if not np.isfinite(frame["train_loss"]).all():
