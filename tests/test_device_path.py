@@ -145,6 +145,8 @@ def test_every_door_leads_to_the_gpu_that_was_asked_for(root, tmp_path, monkeypa
             "test_resnet", None, 32, 1, 8, init="scratch", device=device
         )
         answers = estimator.fit(own.paths[:8], [0, 1] * 4).predict_proba(own.paths[:3])
+        head = tiny(freeze="backbone", views=2)
+        emolib.run(head, root, tmp_path, device=device)
         plan = emolib.estimate([tiny(**PLAIN)], device=device)
         (swept,) = emolib.run_all([tiny(**PLAIN, fold=1)], root, tmp_path, device=device)
     assert set(seen.devices) == {there}

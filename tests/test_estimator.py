@@ -35,6 +35,7 @@ TINY = dict(
     device="cpu",
 )
 FROZEN = dict(backbone="test_efficientnet", image_size=32, init="scratch", device="cpu")
+FROZEN["freeze"] = "backbone"  # by default only where the backbone has been trained
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +80,10 @@ def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
     learnt = emolib.EmotionClassifier(**FROZEN, epochs=1).fit(frame["path"], frame["label"])
     spec = learnt.spec_
     assert (spec.freeze, spec.optimizer, spec.schedule) == ("backbone", "adamw", "cosine")
-    assert [recipe.epochs(n, 32) for n in (20, 200, 1000, 20_000)] == [400, 40, 8, 8]
-    assert emolib.EmotionClassifier()._spec(800).backbone == recipe.BACKBONE
+    assert [recipe.epochs(n, 32) for n in (3, 20, 200, 1000, 20_000)] == [250, 250, 36, 8, 8]
+    usual = emolib.EmotionClassifier()._spec(800)
+    assert (usual.backbone, usual.freeze) == (recipe.BACKBONE, "backbone")
+    assert emolib.EmotionClassifier(init="scratch")._spec(800).freeze == ""
     assert emolib.EmotionClassifier("pcnn", freeze="")._spec(800).backbone is None
     whole = emolib.EmotionClassifier("resnet18")._spec(800)  # it has no head apart from itself
     assert (whole.freeze, whole.lr, whole.freeze_bn) == ("", 1e-4, True)
@@ -94,12 +97,23 @@ def test_fit_makes_a_predictor_of_a_file_a_folder_or_lists(root, frame, tmp_path
     whole = emolib.fit(root / "own", **TINY).predict(frame["path"])
     for given in ((root / "own/labels.csv",), (frame["path"], calm)):
         assert emolib.fit(*given, **TINY).predict(frame["path"]).equals(whole)
+    for given in (calm == 1, calm.astype(float), calm.map({0: "negative ", 1: "POSITIVE"})):
+        assert emolib.fit(frame["path"], given, **TINY).predict(frame["path"]).equals(whole)
     words = calm.map({0: "negative", 1: "Positive"})
     answers = emolib.fit(map(Path, frame["path"]), words, **FROZEN, epochs=30, lr=0.01)
     assert answers.spec.freeze == "backbone"
     assert list(whole.columns) == ["path", "label", "p_positive"] and len(whole) == 20
     with pytest.raises(ValueError, match=r"labels\[1\] is 'calm': one of 0, negative, 1, positive"):
         emolib.fit(frame["path"], ["positive", "calm"] * 10, **TINY)
+    for given in ((root / "own", calm), (list(frame["path"]),)):
+        with pytest.raises(
+            ValueError, match="a CSV file or a folder without labels, or a list with"
+        ):
+            emolib.fit(*given, **TINY)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples: .20, 3."):
+        emolib.fit(frame["path"], [0, 1, 1], **TINY)
+    with pytest.raises(ValueError, match="batch_size='32': must be one of int"):
+        emolib.EmotionClassifier(batch_size="32").fit(frame["path"], calm)
     with pytest.raises(FileNotFoundError, match="gone.csv: there is no such file; its columns are"):
         emolib.fit(tmp_path / "gone.csv")
     (tmp_path / "mine.csv").write_text("path,label\nnowhere.png,1\n")

@@ -537,8 +537,12 @@ def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_
     assert why == dict.fromkeys(others, "it needs more than the maps of a frozen backbone")
     with pytest.raises(ValueError, match="systems='ar': ar cannot be trained here: it needs"):
         experiment.rivals("ar")
-    whole = study(root, tmp_path, profile="best", overrides="freeze=backbone,twitter1.epochs=3")
-    assert whole.spec("twitter1").epochs == 3
+    free = study(root, tmp_path, profile="best", overrides="freeze=,twitter1.epochs=3")
+    assert (free.spec("twitter1").freeze, free.spec("twitter1").epochs) == ("", 3)
+    assert not free.left_out()
+    authors = {s.model: s for s in experiment.recipes()[1]}
+    assert all(not s.freeze and s.schedule == "step" for s in authors.values())
+    assert {authors[name].optimizer for name in ("ar", "wscnet")} == {"sgd"}
 
 
 @pytest.mark.parametrize(

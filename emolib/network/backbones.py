@@ -302,7 +302,7 @@ def digest(net: Backbone) -> str:
     for key, tensor in net.state_dict().items():
         if key.rpartition(".")[0] not in new:
             digest.update(key.encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
+            digest.update(tensor.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -23,4 +23,4 @@ SETTINGS: dict[str, dict] = {
 
 def epochs(pictures: int, batch_size: int) -> int:
     """How often to see so many training pictures: few of them more often."""
-    return max(EPOCHS, math.ceil(STEPS * batch_size / pictures))
+    return max(EPOCHS, math.ceil(STEPS / math.ceil(pictures / batch_size)))

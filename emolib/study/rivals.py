@@ -9,6 +9,9 @@ from ..spec.sets import FINE_TUNED
 from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, UNPUBLISHED, published_on, system_of
 from .settings import PROFILES, Settings, brings_tower
 
+# what authors' settings are where they do not say otherwise, whatever the study's are
+USUAL = {"optimizer": "sgd", "schedule": "step", "freeze": "", "head_epochs": 0, "layer_decay": 1.0}
+
 
 def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
     """The runs of Table 9's other systems and of the matched table, and why each cannot be trained
@@ -81,8 +84,8 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
     specs = []
     for dataset in settings.datasets:
         for name, fold in itertools.product(chosen, settings.folds(dataset)):
-            recipe = SYSTEMS[name].recipe | {"model": name, "backbone": None, "init": "imagenet"}
-            specs.append(settings.spec(dataset, fold, **recipe))
+            recipe = USUAL | SYSTEMS[name].recipe | {"model": name, "backbone": None}
+            specs.append(settings.spec(dataset, fold, **recipe, init="imagenet"))
     return specs
 
 

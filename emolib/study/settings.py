@@ -277,7 +277,7 @@ def parse_overrides(text: str) -> dict:
     values = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
         key, equals, value = (piece.strip() for piece in item.partition("="))
-        if not equals or not value:
+        if not equals or not (value or key.endswith("freeze")):  # "freeze=": nothing is frozen
             raise ValueError(f"overrides: {item!r} is not of the form key=value")
         if key in values:
             raise ValueError(f"overrides: {key} is given twice")

@@ -205,7 +205,8 @@ class Study(Settings):
         # a notebook before 05 does not miss what 05 trains
         begun = [s for s in self.rivals() if (self.folder / "runs" / s.id).exists()]
         others = list(dict.fromkeys([*begun, *specs, *without]))
-        before = [s.predecessor() for s in others if s.stages and s.model != "maiafa"]
+        chains = [s for s in others if s.stages and s.model != "maiafa" and s not in without]
+        before = [s.predecessor() for s in chains]
         wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
         reasons = {spec.id: why for spec, why in without.items()}
         with warnings.catch_warnings(record=True) as said:  # a line there, not a path in red

@@ -31,11 +31,13 @@ CONTEXT = 600e6  # bytes of GPU memory that a process takes before it has any te
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one training on one device: seconds a picture and bytes at once."""
+    """Of one training on one device: seconds a picture and bytes at once. view: seconds a picture
+    for one view through a frozen backbone, once a set."""
 
     train: float
     test: float
     memory: float
+    view: float = 0.0
 
 
 def measure(spec: RunSpec, device: str = "auto") -> Cost:
@@ -87,16 +89,21 @@ def _of_steps(spec: RunSpec, device: torch.device) -> Cost:
     count = spec.batch_size if few * spec.batch_size / 2 < SECONDS else 4
     count = max(2, min(count, spec.batch_size))
     each = seconds(count, train) / count, seconds(count, test) / count
+    view = 0.0
+    if spec.freeze:
+        started = time.perf_counter()
+        random_batch(spec, count, model, device)
+        view = (time.perf_counter() - started) / count
     if not on_gpu:  # a batch's tensors kept for backward, and four times the weights
         images, labels, extras = random_batch(spec, 2, model, device)
         model.train()
         kept = kept_for_backward(model, images, labels, spec.precision, extras)
         weights = sum(p.nbytes for p in model.parameters())
-        return Cost(*each, kept * spec.batch_size / 2 + 4 * weights)
+        return Cost(*each, kept * spec.batch_size / 2 + 4 * weights, view)
     torch.cuda.reset_peak_memory_stats(device)
     seconds(spec.batch_size, train)  # the memory of a whole batch
     seconds(TESTED_AT_ONCE, test)
-    return Cost(*each, torch.cuda.max_memory_allocated(device) - before + CONTEXT)
+    return Cost(*each, torch.cuda.max_memory_allocated(device) - before + CONTEXT, view)
 
 
 def random_batch(spec: RunSpec, count: int, model, device):

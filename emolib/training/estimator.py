@@ -1,6 +1,7 @@
 """The network as a scikit-learn estimator, on lists of picture files; `fit` in one call."""
 
 import copy
+import numbers
 import os
 from pathlib import Path
 
@@ -33,8 +34,8 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
     frame. y: two labels of any kind; the second in sorted order is what the network calls positive.
 
     Parameters are RunSpec's. None is what `spec.recipe` has: the head alone is trained, on a frozen
-    `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", and
-    systems that cannot learn so: the backbone learns too, which takes many times as long. init:
+    `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", random
+    weights and systems that cannot learn so: the backbone learns too, which takes many times as long. init:
     "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a folder with it,
     "" for timm's download.
 
@@ -126,11 +127,14 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         given = {name: value for name, value in self.get_params().items() if value is not None}
         del given["weights"], given["device"]
         system = system_of(self.model)
-        given.setdefault("freeze", "backbone" if system.can_freeze else "")
+        trained = system.can_freeze and self.init != "scratch"  # else there is nothing to freeze
+        given.setdefault("freeze", "backbone" if trained else "")
         settings = recipe.SETTINGS.get(given["freeze"], {}) | given
         if system.backbone and system.takes != "its own":
             settings.setdefault("backbone", recipe.BACKBONE)
-        settings.setdefault("epochs", recipe.epochs(pictures, self.batch_size))
+        if isinstance(self.batch_size, numbers.Integral):  # RunSpec refuses all else
+            size = max(1, int(self.batch_size))
+            settings.setdefault("epochs", recipe.epochs(pictures, size))
         spec = RunSpec("own", **settings)
         if spec.stages:
             raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
@@ -158,6 +162,8 @@ def fit(pictures, labels=None, **settings) -> Predictor:
     Raises FileNotFoundError where there is no such file, ValueError for a label that is none of
     these, naming its row, and what `EmotionClassifier.fit` raises.
     """
+    if isinstance(pictures, (str, Path)) != (labels is None):
+        raise ValueError("pictures: a CSV file or a folder without labels, or a list with labels")
     if labels is None:
         file = Path(pictures) / "labels.csv" if Path(pictures).is_dir() else Path(pictures)
         if not file.is_file():
@@ -165,16 +171,21 @@ def fit(pictures, labels=None, **settings) -> Predictor:
         found = labelled(file)
         paths, known = found.paths, found.labels.tolist()
     else:
-        paths, known = list(pictures), [POLARITY.get(str(one).lower()) for one in labels]
-        if None in known:
-            row = known.index(None)
-            raise ValueError(
-                f"labels[{row}] is {list(labels)[row]!r}: one of {', '.join(POLARITY)}"
-            )
+        paths, known = list(pictures), [_polarity(*one) for one in enumerate(labels)]
+        check_consistent_length(paths, known)
     model = EmotionClassifier(**settings)
     print(f"{len(paths)} pictures, {sum(known)} of them positive")
     model.fit(paths, known)
     return Predictor(model.spec_, model.network_, pick_device(model.device), str(model.weights))
+
+
+def _polarity(row: int, label) -> int:
+    """0 or 1, as one's own labels.csv spells it, or a number or bool of that value."""
+    if isinstance(label, (numbers.Number, np.bool_)) and label in (0, 1):
+        return int(label)
+    if (known := POLARITY.get(str(label).strip().lower())) is None:
+        raise ValueError(f"labels[{row}] is {label!r}: one of {', '.join(POLARITY)}")
+    return known
 
 
 def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:

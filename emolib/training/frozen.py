@@ -47,7 +47,8 @@ class FrozenViews:
         blank = torch.zeros(1, spec.image_size, spec.image_size, 3, dtype=torch.uint8)
         maps = backbones.seen(self.backbone, normalise(blank, self.cfg, self.device)).maps
         self.shapes = [m.movedim(1, -1).shape[1:] for m in maps]  # as kept, channels last
-        made_by = [VERSION, spec.image_size, spec.crop, backbones.digest(self.backbone), data.names]
+        made_by = [VERSION, spec.backbone, self.cfg["mean"], self.cfg["std"], self.shapes]
+        made_by += [spec.image_size, spec.crop, backbones.digest(self.backbone), data.names]
         made_by += [version(name) for name in ("pillow", "torchvision", "torch", "timm")]
         key = hashlib.sha256(repr([*made_by, self.device.type]).encode()).hexdigest()[:16]
         name = f"{data.name}-{data.fingerprint()}-view{{}}-{key}"
@@ -118,9 +119,11 @@ class FrozenViews:
         many threads as the training has, so that the bits do not depend on the others."""
         items = [(view, i) for i in range(len(self.data))]
         batches = [items[start:][:AT_ONCE] for start in range(0, len(items), AT_ONCE)]
-        on_cpu = self.device.type == "cpu"
-        workers = max(1, joblib.cpu_count() // torch.get_num_threads()) if on_cpu else 1
         words = f"{self.data.name}: view {view + 1} of {self.count} through the backbone"
+        if self.device.type != "cpu":
+            yield from map(self._computed, progress.bar(batches, words))
+            return
+        workers = max(1, joblib.cpu_count() // torch.get_num_threads())
         with ThreadPoolExecutor(workers) as pool:
             for start in progress.bar(range(0, len(batches), 4 * workers), words):
                 yield from pool.map(self._computed, batches[start:][: 4 * workers])

@@ -22,6 +22,7 @@ def estimate(
     that divides their time (those that share a GPU are counted once: they may hardly gain).
     `total_seconds` adds them up.
 
+    The first run on a frozen backbone is charged with its views of the set, as if none were kept.
     Times a few steps of each different network with random pictures. Without data_root the
     numbers of pictures are Table 5's; without results_root nothing is taken as done. On a CPU the
     memory is what a step keeps for its backward pass and the weights, their gradients and
@@ -29,7 +30,7 @@ def estimate(
     """
     places = Places.of(data_root, results_root or "?", study, weights, device)
     on_gpu = devices.pick_device(device).type != "cpu"
-    rows = []
+    rows, seen = [], set[tuple]()
     for number, stage in enumerate(sweep.stages(specs, places, results_root != ""), start=1):
         slots = {s: slots for group, slots in share_devices(stage, places) for s in group}
         for spec in stage:
@@ -39,6 +40,9 @@ def estimate(
             for phase in spec.phases:
                 each = measure(phase, device)
                 seconds += phase.epochs * (train * each.train + validation * each.test)
+                if each.view and (views := _views_of(phase)) not in seen:  # by the first run alone
+                    seconds += phase.views * (train + validation + test) * each.view
+                    seen.add(views)
                 epochs += phase.epochs
             at_once = len(slots[spec])
             row = spec.id, spec.dataset, spec.method, number, epochs * train, seconds
@@ -46,6 +50,19 @@ def estimate(
             rows.append((*row, cost.memory / 2**20, at_once, parallel))
     columns = "id dataset method stage pictures seconds memory_mb at_once parallel".split()
     return pd.DataFrame(rows, columns=columns)
+
+
+def _views_of(spec: RunSpec) -> tuple:
+    """Equal for runs that share what their frozen backbone makes of the set."""
+    return (
+        spec.dataset,
+        spec.agree,
+        spec.labels,
+        spec.backbone,
+        spec.init,
+        spec.image_size,
+        spec.crop,
+    )
 
 
 def total_seconds(plan: pd.DataFrame) -> float:
