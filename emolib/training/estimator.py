@@ -35,9 +35,9 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters are RunSpec's. None is what `spec.recipe` has: the head alone is trained, on a frozen
     `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", random
-    weights and systems that cannot learn so: the backbone learns too, which takes many times as long. init:
-    "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a folder with it,
-    "" for timm's download.
+    weights and systems that cannot learn so: the backbone learns too, which takes many times as
+    long. init: "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a
+    folder with it, "" for timm's download.
 
     After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
     pickle holds the network for a CPU, so that any machine reads it.
