@@ -27,3 +27,10 @@ def root(tmp_path_factory):
     make_roi(root, each=5)
     make_twitter(root)
     return root
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache folder of the test's own."""
+    monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -38,12 +38,6 @@ def frozen(dataset="twitter1", **changes):
 
 
 @pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def data(tmp_path):
     make_twitter(tmp_path / "data")
     return emolib.open_dataset("twitter1", tmp_path / "data")
@@ -358,9 +352,11 @@ def test_each_layer_learns_at_a_share_of_the_rate_above_it():
 
 
 def test_phases_are_refused_where_they_make_no_sense():
-    for wrong in ({"head_epochs": -1}, {"layer_decay": 0.0}, {"layer_decay": 1.5}):
-        with pytest.raises(ValueError, match="from 0 on, and above 0 and at most 1"):
-            emolib.RunSpec("twitter1", **wrong)
+    for decay in (0.0, 1.5):
+        with pytest.raises(ValueError, match=f"layer_decay={decay}: must be above 0 and at most 1"):
+            emolib.RunSpec("twitter1", layer_decay=decay)
+    with pytest.raises(ValueError, match="head_epochs=-1: must be 0 or more"):
+        emolib.RunSpec("twitter1", head_epochs=-1)
     with pytest.raises(ValueError, match="head_epochs=3: model 'ar' learns from more"):
         emolib.RunSpec("twitter1", model="ar", head_epochs=3)
     spec = frozen(head_epochs=3, layer_decay=0.5)  # a frozen backbone has no second phase

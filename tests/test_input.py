@@ -19,12 +19,6 @@ from emolib.data import cache, on_device
 
 
 @pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("EMOLIB_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def data(root):
     return emolib.open_dataset("twitter1", root)
 

@@ -82,7 +82,7 @@ class Seen:
 
 @torch.no_grad()
 def seen(backbone: Backbone, images: Tensor) -> Seen:
-    """As the backbone answers in a test, whatever mode it is in afterwards: "eval"."""
+    """What the backbone gives for `images` in a test. It is in eval mode from then on."""
     backbone.eval()
     if isinstance(backbone.feature_info, FeatureInfo):
         return Seen(levels(backbone, four_levels(backbone)[0], images))

@@ -5,9 +5,9 @@ import math
 BACKBONE = "tf_efficientnet_lite2"
 EPOCHS, STEPS = 8, 250  # at least so many epochs, and so many batches
 
-# For each of RunSpec's `freeze`: the head alone, or all, the backbone at a small rate. The head's
-# rate and epochs are those of results/measured/frozen-lite2/settings.csv that suit the whole
-# network best, on held-out training pictures of Twitter I.
+# For each of RunSpec's `freeze`: the head alone, or everything, the backbone at a small rate. The
+# head's rate and epochs are the best for the normal network in
+# results/measured/frozen-lite2/settings.csv. Those for everything have not been tuned.
 SETTINGS: dict[str, dict] = {
     "backbone": dict(lr=1e-4, optimizer="adamw", schedule="cosine", weight_decay=0.01),
     "": dict(

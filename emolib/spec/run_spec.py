@@ -173,9 +173,8 @@ class RunSpec:
         for name in (*LARGEST, "epochs", "batch_size", "lr_step", "lr", "head_lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0")
-        if self.head_epochs < 0 or not 0 < self.layer_decay <= 1:
-            what = f"head_epochs={self.head_epochs!r}, layer_decay={self.layer_decay!r}"
-            raise ValueError(f"{what}: from 0 on, and above 0 and at most 1")
+        if self.head_epochs < 0:
+            raise ValueError(f"head_epochs={self.head_epochs!r}: must be 0 or more")
         if (self.freeze or self.head_epochs) and not system_of(self.model).can_freeze:
             can = ", ".join(name for name, one in SYSTEMS.items() if one.can_freeze)
             raise ValueError(
@@ -183,8 +182,9 @@ class RunSpec:
                 "learns from more than its backbone's maps; those that can be trained so are "
                 f"{can}, and freeze='' with head_epochs=0 trains everything"
             )
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share={self.share!r}: must be above 0 and at most 1")
+        for name in ("share", "layer_decay"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0 and at most 1")
         for name in self.apart:
             if name not in DATASETS or name == self.dataset:
                 others = ", ".join(d for d in DATASETS if d != self.dataset)
