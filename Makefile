@@ -25,7 +25,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
 
-$(VENV)/.ready: requirements.txt pyproject.toml
+$(VENV)/.ready: requirements.txt pyproject.toml setup.py
 	@python=$(BIN)/python; test -x $(BIN)/pip || python='$(PYTHON)'; \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "emolib needs Python 3.11 or newer, and $$python is not; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }

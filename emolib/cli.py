@@ -10,7 +10,10 @@ from pathlib import Path
 
 from . import __version__
 
-MODEL = "a run folder, a folder or repository as on the Hugging Face hub, or a name in timm"
+MODEL = (
+    "a run folder, a folder or repository as on the Hugging Face hub, or a name in timm; default: "
+    "emolib-lite2, which comes with the package, for research only"
+)
 RAW = argparse.RawDescriptionHelpFormatter  # an example stays on its line
 
 
@@ -49,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--out", required=True, metavar="FILE.png")
     export.add_argument("--onnx", required=True, metavar="FILE.onnx")
     for one in (predict, explain, export):
-        one.add_argument("--model", required=True, help=MODEL)
+        one.add_argument("--model", help=MODEL)
         one.add_argument("--weights", default="", metavar="FOLDER", help="where its detector's are")
     for one in (predict, explain):
         one.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
@@ -68,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(chosen) -> None:
     """what pictures say, as CSV: path, label (1 = positive), p_positive
 
-    example: emolib predict pictures/ --model results/demo/runs/<run> --out answers.csv
+    example: emolib predict pictures/ --out answers.csv
     """
     from .base.files import write_csv
     from .use.load import load
@@ -85,7 +88,7 @@ def _predict(chosen) -> None:
 def _explain(chosen) -> None:
     """where the network looked: its region map laid over the picture, and the highest regions
 
-    example: emolib explain cat.jpg --model results/demo/runs/<run> --out cat_regions.png
+    example: emolib explain cat.jpg --out cat_regions.png
     """
     from .base.files import whole_file
     from .use.load import load

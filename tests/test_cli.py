@@ -17,7 +17,7 @@ from trees import picture
 import emolib
 from emolib.base import files
 from emolib.cli import main
-from emolib.use.hub import CLASSES
+from emolib.use.saved import CLASSES
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import emolib
 from emolib.base import files
 from emolib.data import pictures
 from emolib.use import load
-from emolib.use.hub import CLASSES
 from emolib.use.predict import Predictor
+from emolib.use.saved import CLASSES
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, init="scratch")
 CPU = torch.device("cpu")
@@ -283,7 +283,7 @@ def test_views_of_arrays_are_pictures_like_their_copies(predictor):
     assert np.allclose(predictor.predict(floats.astype(">f4"))["p_positive"], as_bytes)
 
 
-@pytest.mark.parametrize("source", [None, 3, "", __file__])
+@pytest.mark.parametrize("source", [3, "", __file__])
 def test_load_says_what_it_takes(source):
     with pytest.raises(ValueError, match="takes a run folder"):
         emolib.load(source)

@@ -1,7 +1,11 @@
-"""Eq. 11 and 12, what the paper leaves out, and Wilson's interval of one run."""
+"""Eq. 11 and 12, what the paper leaves out, calibration, and Wilson's interval of one run."""
+
+import math
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
 from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
 
@@ -36,6 +40,36 @@ def more_scores(labels, p_positive) -> dict:
         "ece": float(binary_calibration_error(torch.tensor(p), torch.tensor(labels), n_bins=10)),
     }
     return {name: None if v is None else 100 * float(v) for name, v in found.items()}
+
+
+def calibration_error(labels, p_positive, bins: int = 10) -> float:
+    """Expected calibration error in percent: how far p_positive is from the share of positive
+    pictures, on average over `bins` of equally many pictures (Nguyen & O'Connor, EMNLP 2015)."""
+    labels, p = np.asarray(labels, float), np.asarray(p_positive, float)
+    parts = np.array_split(np.argsort(p, kind="stable"), min(bins, len(p)))
+    gaps = [abs(labels[part].sum() - p[part].sum()) for part in parts]
+    return 100 * float(sum(gaps)) / len(p)
+
+
+def fitted_temperature(labels, p_positive) -> float:
+    """What to divide the logits by, so that the log loss of p_positive is least (Guo et al., ICML
+    2017). Of pictures that the network has not learnt; between 1/20 and 20."""
+    labels, logits = np.asarray(labels), _logits(p_positive)
+
+    def loss(log_temperature: float) -> float:
+        return sk.log_loss(labels, expit(logits * math.exp(-log_temperature)), labels=[0, 1])
+
+    bounds = (-math.log(20), math.log(20))
+    return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
+
+
+def tempered(p_positive, temperature: float) -> np.ndarray:
+    """p_positive where the logits are divided by `temperature`."""
+    return expit(_logits(p_positive) / temperature)
+
+
+def _logits(p_positive) -> np.ndarray:
+    return logit(np.clip(np.asarray(p_positive, float), 1e-12, 1 - 1e-12))
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:

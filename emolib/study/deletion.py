@@ -18,7 +18,7 @@ from ..base.progress import bar
 from ..data.batches import derived_seed, normalise
 from ..spec.sets import in_words
 from ..tables import significance, sources
-from ..use.load import load
+from ..use.load import of_folder
 from .study import Study
 
 BLURRED_SHARES = (0.1, 0.25, 0.5)  # of the picture that is blurred
@@ -57,7 +57,7 @@ def of_runs(test, results, data, device: str, most: int) -> pd.DataFrame:
     frames = []
     for result in results:
         names = result.predictions["path"].sample(frac=1, random_state=0).head(most)
-        frame = test(load(result.folder, device), [data.root / name for name in names])
+        frame = test(of_folder(result.folder, device), [data.root / name for name in names])
         spec = result.spec
         frames.append(frame.assign(set=data.name, network=spec.seed, fold=spec.fold))
     return pd.concat(frames, ignore_index=True)

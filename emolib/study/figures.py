@@ -9,7 +9,7 @@ from sklearn.calibration import calibration_curve
 from ..data.pictures import decode
 from ..spec.sets import DATASETS, in_words
 from ..tables.plots import GREY, NEGATIVE, OURS, POSITIVE, drawn, legend_below, panels
-from ..use.load import load
+from ..use.load import of_folder
 from .regions import has_regions
 from .study import Study
 
@@ -151,7 +151,9 @@ def where_it_looks(study: Study, results, count: int = 8, seed: int = 0) -> Figu
         return None
     data = study.open(chosen.spec.dataset)
     shown = chosen.predictions.sample(frac=1, random_state=seed).head(count)["path"]
-    figure = draw_regions(load(chosen.folder, study.device), [data.root / name for name in shown])
+    figure = draw_regions(
+        of_folder(chosen.folder, study.device), [data.root / name for name in shown]
+    )
     title = f"{in_words(data.name)}, fold {chosen.spec.fold}: D on test pictures"
     figure.suptitle(drawn(title, data.demo), fontsize=10)
     return figure

@@ -21,7 +21,7 @@ from ..network.backbones import channels_first
 from ..spec.run_spec import RunSpec
 from ..tables import significance, sources
 from ..tables.readings import READINGS_FOLDER, name_of
-from ..use.load import load
+from ..use.load import of_folder
 from .study import Study
 
 MEASURES = ("AUC", "NSS", "CC", "precision", "recall", "F", "MAE")
@@ -105,7 +105,7 @@ def maps(result, paths, device: str = "auto") -> dict[str, np.ndarray]:
     the D of the run that this one starts from. "Grad-CAM" is of the plain backbone's run
     (`plain_run`). Both are there only where that run is, weights included. "centre" is a Gaussian.
     """
-    predictor = load(result.folder, device)
+    predictor = of_folder(result.folder, device)
     parts: dict[str, list[torch.Tensor]] = {}
     with torch.no_grad(), autocast(predictor.spec.precision, predictor.device):
         for images, _ in predictor.batches(list(paths)):
@@ -115,10 +115,10 @@ def maps(result, paths, device: str = "auto") -> dict[str, np.ndarray]:
     D = torch.cat(parts.pop("D"))
     found = {"D": D.numpy()}
     if before := _before(result):
-        found["D before"] = load(before, device).regions(paths)
+        found["D before"] = of_folder(before, device).regions(paths)
     found |= {name: _at(torch.cat(gates), D) for name, gates in parts.items()}
     if plain := plain_run(result):
-        predictor = load(plain.folder, device)
+        predictor = of_folder(plain.folder, device)
         cams = [grad_cam(predictor.model, x).cpu() for x, _ in predictor.batches(list(paths))]
         found["Grad-CAM"] = _at(torch.cat(cams), D)
     y, x = (np.linspace(-1, 1, side) for side in D.shape[1:])

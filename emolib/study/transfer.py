@@ -12,7 +12,7 @@ from ..tables import sources
 from ..tables.frame import SHARES_FOLDER
 from ..tables.transfer import cross_line, scored_answers
 from ..training.task import Places, split
-from ..use.load import load
+from ..use.load import of_folder
 from .study import Study
 
 TRAINING_SHARES = (0.1, 0.3, 1.0)
@@ -87,7 +87,7 @@ def _answers(study: Study, result, dataset: str) -> pd.DataFrame:
     while earlier := earlier.predecessor():
         if earlier.dataset == dataset:
             _, _, chosen = split(earlier, data, Places(study.data_root, study.folder))
-    found = load(result.folder, study.device).predict([data.paths[i] for i in chosen])
+    found = of_folder(result.folder, study.device).predict([data.paths[i] for i in chosen])
     return found.assign(label=data.labels[chosen])
 
 

@@ -4,8 +4,7 @@
     net = hub.Network.from_pretrained("my-model")              # or "owner/name", from the hub
     net.push_to_hub("owner/name")
 
-config.json holds {"spec": the RunSpec, "classes": ["negative", "positive"]}; model.safetensors has
-the names of a run folder's. Nothing but plain values is read, whoever wrote them.
+`saved` says what these files hold.
 """
 
 import shutil
@@ -13,15 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import ModelCard, PyTorchModelHubMixin
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..base import run_folder
-from ..base.files import read_json, sha256, whole_file, write_json, write_text
+from ..base.files import read_json, sha256, whole_file, write_text
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
-from .load import CARD, CLASSES, CONFIG, WEIGHTS, check_there, folder_of, read_config
+from .load import check_there, folder_of
+from .saved import CARD, CONFIG, WEIGHTS, Config, read_config, unknown_card, write_weights
 
 
 def save(run, folder) -> Path:
@@ -37,7 +37,8 @@ def save(run, folder) -> Path:
         if (run / name).is_file() and sha256(run / name) != written:
             raise ValueError(f"{run / name} is not the file that the run wrote; run its spec again")
     text = card.text(run)  # before anything is written: it reads the most
-    write_json(folder / CONFIG, _config(run_folder.read_spec(run / "spec.json")))
+    drawn = read_json(run / "environment.json")["data"]["demo"]
+    Config(run_folder.read_spec(run / "spec.json"), drawn=drawn).write(folder / CONFIG)
     with whole_file(folder / WEIGHTS) as part:
         shutil.copyfile(run / WEIGHTS, part)
     write_text(folder / CARD, text)
@@ -53,19 +54,16 @@ class Network(
     """A run's network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
     `net` is the network itself (`create_model`): images N×3×H×W float, normalised by
-    `net.pretrained_cfg` → logits N×2. Made from a spec it has random weights. `card` is that of the
-    weights it came with: write another after training it.
+    `net.pretrained_cfg` → logits N×2, before any temperature. Made from a spec it has random
+    weights. `card` is that of the weights it came with: write another after training it.
     """
 
     def __init__(self, spec: RunSpec | dict):
         super().__init__()
-        self.spec = spec if isinstance(spec, RunSpec) else RunSpec.from_dict(spec)
+        spec = spec if isinstance(spec, RunSpec) else RunSpec.from_dict(spec)
+        self.spec, self.config = spec, Config(spec)
         self.net = build.build_network(replace(self.spec, init="scratch", pretrain=()))
-        self.card = (
-            "---\nlibrary_name: emolib\npipeline_tag: image-classification\n---\n\n"
-            f"# {self.spec.id}\n\nA network of emolib's. How its weights were trained is not known "
-            "here, and nothing was measured.\n"
-        )
+        self.card = unknown_card(spec)
 
     def forward(self, images: Tensor, **extras) -> Tensor:
         return self.net(images, **extras)
@@ -79,7 +77,9 @@ class Network(
         file, ValueError for weights that are not the spec's."""
         folder = folder_of(name, revision, **download)
         check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
-        network = cls(read_config(folder / CONFIG))
+        config = read_config(folder / CONFIG)
+        network = cls(config.spec)
+        network.config = config
         take = getattr(network.net, "start_from", network.net.load_state_dict)
         with build.fitting_weights(folder / WEIGHTS, "its config"):
             take(load_file(folder / WEIGHTS))
@@ -88,15 +88,9 @@ class Network(
         return network.eval()
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_json(save_directory / CONFIG, _config(self.spec))
-        tensors = {k: v.cpu().contiguous() for k, v in self.net.state_dict().items()}
-        with whole_file(save_directory / WEIGHTS) as part:
-            save_file(tensors, part, metadata={"format": "pt"})
+        self.config.write(save_directory / CONFIG)
+        write_weights(save_directory / WEIGHTS, self.net)
 
     def generate_model_card(self, *args, **kwargs) -> ModelCard:
         """The card that came with the weights."""
         return ModelCard(self.card, ignore_metadata_errors=True)
-
-
-def _config(spec: RunSpec) -> dict:
-    return {"spec": spec.to_dict(), "classes": CLASSES}

@@ -13,25 +13,29 @@ from ..base.run_folder import read_spec
 from ..network.build import build_network, fitting_weights
 from ..spec.run_spec import RunSpec
 from .predict import Predictor
+from .saved import CARD, CONFIG, WEIGHTS, Config, read_config
 
-CLASSES = ["negative", "positive"]
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+BUNDLED = "emolib-lite2"  # comes with the package, in models/
 REPOSITORY = re.compile(r"(hf-hub:)?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?")
 NOT_A_RUN = "not a complete run folder, or one whose weights were not kept; run its spec again"
 
 
-def load(source, device: str = "auto", weights="") -> Predictor:
+def load(source=None, device: str = "auto", weights="") -> Predictor:
     """The predictor of a trained network.
 
-    source: a complete run's folder; a folder in the Hugging Face layout (`hub`); such a repository
-    by name, "owner/name" or "hf-hub:owner/name@revision", where no folder here has that name; or a
-    network's name in timm, such as "maiafa_hrnet_w48": untrained, with a warning, from ImageNet
-    weights where `weights` has them. weights: the folder with its detector's weights.
+    source: a complete run's folder; a folder in the Hugging Face layout (`saved`); such a
+    repository by name, "owner/name" or "hf-hub:owner/name@revision", where no folder here has that
+    name; a network's name in timm, such as "maiafa_hrnet_w48": untrained, with a warning, from
+    ImageNet weights where `weights` has them; None: emolib-lite2, which comes with the package and
+    is for research only. weights: the folder with its detector's weights.
 
-    Raises FileNotFoundError where the folder holds no run, ValueError that names the file where its
-    spec or weights are none.
+    A network that learnt drawn pictures is loaded with a warning. Raises FileNotFoundError where
+    the folder holds no run, ValueError that names the file where its spec or weights are none.
     """
     there = pick_device(device)
+    if source is None:
+        source = comes_with_it()
+        print(f"No model is named: {BUNDLED}, for research only ({source / CARD} says why)")
     if not isinstance(source, (str, Path)) or not str(source) or Path(source).is_file():
         raise ValueError(
             f"load({str(source)!r}): takes a run folder, a folder in the Hugging Face layout, "
@@ -44,24 +48,49 @@ def load(source, device: str = "auto", weights="") -> Predictor:
                 f"{source}: its classifier is untrained, its answers are chance", stacklevel=2
             )
             spec = RunSpec("own", backbone=backbone, init="imagenet" if weights else "scratch")
-            return _ready(spec, build_network(spec, str(weights)), there, "")
+            return _ready(Config(spec), build_network(spec, str(weights)), there, "")
         if _on_hub(source):
             source = folder_of(source.removeprefix("hf-hub:"))
-    folder = Path(source)
+    predictor = of_folder(Path(source), there, str(weights))
+    if predictor.drawn:
+        warnings.warn(
+            f"{source}: it learnt drawn pictures, its answers on photographs mean nothing",
+            stacklevel=2,
+        )
+    return predictor
+
+
+def of_folder(folder: Path, device: torch.device | str = "auto", weights: str = "") -> Predictor:
+    """`load` of a folder that is there, without a warning."""
+    device = pick_device(device) if isinstance(device, str) else device
     about, file = folder / "spec.json", folder / WEIGHTS
     if not about.exists() and (folder / CONFIG).exists():
         about = folder / CONFIG
     check_there(folder, about.name, file.name)
-    spec = read_config(about) if about.name == CONFIG else read_spec(about)
+    config = read_config(about) if about.name == CONFIG else _of_run(folder)
     # its weights come from the file, so the start they were trained from is not needed
     with fitting_weights(file, f"this folder's {about.name}"):
-        model = build_network(spec, before=file)
-    return _ready(spec, model, there, str(weights))
+        model = build_network(config.spec, before=file)
+    return _ready(config, model, device, weights)
 
 
-def _ready(spec: RunSpec, model: torch.nn.Module, device: torch.device, weights: str) -> Predictor:
+def comes_with_it() -> Path:
+    """The folder of BUNDLED: in the installed package, or beside it in a clone."""
+    package = Path(__file__).parents[1]
+    places = [home / "models" / BUNDLED for home in (package, package.parent)]
+    return next((place for place in places if (place / CONFIG).is_file()), places[0])
+
+
+def _of_run(folder: Path) -> Config:
+    """What a run folder says of its network."""
+    about = folder / "environment.json"
+    drawn = about.is_file() and bool(read_json(about).get("data", {}).get("demo"))
+    return Config(read_spec(folder / "spec.json"), drawn=drawn)
+
+
+def _ready(config: Config, model: torch.nn.Module, device: torch.device, weights: str) -> Predictor:
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Predictor(spec, model.eval(), device, weights)
+    return Predictor(config.spec, model.eval(), device, weights, config.temperature, config.drawn)
 
 
 def _on_hub(source: str) -> bool:
@@ -97,20 +126,6 @@ def folder_of(name, revision: str | None = None, **download) -> Path:
             f"{str(name)!r}: there is no such folder, and the Hugging Face hub does not give it "
             f"({type(error).__name__}: {reason}). Without a network, copy the folder here"
         ) from error
-
-
-def read_config(file) -> RunSpec:
-    """The RunSpec in a config.json, whoever wrote it. Raises ValueError that names the file where
-    it holds none, or other classes than emolib's two."""
-    values = read_json(file)
-    if not isinstance(values, dict) or not isinstance(values.get("spec"), dict):
-        raise ValueError(f"{file}: no config of emolib's: it has no 'spec' with a run's settings")
-    if values.get("classes") != CLASSES:
-        raise ValueError(f"{file}: classes={str(values.get('classes'))[:100]}, not {CLASSES}")
-    try:
-        return RunSpec.from_dict(values["spec"])
-    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
-        raise ValueError(f"{file}: 'spec' is not a RunSpec ({str(error)[:300]})") from error
 
 
 def check_there(folder: Path, *names: str, why: str = NOT_A_RUN) -> None:

@@ -22,11 +22,12 @@ from ..data.proposals import BoxFinder, in_view
 from ..spec.run_spec import RunSpec
 from .explain import Explanation, highest_regions
 from .inputs import as_pixels, listed
+from .saved import Config, unknown_card, write
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """Made by `emolib.load`. Pictures are treated as in the run's own test: its centre crop.
+    """Made by `emolib.load` and `emolib.fit`. It sees a picture's centre crop, as its test did.
 
     `pictures` is everywhere what `inputs.listed` takes: a path, a folder, a PIL image, an array
     H×W×3, a tensor 3×H×W, or any of them in a list. Raises ValueError or FileNotFoundError that
@@ -37,6 +38,8 @@ class Predictor:
     model: Any  # an nn.Module, as `create_model` makes it
     device: torch.device
     weights: str = ""  # the folder with the weights of the run's detector, if it had one
+    temperature: float = 1.0  # what logits are divided by, so that p_positive is calibrated
+    drawn: bool = False  # whether it learnt drawn pictures
 
     @torch.inference_mode()
     def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
@@ -52,7 +55,8 @@ class Predictor:
             with autocast(self.spec.precision, self.device):  # as in the run's own test
                 batches = self.batches(given, batch_size)
                 logits = [self.model(x, **extras).cpu().double() for x, extras in batches]
-            p = torch.cat(logits).softmax(1)[:, 1].numpy() if logits else np.zeros(0)
+            both = torch.cat([*logits, torch.zeros(0, 2)]) / self.temperature
+            p = both.softmax(1)[:, 1].numpy()
         names = [name for name, _ in named]
         return pd.DataFrame({"path": names, "label": (p >= 0.5).astype(int), "p_positive": p})
 
@@ -95,6 +99,15 @@ class Predictor:
                 for *sides, score in highest_regions(D[0, 0].numpy())
             ],
         )
+
+    def save(self, folder, card: str = "", half: bool = False) -> Path:
+        """Writes the network into `folder` in the Hugging Face layout, for `emolib.load`; returns
+        the folder. card: README.md, Markdown; "": that nothing was measured. half: weights in
+        float16. Raises ValueError for a system that is fitted without gradients."""
+        if hasattr(self.model, "predict_proba"):
+            raise ValueError(f"model {self.spec.model!r} is no network; save its run by hub.save")
+        config = Config(self.spec, self.temperature, self.drawn)
+        return write(folder, config, self.model, card or unknown_card(self.spec), half)
 
     def view(self, picture) -> np.ndarray:
         """The centre crop the model sees: S×S×3 uint8."""

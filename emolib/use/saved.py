@@ -1,0 +1,83 @@
+"""The Hugging Face layout on disk: config.json, model.safetensors and README.md, the model card.
+
+config.json holds {"spec": the RunSpec, "classes": ["negative", "positive"]} and, where they apply,
+"temperature": what logits are divided by, and "drawn": true for a network that learnt drawn
+pictures. Nothing but plain values is read, whoever wrote them.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import nn
+
+from ..base.files import read_json, whole_file, write_json, write_text
+from ..spec.run_spec import RunSpec
+
+CLASSES = ["negative", "positive"]
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class Config:
+    """What config.json says of a network."""
+
+    spec: RunSpec
+    temperature: float = 1.0
+    drawn: bool = False
+
+    def write(self, file: Path) -> None:
+        values: dict = {"spec": self.spec.to_dict(), "classes": CLASSES}
+        values |= {"temperature": self.temperature} if self.temperature != 1 else {}
+        write_json(file, values | ({"drawn": True} if self.drawn else {}))
+
+
+def read_config(file) -> Config:
+    """The Config in a config.json, whoever wrote it. Raises ValueError that names the file where it
+    holds none, other classes than emolib's two, or a temperature that is no number above 0."""
+    values = read_json(file)
+    if not isinstance(values, dict) or not isinstance(values.get("spec"), dict):
+        raise ValueError(f"{file}: no config of emolib's: it has no 'spec' with a run's settings")
+    if values.get("classes") != CLASSES:
+        raise ValueError(f"{file}: classes={str(values.get('classes'))[:100]}, not {CLASSES}")
+    heat = values.get("temperature", 1.0)
+    if not isinstance(heat, (int, float)) or not 0 < heat < math.inf:
+        raise ValueError(f"{file}: temperature={str(heat)[:100]}, not a number above 0")
+    try:
+        spec = RunSpec.from_dict(values["spec"])
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
+        raise ValueError(f"{file}: 'spec' is not a RunSpec ({str(error)[:300]})") from error
+    return Config(spec, float(heat), values.get("drawn") is True)
+
+
+def write_weights(file: Path, network: nn.Module, half: bool = False) -> None:
+    """The network's tensors under its own names; half: in float16, which halves the file."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    if half:
+        tensors = {k: t.half() if t.is_floating_point() else t for k, t in tensors.items()}
+        for name, t in tensors.items():
+            if not t.isfinite().all():
+                raise ValueError(
+                    f"{name} has numbers beyond float16's range; save it with half=False"
+                )
+    with whole_file(file) as part:
+        save_file(tensors, part, metadata={"format": "pt"})
+
+
+def write(folder, config: Config, network: nn.Module, card: str, half: bool = False) -> Path:
+    """The whole layout; returns the folder. The config comes last: a folder without one is none."""
+    folder = Path(folder)
+    write_weights(folder / WEIGHTS, network, half)
+    write_text(folder / CARD, card)
+    config.write(folder / CONFIG)
+    return folder
+
+
+def unknown_card(spec: RunSpec) -> str:
+    """The card of a network of which nothing is known but its settings."""
+    return (
+        "---\nlibrary_name: emolib\npipeline_tag: image-classification\n---\n\n"
+        f"# {spec.id}\n\nA network of emolib's. How its weights were trained is not known "
+        "here, and nothing was measured.\n"
+    )
