@@ -20,7 +20,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report readings regions transfer verify reliability lab lab-test docs lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report findings readings regions transfer verify reliability lab lab-test docs lint clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
@@ -100,6 +100,10 @@ gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into 
 
 report: $(VENV)/.ready  ## results/REPORT.md, one page to cite, from tables and run folders
 	$(BIN)/python -m emolib report results
+
+findings: $(VENV)/.ready  ## the table and the figures of the first page, into README.md and docs/, from results/
+	$(BIN)/python docs/diagram.py
+	$(BIN)/python docs/findings.py
 
 readings regions transfer: $(VENV)/.ready  ## one notebook, 06, 07 or 08, on demo data; with DATA=/data and the rest as for paper on those
 	$(if $(DATA),@test -d '$(DATA)' || { echo "make $@: DATA='$(DATA)' is not a folder" >&2; exit 1; })

@@ -74,10 +74,9 @@ def _predict(chosen) -> None:
     example: emolib predict pictures/ --out answers.csv
     """
     from .base.files import write_csv
-    from .use.load import load
 
     with contextlib.redirect_stdout(sys.stderr):  # progress is no row
-        frame = load(chosen.model, chosen.device, chosen.weights).predict(chosen.pictures)
+        frame = _loaded(chosen).predict(chosen.pictures)
     if chosen.out:
         write_csv(Path(chosen.out), frame)
         print(f"{chosen.out}: {len(frame)} pictures, {frame['label'].sum()} of them positive")
@@ -91,9 +90,8 @@ def _explain(chosen) -> None:
     example: emolib explain cat.jpg --out cat_regions.png
     """
     from .base.files import whole_file
-    from .use.load import load
 
-    found = load(chosen.model, chosen.device, chosen.weights).explain(chosen.picture)
+    found = _loaded(chosen).explain(chosen.picture)
     with whole_file(Path(chosen.out)) as part:
         found.overlay.save(part, format="PNG")
     print(
@@ -110,9 +108,8 @@ def _export(chosen) -> None:
     example: emolib export --model results/demo/runs/<run> --onnx network.onnx
     """
     from .use.export import to_onnx
-    from .use.load import load
 
-    print(to_onnx(load(chosen.model, "cpu", chosen.weights).model, chosen.onnx))
+    print(to_onnx(_loaded(chosen).model, chosen.onnx))
 
 
 def _tables(chosen) -> None:
@@ -176,6 +173,14 @@ def _audit(chosen) -> None:
     print(audit.summary(sets, found).to_string())
     if chosen.out:
         write_csv(Path(chosen.out), found)
+
+
+def _loaded(chosen):
+    """The predictor that a command names; what it says of it is no result."""
+    from .use.load import load
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return load(chosen.model, getattr(chosen, "device", "cpu"), chosen.weights)
 
 
 def _folder(path: str) -> Path:

@@ -1,5 +1,6 @@
-"""The numbers in the README's prose are those of the files that they come from."""
+"""The numbers in the README and the docs are those of the files that they come from."""
 
+import importlib.util
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results/measured"
-TEXT = (ROOT / "README.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+TEXT = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
 
 
 def one(file: str, **values) -> pd.Series:
@@ -116,12 +118,28 @@ CLAIMS = {
 }
 
 
+def test_the_readme_is_a_screen_and_a_half():
+    assert len(README.splitlines()) <= 120
+    assert len(README.split()) <= 1200
+
+
+def test_what_was_found_is_written_from_the_runs():
+    found = importlib.util.spec_from_file_location("findings", ROOT / "docs/findings.py")
+    findings = importlib.util.module_from_spec(found)
+    found.loader.exec_module(findings)
+    for page in findings.PAGES:
+        text = (ROOT / page).read_text("utf-8")
+        assert text == findings.with_table(text), f"{page}: make findings"
+    assert all(len(row) == 4 and all(row) for row in findings.findings())
+    assert len(findings.where().axes) == 2
+
+
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_a_number_in_the_readme_is_its_files(claim):
+def test_a_number_in_the_docs_is_its_files(claim):
     assert CLAIMS[claim]() in TEXT
 
 
-def test_the_verdicts_in_the_readme_are_the_tables():
+def test_the_verdicts_in_the_docs_are_the_tables():
     assert reading("without_mai")["verdict"] == "cannot tell; it takes 3 seeds"
     assert reading("without_afa")["verdict"] == reading("psi=softmax")["verdict"] == "not trained"
     assert system("rao2016")["verdict"] == "worse" and system("pcnn")["verdict"] == "not trained"

@@ -181,7 +181,7 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
         raise ValueError(f"labels={labels!r}: one of keyword, valence")
     folder = Path(root) / name
     if not folder.is_dir():
-        where = "(README, “The three sets”, says where to ask for it and how it is laid out)"
+        where = "(docs/sets.md says where to ask for it and how it is laid out)"
         wanted = f"data_root must hold {name}/ {where}"
         raise FileNotFoundError(f"{name}: there is no folder {folder}; {wanted}")
     data = Dataset(name, folder, **vars(layouts.read_layout(name, folder, agree)))

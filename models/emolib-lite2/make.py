@@ -20,6 +20,7 @@ import shutil
 import sys
 import warnings
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +70,12 @@ def pictures(data_root, work: Path) -> pd.DataFrame:
     return frame[first & one_label].sort_values(["set", "path"], ascending=[False, True])
 
 
-def specs(folds, pictures_trained: int) -> list[emolib.RunSpec]:
-    """The recipe's runs, and a frozen probe's, of each fold."""
-    common = dict(backbone=recipe.BACKBONE, init="imagenet", image_size=224)
-    ours = common | recipe.SETTINGS["backbone"] | {"freeze": "backbone"}
-    ours |= {"epochs": recipe.epochs(pictures_trained, 32)}
-    both = ({"model": "maiafa"} | ours, {"model": "frozen_probe"} | common)
-    return [emolib.RunSpec("own", fold=k, **settings) for k in folds for settings in both]
+def spec_of(model: str, fold: int, trained: int) -> emolib.RunSpec:
+    """The run of a system of SYSTEMS on a fold, whose training list has so many pictures."""
+    common = dict(fold=fold, backbone=recipe.BACKBONE, init="imagenet", image_size=224)
+    learnt = recipe.SETTINGS["backbone"] | {"epochs": recipe.epochs(trained, 32)}
+    by_model = {"maiafa": learnt | {"freeze": "backbone"}, "frozen_probe": {}}
+    return emolib.RunSpec("own", model=model, **common | by_model[model])
 
 
 def answers(study: str) -> pd.DataFrame:
@@ -160,11 +160,11 @@ def main(data_root, weights, work) -> None:
         write_csv(LIST, pictures(data_root, work))
     listed = pd.read_csv(LIST)
     of_set = (listed["set"] == "emotionroi").astype(int)  # fold 0: Twitter I is tested
-    for study, fold in ((WITHIN, listed["fold"]), (ACROSS, of_set)):
+    for model, (study, fold) in product(SYSTEMS, ((WITHIN, listed["fold"]), (ACROSS, of_set))):
         write_csv(work / "own" / "labels.csv", listed[["path", "label"]].assign(fold=fold))
-        trained = len(listed) - fold.value_counts()
-        for k, count in sorted(trained.items()):
-            emolib.run_all(specs([k], count), work, MEASURED, study, weights, "cpu")
+        trained = (len(listed) - fold.value_counts().sort_index()).items()
+        runs = [spec_of(model, k, count) for k, count in trained]
+        emolib.run_all(runs, work, MEASURED, study, weights, "cpu")
     write_csv(work / "own" / "labels.csv", listed[["path", "label"]])
     predictor = emolib.fit(work / "own", weights=weights, device="cpu")
     predictor = replace(predictor, temperature=round(figures()["temperature"], 4))

@@ -1,0 +1,202 @@
+"""What was found, in one table and one figure, from the CSVs of results/: `make findings`.
+
+The table is written into README.md and docs/index.md, between its two marks; the figure is
+docs/figures/where.png. Nothing here is typed but the paper's claims in words.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from emolib.base.files import write_text
+from emolib.tables.plots import COLORS, GREY, OURS, intervals, panels
+
+ROOT = Path(__file__).parents[1]
+MEASURED = ROOT / "results" / "measured"
+BEST, PRINTED = "frozen-lite2", "table6-lite0-128"
+TRANSFER = "transfer-lite0-128"
+PAGES = ("README.md", "docs/index.md")
+MARKS = "<!-- findings -->", "<!-- /findings -->"
+SETS = {"twitter1": "Twitter I", "emotionroi": "EmotionROI"}
+BOTH = "twitter1+emotionroi"
+
+
+def rows_of(file: str, **values) -> pd.DataFrame:
+    """The rows of a study's CSV on accuracy with these values."""
+    frame = pd.read_csv(MEASURED / file, dtype={"table": str})
+    frame = frame[frame["metric"] == "accuracy"]
+    return frame[(frame[list(values)] == pd.Series(values)).all(axis=1)]
+
+
+def row_of(file: str, **values) -> pd.Series:
+    """The one row."""
+    rows = rows_of(file, **values)
+    assert len(rows) == 1, (file, values, len(rows))
+    return rows.iloc[0]
+
+
+def signed(number: float, digits: int = 1) -> str:
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
+def percent(row: pd.Series) -> str:
+    return f"{row['mean']:.1f} % ({row['ci_low']:.1f} to {row['ci_high']:.1f})"
+
+
+def gain(row: pd.Series) -> str:
+    """What is lost without a part, as what it adds."""
+    low, high = -row["high"], -row["low"]
+    return f"{signed(-row['difference'])} ({signed(low)} to {signed(high)})"
+
+
+def helps(row: pd.Series) -> str:
+    """A verdict on a network without a part, as one on the part."""
+    verdict = row["verdict"]
+    words = {"worse": "it helps", "better": "it harms", "not trained": "did not train without it"}
+    return words.get(verdict, verdict)
+
+
+def published(method: str, table: int = 7) -> str:
+    """The paper's own gains on both sets."""
+    frame = pd.read_csv(ROOT / f"results/published/table{table}.csv")
+    frame = frame[frame["metric"] == "accuracy"].set_index(["dataset", "method"])["published"]
+    gains = [signed(frame[d, "normal"] - frame[d, method], 2) for d in SETS]
+    return ", ".join(gains)
+
+
+def findings() -> list[tuple[str, str, str, str]]:
+    """(claim, the paper, here, verdict) of each of the paper's claims."""
+    found = []
+    for name, words in SETS.items():
+        ours = row_of(f"{BEST}/table9.csv", dataset=name, method="maiafa")
+        reached = ours["published"] <= ours["ci_high"]
+        found.append(
+            (
+                f"Accuracy on {words}",
+                f"{ours['published']:.2f} %",
+                percent(ours),
+                "within its interval" if reached else "not reached",
+            )
+        )
+    printed = row_of(f"{PRINTED}/table9.csv", dataset="twitter1", method="maiafa")
+    found.append(
+        (
+            "The settings of Table 6 train it (Twitter I)",
+            f"{printed['published']:.2f} %",
+            f"{percent(printed)} on a small backbone at 128 px, without FI",
+            f"hardly: always saying “positive” has {majority(PRINTED):.1f} %",
+        )
+    )
+    mai = row_of(f"{BEST}/readings.csv", dataset=BOTH, method="without_mai")
+    found.append(
+        ("MAI helps (with it, minus without)", published("without_mai"), gain(mai), helps(mai))
+    )
+    afa = "without_afa, without_afa=region"
+    region = row_of(f"{BEST}/readings.csv", dataset=BOTH, method=afa)
+    gated = row_of(f"{BEST}/readings.csv", dataset=BOTH, method="without_afa")
+    found.append(
+        (
+            "AFA helps",
+            published("without_afa"),
+            f"{gain(region)} if the row without it keeps all levels; {gain(gated)} if it keeps one",
+            "; ".join(dict.fromkeys([helps(region), helps(gated)])),
+        )
+    )
+    both = row_of(f"{BEST}/readings.csv", dataset=BOTH, method="without_both")
+    found.append(("Both together help", "–", gain(both), helps(both)))
+    parts = [
+        row_of(f"{TRANSFER}/transfer.csv", method="without_transfer", share=share)
+        for share in (1.0, 0.3)
+    ]
+    found.append(
+        (
+            "Pre-training on a larger set helps",
+            f"{published('without_transfer', 8)} (FI)",
+            f"{gain(parts[0])} (EmotionROI, then Twitter I); with {parts[1]['pictures']:.0f} "
+            f"pictures {gain(parts[1])}",
+            f"{helps(parts[0])}; with few pictures {helps(parts[1])}",
+        )
+    )
+    ahead, tests = regions()
+    found.append(
+        (
+            "*D* finds the regions that count",
+            "shown on examples",
+            f"blurring them beats blurring the same shape elsewhere in {ahead} of {tests} tests",
+            "hardly" if ahead < tests else "yes",
+        )
+    )
+    return found
+
+
+def majority(study: str, name: str = "twitter1") -> float:
+    """What a constant answer would score on the pictures of a set that a study's runs tested, in
+    percent."""
+    files = (MEASURED / study / "runs").glob(f"{name}-*/predictions.csv")
+    share = pd.concat(pd.read_csv(file) for file in files)["label"].mean()
+    return 100 * max(share, 1 - share)
+
+
+def regions() -> tuple[int, int]:
+    """In how many tests (deletion and insertion, each start or set) D is ahead of its own shape
+    elsewhere, by an interval that excludes 0, and of how many."""
+    file = next(f for f in (MEASURED / s / "areas.csv" for s in (BEST, TRANSFER)) if f.exists())
+    frame = pd.read_csv(file)
+    frame = frame[frame["place"] == "the same shape elsewhere"]
+    deletion = frame["way"] == "deletion"  # there a fast fall is good, so the other's area is more
+    ahead = (deletion & (frame["d_low"] > 0)) | (~deletion & (frame["d_high"] < 0))
+    return int(ahead.sum()), len(frame)
+
+
+def table() -> str:
+    lines = ["| The paper's claim | The paper | Here, real pictures | Verdict |"]
+    lines += ["| --- | --- | --- | --- |"]
+    return "\n".join([*lines, *("| " + " | ".join(cells) + " |" for cells in findings())])
+
+
+def with_table(text: str) -> str:
+    """A page with the table between its marks."""
+    before, after = MARKS
+    pattern = re.compile(re.escape(before) + ".*?" + re.escape(after), re.S)
+    assert len(pattern.findall(text)) == 1
+    return pattern.sub(lambda _: f"{before}\n\n{table()}\n\n{after}", text)
+
+
+def where():
+    """Where we are: each system's accuracy on both sets, with its interval, as a Figure."""
+    figure, axes = panels(1, 2, 9, 3.2, sharey=True)
+    for axis, (name, words) in zip(axes[0], SETS.items(), strict=True):
+        frame = rows_of(f"{BEST}/table9.csv", dataset=name).set_index("method")
+        readings = rows_of(f"{BEST}/readings.csv", dataset=name).set_index("method")
+        bars = {
+            "the paper's network,\nas the paper reports it": None,
+            "the paper's network, here": frame.loc["maiafa"],
+            "the same without MAI and AFA": readings.loc["without_both"],
+            "a logistic regression\non the same backbone": frame.loc["frozen_probe"],
+        }
+        places = range(len(bars) - 1, -1, -1)
+        axis.plot(frame.loc["maiafa", "published"], len(bars) - 1, "o", color=GREY, ms=9)
+        for place, row in zip(places, bars.values(), strict=True):
+            if row is not None:
+                three = [[row[c]] for c in ("mean", "ci_low", "ci_high")]
+                color = OURS if place == len(bars) - 2 else COLORS[1]
+                intervals(axis, *three, [place], color=color)
+        axis.set_yticks(list(places), list(bars))
+        axis.set(title=words, xlabel="accuracy, % (better →)", xlim=(76, 88), ylim=(-0.8, 3.6))
+        axis.grid(axis="x", color="0.9")
+        said = f"always the more frequent answer: {majority(BEST, name):.1f} %"
+        axis.annotate(said, (0.98, 0.03), xycoords="axes fraction", ha="right", fontsize=8)
+    figure.suptitle("The paper's accuracy was not reached; its modules add little", fontsize=11)
+    return figure
+
+
+def main() -> None:
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        write_text(ROOT / page, with_table(text))
+    where().savefig(ROOT / "docs/figures/where.png", dpi=130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The network that comes with the package, what is saved of a predictor, and calibration."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.datasets import load_sample_images
+from sklearn.metrics import log_loss
+
+import emolib
+from emolib.base.metrics import calibration_error, fitted_temperature, tempered
+from emolib.cli import main
+from emolib.network.build import build_network
+from emolib.use import hub
+from emolib.use.load import comes_with_it
+from emolib.use.predict import Predictor
+
+ROOT = Path(__file__).parents[1]
+HERE = ROOT / "models" / "emolib-lite2"
+TINY = dict(backbone="test_efficientnet", width=32, image_size=32, init="scratch")
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    spec = emolib.RunSpec("own", **TINY)
+    return Predictor(spec, build_network(spec).eval(), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    return load_sample_images().images  # a temple and a flower
+
+
+def test_a_saved_predictor_comes_back_with_its_temperature(predictor, photographs, tmp_path):
+    warm = replace(predictor, temperature=2.5)
+    cold, ours = predictor.predict(photographs), warm.predict(photographs)
+    logit = [np.log(p / (1 - p)) for p in (cold["p_positive"], ours["p_positive"])]
+    np.testing.assert_allclose(logit[0], 2.5 * logit[1], rtol=1e-9)
+    folder = warm.save(tmp_path / "mine", "# Mine\n")
+    assert (folder / "README.md").read_text() == "# Mine\n"
+    again = emolib.load(folder, device="cpu")
+    assert again.spec == warm.spec and again.temperature == 2.5 and not again.drawn
+    pd.testing.assert_frame_equal(again.predict(photographs), ours)
+    hub.Network.from_pretrained(folder).save_pretrained(tmp_path / "pushed")
+    again = emolib.load(tmp_path / "pushed", device="cpu").predict(photographs)
+    pd.testing.assert_frame_equal(again, ours)
+
+
+def test_half_the_bytes_give_nearly_the_same_answers(predictor, photographs, tmp_path):
+    files = [predictor.save(tmp_path / str(h), half=h) / "model.safetensors" for h in (False, True)]
+    assert files[1].stat().st_size < 0.55 * files[0].stat().st_size
+    saved = load_file(files[1])
+    assert {t.dtype for t in saved.values() if t.is_floating_point()} == {torch.float16}
+    again = emolib.load(tmp_path / "True", device="cpu")
+    assert next(again.model.parameters()).dtype == torch.float32
+    ours = predictor.predict(photographs)["p_positive"]
+    assert np.allclose(again.predict(photographs)["p_positive"], ours, atol=2e-3)
+    huge = replace(predictor, model=build_network(predictor.spec))
+    with torch.no_grad():
+        next(huge.model.parameters()).fill_(1e6)
+    with pytest.raises(ValueError, match="beyond float16's range"):
+        huge.save(tmp_path / "huge", half=True)
+    assert not (tmp_path / "huge" / "config.json").exists()
+
+
+@pytest.mark.parametrize("heat", [0, -1, "warm", float("inf"), None])
+def test_a_temperature_is_a_number_above_0(predictor, tmp_path, heat):
+    config = predictor.save(tmp_path / "m") / "config.json"
+    values = json.loads(config.read_text()) | {"temperature": heat}
+    config.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="config.json: temperature="):
+        emolib.load(tmp_path / "m")
+
+
+def test_what_learnt_drawn_pictures_warns(predictor, tmp_path, capsys, recwarn):
+    for name, drawn in (("drawn", True), ("real", False)):
+        replace(predictor, drawn=drawn).save(tmp_path / name)
+    emolib.load(tmp_path / "real")
+    assert not recwarn
+    with pytest.warns(UserWarning, match="drawn: it learnt drawn pictures"):
+        assert emolib.load(tmp_path / "drawn").drawn
+
+
+def test_a_system_that_is_fitted_is_not_saved_so(predictor, tmp_path):
+    fitted = replace(predictor, model=type("Fitted", (), {"predict_proba": None})())
+    with pytest.raises(ValueError, match="is no network"):
+        fitted.save(tmp_path)
+
+
+def test_calibration_error_is_the_gap_in_equally_full_bins():
+    rng = np.random.default_rng(0)
+    p = rng.random(997)
+    labels = (rng.random(997) < p**2).astype(int)
+    expected, order = 0.0, sorted(range(997), key=lambda i: p[i])
+    for k in range(10):
+        part = order[100 * k :][:100] if k < 7 else order[700 + 99 * (k - 7) :][:99]
+        expected += abs(sum(labels[i] for i in part) - sum(p[i] for i in part)) / 997
+    assert calibration_error(labels, p) == pytest.approx(100 * expected)
+    assert calibration_error([1, 0], [1.0, 0.0]) == 0
+
+
+@pytest.mark.parametrize("heat", [0.5, 3.0])
+def test_the_fitted_temperature_is_the_one_that_spoilt_the_answers(heat):
+    rng = np.random.default_rng(1)
+    p = rng.beta(1, 1, 40000)
+    labels = (rng.random(40000) < p).astype(int)
+    spoilt = tempered(p, 1 / heat)
+    found = fitted_temperature(labels, spoilt)
+    assert found == pytest.approx(heat, rel=0.03)
+    assert calibration_error(labels, tempered(spoilt, found)) < 1
+    assert log_loss(labels, tempered(spoilt, found)) < log_loss(labels, spoilt)
+    assert 1 / 20 <= fitted_temperature([1, 1], [0.9, 1.0]) <= 20
+
+
+def test_without_a_name_the_package_s_own_network_answers(photographs, tmp_path, capsys):
+    predictor = emolib.load(device="cpu")
+    assert "emolib-lite2, for research only" in capsys.readouterr().out
+    assert comes_with_it() == HERE and not predictor.drawn and predictor.temperature != 1
+    temple, flower = predictor.predict(photographs)["p_positive"]
+    assert flower > 0.5 and 0.02 < temple < 0.98
+    for i, image in enumerate(photographs):
+        emolib.use.predict.Image.fromarray(image).save(tmp_path / f"{i}.png")
+    out, regions = tmp_path / "answers.csv", tmp_path / "regions.png"
+    assert main(["predict", str(tmp_path), "--device", "cpu", "--out", str(out)]) == 0
+    said = capsys.readouterr()
+    assert "2 pictures" in said.out and "research only" in said.err
+    assert np.allclose(pd.read_csv(out)["p_positive"], [temple, flower], atol=1e-5)
+    assert main(["explain", str(tmp_path / "1.png"), "--out", str(regions)]) == 0
+    assert f"p_positive {flower:.3f}" in capsys.readouterr().out and regions.exists()
+
+
+def test_its_card_says_what_the_runs_say():
+    found = importlib.util.spec_from_file_location("make", HERE / "make.py")
+    make = importlib.util.module_from_spec(found)
+    found.loader.exec_module(make)
+    assert (HERE / "README.md").read_text(encoding="utf-8") == make.card()
+
+
+@pytest.mark.slow
+def test_a_wheel_has_it(tmp_path):
+    """From what is tracked, answered by an interpreter that sees nothing of this clone."""
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    for name in files.splitlines():
+        if name.startswith(("emolib/", "models/")) or "/" not in name:
+            (tmp_path / "src" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "src" / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--no-build-isolation", "-q"]
+    subprocess.run([*pip, "--target", tmp_path / "there", tmp_path / "src"], check=True)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'there')!r}); import emolib, numpy; "
+        "print(emolib.__file__); p = emolib.load().predict(numpy.zeros((64, 64, 3), 'uint8')); "
+        "print(p['p_positive'][0])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    file, said, p = run.stdout.split("\n", 2)
+    assert file.startswith(str(tmp_path / "there")) and "emolib-lite2" in said
+    assert 0 < float(p) < 1
