@@ -35,32 +35,21 @@ $(VENV)/.ready: requirements.txt pyproject.toml setup.py
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-# $(call run_notebooks,names,study,papermill parameters). -r passes strings: with -p, 2024_01 arrives as 202401.
-# The copy takes its name when it is whole. papermill also exits 0 when a cell calls sys.exit(0),
-# so a notebook counts as run only when papermill marked every code cell completed.
+# $(call run_notebooks,names,study,parameters). -r passes strings: with -p, 2024_01 arrives as 202401.
 define run_notebooks
-@mkdir -p 'results/$(2)/notebooks'
-@for name in $(1); do \
-  out='results/$(2)/notebooks/'$$name; \
-  echo "notebooks/$$name.ipynb -> $$out.ipynb"; \
-  $(BIN)/papermill "notebooks/$$name.ipynb" "$$out.part.ipynb" -k python3 \
-      --no-log-output --no-progress-bar --log-level WARNING $(3) \
-    && $(BIN)/python -c "$$ALL_CELLS_RAN" "$$out.part.ipynb" \
-    && mv -f "$$out.part.ipynb" "$$out.ipynb" \
-    || { echo "FAILED: notebooks/$$name.ipynb, run up to the failure in $$out.part.ipynb" >&2; exit 1; }; \
-done
+@$(BIN)/python notebooks/run.py 'results/$(2)/notebooks' $(1) -- $(3)
 endef
 
-define ALL_CELLS_RAN
-import json, sys
-cells = json.load(open(sys.argv[1], encoding="utf-8"))["cells"]
-left = [c for c in cells if c["cell_type"] == "code" and c["metadata"]["papermill"]["status"] != "completed"]
-sys.exit(f"{len(left)} code cells did not run" if left else 0)
+define WHAT_CAME_OUT
+import sys
+from emolib.study import words
+print(words.what_came_out(sys.argv[1]))
 endef
-export ALL_CELLS_RAN
+export WHAT_CAME_OUT
 
 reproduce: $(VENV)/.ready  ## notebooks 01-05, 07, 08 on the generated demo data, into results/demo/
 	$(call run_notebooks,$(NOTEBOOKS) 07_regions 08_transfer,demo,-r profile demo)
+	@$(BIN)/python -c "$$WHAT_CAME_OUT" results/demo
 
 # From the same words that the notebooks get: -r name value -r name value.
 define WHAT_LIES_AHEAD
@@ -77,6 +66,7 @@ paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, res
 	@$(BIN)/python -c "$$WHAT_LIES_AHEAD" $(ON_DATA) $(RIVALS)
 	$(call run_notebooks,$(filter-out 05%,$(NOTEBOOKS)),$(PAPER_STUDY),$(ON_DATA))
 	$(call run_notebooks,$(filter 05%,$(NOTEBOOKS)),$(PAPER_STUDY),$(ON_DATA) $(RIVALS))
+	@$(BIN)/python -c "$$WHAT_CAME_OUT" 'results/$(PAPER_STUDY)'
 
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }

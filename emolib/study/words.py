@@ -1,8 +1,12 @@
 """What the notebooks say in sentences, as Markdown."""
 
+from pathlib import Path
+
 import pandas as pd
 
+from ..base.files import read_csv
 from ..spec.sets import SMALL, in_words
+from ..tables.pages import score
 from .settings import Settings
 
 DEMO_NOTE = (
@@ -116,3 +120,19 @@ def _against(low: float, high: float) -> str:
     if pd.isna(low):
         return "one run cannot tell it from"
     return "above" if low > 0 else "below" if high < 0 else "cannot be told from"
+
+
+def what_came_out(folder: Path | str) -> str:
+    """Where a study's results are, and its network's accuracy on each set: for a terminal."""
+    folder = Path(folder)
+    rows = read_csv(folder / "table7.csv").query("method == 'normal' and metric == 'accuracy'")
+    rows = rows[rows["runs"] > 0]
+    drawn = "DEMO DATA" in (folder / "table7.md").read_text(encoding="utf-8").split("\n")[0]
+    return "\n".join(
+        [
+            f"Tables: {folder}/table7.md, table8.md, table9.md. Figures: the same names, .png.",
+            f"Notebooks, executed: {folder}/notebooks/",
+            f"Accuracy of the network{' on drawn pictures' * drawn}, with its 95% interval:",
+            *(f"  {in_words(row['dataset'])}: {score(row)}" for _, row in rows.iterrows()),
+        ]
+    )

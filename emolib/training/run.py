@@ -13,7 +13,7 @@ import filelock
 import numpy as np
 import torch
 
-from ..base import checkpoints, devices, reuse, run_folder
+from ..base import checkpoints, devices, progress, reuse, run_folder
 from ..base.devices import pick_device
 from ..base.files import content, sweep_up, write_json
 from ..base.parallel import Ranks
@@ -165,7 +165,10 @@ def _keeper(task: Task, folder: Path, rests_on: dict, device: torch.device):
         if not Ranks.here().first:
             return
         task.check_unchanged()  # what is kept is of these pictures
-        last = len(state["history"]) == task.spec.epochs
+        row, epochs = state["history"][-1], sum(phase.epochs for phase in task.spec.phases)
+        rate = len(task.train) / max(row["seconds"], 1e-9)
+        progress.tell(run=folder.name, epoch=row["epoch"], epochs=epochs, rate=rate)
+        last = row["epoch"] == epochs
         if last or time.monotonic() - kept_at >= seconds_between:
             checkpoints.save_checkpoint(folder, task.spec, rests_on, device, state)
             kept_at = time.monotonic()

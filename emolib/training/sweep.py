@@ -70,6 +70,7 @@ def run_all(
             if (before := spec.predecessor()) and before in failed:
                 failed[spec] = f"it starts from {before.id}, which failed"
         stage = [spec for spec in stage if spec not in failed]
+        progress.tell(runs=len(stage))
         if name == "slurm":
             try:
                 failed |= launch.slurm(stage, places) if stage else {}
