@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.datasets import load_sample_images
 from sklearn.metrics import log_loss
+from trees import picture
 
 import emolib
 from emolib.base.metrics import calibration_error, fitted_temperature, tempered
@@ -89,10 +90,13 @@ def test_what_learnt_drawn_pictures_warns(predictor, tmp_path, capsys, recwarn):
         assert emolib.load(tmp_path / "drawn").drawn
 
 
-def test_a_system_that_is_fitted_is_not_saved_so(predictor, tmp_path):
-    fitted = replace(predictor, model=type("Fitted", (), {"predict_proba": None})())
-    with pytest.raises(ValueError, match="is no network"):
-        fitted.save(tmp_path)
+def test_a_frozen_probe_is_fitted_saved_and_read_in_three_lines(tmp_path):
+    files = [picture(tmp_path / f"{i}.png", seed=i) for i in range(8)]
+    probe = emolib.fit(
+        files, [0, 1] * 4, model="frozen_probe", backbone="test_efficientnet", init="scratch"
+    )
+    again = emolib.load(probe.save(tmp_path / "probe"), device="cpu")
+    pd.testing.assert_frame_equal(again.predict(files), probe.predict(files))
 
 
 def test_calibration_error_is_the_gap_in_equally_full_bins():

@@ -128,10 +128,25 @@ def test_what_was_found_is_written_from_the_runs():
     findings = importlib.util.module_from_spec(found)
     found.loader.exec_module(findings)
     for page in findings.PAGES:
-        text = (ROOT / page).read_text("utf-8")
-        assert text == findings.with_table(text), f"{page}: make findings"
+        assert (ROOT / page).read_text("utf-8") == findings.filled(page), f"{page}: make findings"
+    for name in findings.FIGURES:
+        copy = ROOT / "docs/figures" / name.replace("/", "-")
+        assert copy.read_bytes() == (MEASURED / name).read_bytes(), f"{name}: make findings"
     assert all(len(row) == 4 and all(row) for row in findings.findings())
-    assert len(findings.where().axes) == 2
+    figure = findings.where()
+    assert len(figure.axes) == 2
+    # what the figure's title says
+    for name in findings.SETS:
+        ours = one("frozen-lite2/table9.csv", dataset=name, method="maiafa", metric="accuracy")
+        assert ours["ci_high"] < ours["published"]
+    for method in ("without_mai", "without_both"):
+        both = one(
+            "frozen-lite2/readings.csv",
+            dataset=findings.BOTH,
+            method=method,
+            metric="accuracy",
+        )
+        assert -both["low"] < 3.17  # what the paper says of MAI, on Twitter I
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

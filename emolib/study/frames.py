@@ -8,6 +8,8 @@ import pandas as pd
 from ..network.build import build_network
 from ..spec.published import published
 from ..spec.run_spec import Readings, RunSpec
+from ..spec.sets import in_words
+from ..tables.names import readable
 from .settings import Settings
 from .words import with_interval
 
@@ -17,6 +19,24 @@ SHOWN = {
     "transfer": "dataset share pictures method mean ci_low ci_high runs difference low high p_holm "
     "verdict",
     "": "dataset method metric difference low high p_holm p_mcnemar pairs published verdict",
+}
+
+
+# What columns are called where a person reads them.
+HEADINGS = {
+    "dataset": "set",
+    "ci_low": "95% from",
+    "ci_high": "to",
+    "low": "95%, from",
+    "high": "to ",
+    "minus_maiafa": "minus ours",
+    "minus_low": "95%, from",
+    "minus_high": "to ",
+    "p_holm": "p (Holm)",
+    "p_mcnemar": "p (McNemar)",
+    "p_value": "p",
+    "pairs": "folds × seeds",
+    "published": "the paper's",
 }
 
 
@@ -111,6 +131,10 @@ def show_frame(frame: pd.DataFrame, precision: int = 2, **digits: str):
     if frame.empty:
         return None
     formats = dict.fromkeys(("p", "p_holm", "p_mcnemar", "p_value"), _p) | digits
+    formats = {HEADINGS.get(name, name): how for name, how in formats.items()}
+    words = {"dataset": in_words, "method": readable}
+    frame = frame.assign(**{c: frame[c].map(say) for c, say in words.items() if c in frame})
+    frame = frame.rename(columns=HEADINGS)
     return frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
 
 

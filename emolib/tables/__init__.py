@@ -2,15 +2,15 @@
 
 May import `spec`, `base` and `data`, not `network`. Read in this order: `significance` (what a mean
 is worth), `frame` (the runs of a study), `rows` (which are one row), `comparison` (what two
-systems' difference is). Then `table`, the record of one table; `pages` and `plots`, what pages and
-figures share; and the tables themselves: `paper` (7 to 9 and their differences), `matched`,
-`readings`, `transfer`. `study_tables` lists and writes them, `sources` says which runs a
+systems' difference is). Then `table`, the record of one table; `pages`, `plots` and `names`, what
+pages and figures share; and the tables themselves: `paper` (7 to 9 and their differences),
+`matched`, `readings`, `transfer`. `study_tables` lists and writes them, `sources` says which runs a
 measurement comes from, `report` sums up, and `checks` asks whether all of it follows from the runs.
 """
 
 import lazy_loader
 
-_files = "significance frame rows comparison table pages plots paper matched readings".split()
+_files = "significance frame rows comparison table pages plots names paper matched readings".split()
 _files += "transfer study_tables sources report checks".split()
 _names = {
     "frame": ["missing", "read_runs"],

@@ -9,6 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from ..spec.sets import in_words
 from .comparison import DEFAULT, NOT_TRAINED, not_told_apart
+from .names import readable
 
 COLORS = sns.color_palette("colorblind")
 OURS, POSITIVE, NEGATIVE = COLORS[0], COLORS[2], COLORS[3]
@@ -75,8 +76,8 @@ def _methods(axis, rows: pd.DataFrame, columns, title: str, hollow=None, paper=F
     middle, low, high = (rows[column] for column in columns)
     intervals(axis, middle, low, high, places, hollow=hollow)
     flat = rows["verdict"] == NOT_TRAINED
-    names = rows["method"] + np.where(flat, " (not trained)", "")
-    axis.set_yticks(places, list(names))
+    names = rows["method"].map(readable).str.replace(", ", ",\n")
+    axis.set_yticks(places, list(names + np.where(flat, " (not trained)", "")))
     axis.set(title=title, ylim=(-0.6, len(rows) - 0.4))
     axis.grid(axis="x", alpha=0.3)
 
@@ -98,17 +99,16 @@ def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = 
     for line, metric in zip(axes, metrics, strict=True):
         of_metric = frame[frame["metric"] == metric]
         numbers = of_metric[["mean", "published", "ci_low", "ci_high"]]
-        low = 10 * np.floor(numbers.min(axis=None) / 10)
-        high = 10 * np.ceil(numbers.max(axis=None) / 10)
+        low, high = np.floor(numbers.min(axis=None)), np.ceil(numbers.max(axis=None))
         for axis, name in zip(line, sets, strict=True):
             rows = of_metric[of_metric["dataset"] == name]
             alike = not_told_apart(rows["verdict"]).to_numpy()
-            hollow = alike, f"hollow: not told apart from {DEFAULT[number]}"
+            hollow = alike, f"hollow: not told apart from the {readable(DEFAULT[number])}"
             columns, where = ("mean", "ci_low", "ci_high"), f"{in_words(name)}: {metric}"
             _methods(axis, rows, columns, where, hollow, paper=True)
-            axis.set_xlim(low - 2, high + 2)
+            axis.set_xlim(max(low - 1, -2), min(high + 1, 102))
     for axis in axes[-1]:
-        axis.set_xlabel("percent")
+        axis.set_xlabel("percent (better →)")
     return _finished(figure, axes, title)
 
 
@@ -119,7 +119,6 @@ def draw_differences(frame: pd.DataFrame, title: str) -> Figure:
     parts = rows[rows["table"] != 9]
     rows = parts if len(parts) else rows
     default = DEFAULT.get(rows["table"].iloc[0], "normal") if len(rows) else "normal"
-    rows = rows.assign(method=rows["method"].str.replace(", ", ",\n"))
     sets = list(dict.fromkeys(rows["dataset"])) or ["fi"]
     most = max([1, *rows.groupby("dataset").size()])
     figure, axes = panels(1, len(sets), max(6.5, 0.8 + 4 * len(sets)), 1.9 + 0.45 * most)
@@ -131,7 +130,7 @@ def draw_differences(frame: pd.DataFrame, title: str) -> Figure:
             axis.barh(places, 2 * least, left=-least, height=0.8, **grey)
         _methods(axis, part, ("difference", "low", "high"), in_words(name), paper=True)
         axis.axvline(0, color="black", lw=1)
-        axis.set_xlabel(f"points of accuracy, minus {default}")
+        axis.set_xlabel(f"points of accuracy against the\n{readable(default)} (better →)")
     return _finished(figure, axes, title)
 
 
@@ -146,11 +145,11 @@ def draw_matched(frame: pd.DataFrame, title: str) -> Figure:
         part = rows[rows["dataset"] == name].sort_values("mean", kind="stable")[::-1]
         _methods(left, part, ("mean", "ci_low", "ci_high"), f"{in_words(name)}: accuracy")
         minus = ("minus_maiafa", "minus_low", "minus_high")
-        _methods(right, part, minus, f"{in_words(name)}: minus maiafa")
+        _methods(right, part, minus, f"{in_words(name)}: against our network")
         right.set_yticklabels([""] * len(part))
         right.axvline(0, color="black", lw=1)
-    axes[-1, 0].set_xlabel("percent")
-    axes[-1, 1].set_xlabel("points, on the folds and seeds that both have")
+    axes[-1, 0].set_xlabel("percent (better →)")
+    axes[-1, 1].set_xlabel("points (better →),\non the folds and seeds that both have")
     return _finished(figure, axes, title)
 
 

@@ -103,9 +103,7 @@ class Predictor:
     def save(self, folder, card: str = "", half: bool = False) -> Path:
         """Writes the network into `folder` in the Hugging Face layout, for `emolib.load`; returns
         the folder. card: README.md, Markdown; "": that nothing was measured. half: weights in
-        float16. Raises ValueError for a system that is fitted without gradients."""
-        if hasattr(self.model, "predict_proba"):
-            raise ValueError(f"model {self.spec.model!r} is no network; save its run by hub.save")
+        float16. Raises ValueError for numbers beyond float16's range."""
         config = Config(self.spec, self.temperature, self.drawn)
         return write(folder, config, self.model, card or unknown_card(self.spec), half)
 
