@@ -31,7 +31,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml setup.py
 	  echo "emolib needs Python 3.11 or newer, and $$python is not; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@echo "$(VENV): installing requirements.txt, a few minutes and on Linux about 6 GB"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -q -r requirements.txt
+	@$(BIN)/python -m pip install -q --no-compile -r requirements.txt  # Python compiles what it imports
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
