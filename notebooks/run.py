@@ -89,7 +89,7 @@ def execute(name: str, folder: Path, given: dict) -> str:
     with tempfile.TemporaryDirectory() as place:
         told = Path(place) / "told"
         told.touch()
-        os.environ |= {progress.VARIABLE: str(told), "JUPYTER_RUNTIME_DIR": place}
+        os.environ |= {progress.TOLD_IN: str(told), "JUPYTER_RUNTIME_DIR": place}
         watcher = Watcher(told)
         watcher.start()
         try:

@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch):
     found.loader.exec_module(module)
     monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.chdir(tmp_path)
-    for name in (progress.VARIABLE, "JUPYTER_RUNTIME_DIR"):  # the script sets them
+    for name in (progress.TOLD_IN, "JUPYTER_RUNTIME_DIR"):  # the script sets them
         monkeypatch.setenv(name, "")
     return module
 
@@ -73,12 +73,12 @@ def test_wrong_words_are_refused(run):
 
 
 def test_facts_are_whole_lines_and_stop_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "told"))
+    monkeypatch.setenv(progress.TOLD_IN, str(tmp_path / "told"))
     progress.tell(run="ä", epoch=1)
     assert list(progress.bar([1, 2], "numbers")) == [1, 2]
     lines = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
     assert lines == [{"run": "ä", "epoch": 1}, {"step": "numbers", "number": 0, "total": 2}]
-    monkeypatch.setenv(progress.VARIABLE, str(tmp_path / "none" / "told"))
+    monkeypatch.setenv(progress.TOLD_IN, str(tmp_path / "none" / "told"))
     progress.tell(run="x")
-    monkeypatch.delenv(progress.VARIABLE)
+    monkeypatch.delenv(progress.TOLD_IN)
     progress.tell(run="x")

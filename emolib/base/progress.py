@@ -10,7 +10,7 @@ import time
 import tqdm.auto
 import tqdm.std
 
-VARIABLE = "EMOLIB_PROGRESS"  # the file that `tell` writes to; notebooks/run.py reads it
+TOLD_IN = "EMOLIB_PROGRESS"  # the file that `tell` writes to; notebooks/run.py reads it
 
 
 def watched() -> bool:
@@ -22,7 +22,7 @@ def watched() -> bool:
 
 def bar(things, description: str, total: int | None = None):
     """tqdm over `things`. Where nobody watches it prints a line every minute, after the first."""
-    if VARIABLE in os.environ:
+    if TOLD_IN in os.environ:
         things, total = _told(things, description, total), total or len(things)
     if watched():
         return tqdm.auto.tqdm(things, desc=description, total=total, leave=False)
@@ -31,9 +31,9 @@ def bar(things, description: str, total: int | None = None):
 
 
 def tell(**facts) -> None:
-    """Adds a line of JSON to the file that VARIABLE names, from whatever process. Without one, or
+    """Adds a line of JSON to the file that TOLD_IN names, from whatever process. Without one, or
     where it cannot be written, nothing happens: progress stops no training."""
-    if file := os.environ.get(VARIABLE):
+    if file := os.environ.get(TOLD_IN):
         with contextlib.suppress(OSError), open(file, "a", encoding="utf-8") as out:
             out.write(json.dumps(facts) + "\n")  # one write, so that lines stay whole
 
