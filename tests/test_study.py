@@ -658,9 +658,10 @@ def test_calibration_counts_each_picture_of_the_study_once(root, tmp_path):
     assert shown.get_suptitle() == "Twitter I, fold 0: D on test pictures"
 
 
-def test_differences_name_what_they_are_minus():
+def test_differences_are_named_in_words_with_what_they_are_against():
     row = {"difference": 1.0, "low": 0.0, "high": 2.0, "published": 1.0}
-    row["smallest_paired"] = float("nan")
-    for number, name in ((9, "maiafa"), (7, "normal"), ("readings", "normal")):
-        frame = compared("better").assign(**row, table=number)
-        assert plots.draw_differences(frame, "t").axes[0].get_xlabel().endswith(f"minus {name}")
+    row |= {"smallest_paired": float("nan"), "method": "without_afa, without_afa=region"}
+    for number in (9, 7, "readings"):
+        axis = plots.draw_differences(compared("better").assign(**row, table=number), "t").axes[0]
+        assert axis.get_xlabel().endswith("against the\nMAI + AFA network (better →)")
+        assert [t.get_text() for t in axis.get_yticklabels()] == ["without AFA,\nread as D⊗F"]
