@@ -30,12 +30,9 @@ def box(axis, x, y, text, color, width=1.2, height=0.62) -> None:
     axis.text(x, y, text, ha="center", va="center", fontsize=8.5)
 
 
-def arrow(axis, start, end, bend=0.0, color="0.3") -> None:
-    style = f"arc3,rad={bend}"
+def arrow(axis, start, end) -> None:
     axis.add_patch(
-        FancyArrowPatch(
-            start, end, arrowstyle="-|>", mutation_scale=9, connectionstyle=style, color=color, lw=1
-        )
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=9, color="0.3", lw=1)
     )
 
 

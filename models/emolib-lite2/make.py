@@ -113,7 +113,7 @@ def figures() -> dict:
     folds = ours["fold"].nunique()
     return {
         "tables": {"within": _table(within), "across": _table(across)},
-        "folds": "Five folds" if folds == 5 else f"{folds} of five folds so far",
+        "folds": "Five folds" if folds == 5 else f"{folds} of 5 folds so far",
         "temperature": fitted_temperature(ours["label"], before),
         "ece": [calibration_error(ours["label"], p) for p in (before, after)],
         "loss": [log_loss(ours["label"], p) for p in (before, after)],
