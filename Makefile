@@ -20,10 +20,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report findings readings regions transfer verify reliability lab lab-test docs lint clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report findings readings regions transfer verify reliability lab lab-test docs lint dist clean-demo
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "make %-28s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^#: / { printf "\n%s\n", substr($$0, 4) } /^[a-z -]+:.*## / { printf "  make %-27s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.ready: requirements.txt pyproject.toml setup.py
 	@python=$(BIN)/python; test -x $(BIN)/pip || python='$(PYTHON)'; \
@@ -47,10 +47,18 @@ print(words.what_came_out(sys.argv[1]))
 endef
 export WHAT_CAME_OUT
 
+#: The two commands
 reproduce: $(VENV)/.ready  ## notebooks 01-05, 07, 08 on the generated demo data, into results/demo/
 	$(call run_notebooks,$(NOTEBOOKS) 07_regions 08_transfer,demo,-r profile demo)
 	@$(BIN)/python -c "$$WHAT_CAME_OUT" results/demo
 
+# A file's tests stay together: they share what they trained. Two at once fit any machine.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test: $(VENV)/.ready  ## the tests, without the slow ones
+	$(PYTEST)
+
+#: Real pictures
 # From the same words that the notebooks get: -r name value -r name value.
 define WHAT_LIES_AHEAD
 import sys
@@ -71,57 +79,59 @@ paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, res
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }
 
-# A file's tests stay together: they share what they trained. Two at once fit any machine.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
-
-test: $(VENV)/.ready  ## the tests, without the slow ones
-	$(PYTEST)
-
-test-full: $(VENV)/.ready  ## all tests
-	$(PYTEST) -m ""
-
-bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
-	$(BIN)/python -m benchmarks.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
-	$(BIN)/python -m benchmarks.bench_systems
-	$(BIN)/python -m benchmarks.bench_frozen
+readings regions transfer: $(VENV)/.ready  ## one notebook, 06, 07 or 08, on demo data; with DATA=/data and the rest as for paper on those
+	$(if $(DATA),@test -d '$(DATA)' || { echo "make $@: DATA='$(DATA)' is not a folder" >&2; exit 1; })
+	$(call run_notebooks,$(notdir $(basename $(wildcard notebooks/*_$@.ipynb))),$(if $(DATA),$(PAPER_STUDY),demo),$(if $(DATA),$(ON_DATA),-r profile demo))
 
 gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into results/gpu/; ARGS='--only machine,steps'
 	$(BIN)/python -m emolib.gpu_check $(ARGS)
 
+#: What came out
 report: $(VENV)/.ready  ## results/REPORT.md, one page to cite, from tables and run folders
 	$(BIN)/python -m emolib report results
 
 findings: $(VENV)/.ready  ## the table and the figures of the first page, into README.md and docs/, from results/
 	$(BIN)/python docs/diagram.py
+	$(BIN)/python -m pip install -q 'scikit-image>=0.25'  # which brings photographs
+	$(BIN)/python docs/photographs.py
 	$(BIN)/python docs/findings.py
-
-readings regions transfer: $(VENV)/.ready  ## one notebook, 06, 07 or 08, on demo data; with DATA=/data and the rest as for paper on those
-	$(if $(DATA),@test -d '$(DATA)' || { echo "make $@: DATA='$(DATA)' is not a folder" >&2; exit 1; })
-	$(call run_notebooks,$(notdir $(basename $(wildcard notebooks/*_$@.ipynb))),$(if $(DATA),$(PAPER_STUDY),demo),$(if $(DATA),$(ON_DATA),-r profile demo))
 
 verify: $(VENV)/.ready  ## does everything in results/ follow from the rest? DATA=/data: hold that copy against the runs too
 	$(BIN)/python -m emolib verify results $(if $(DATA),--data-root '$(DATA)')
 
-reliability: $(VENV)/.ready  ## sweeps killed at 100 moments, 10,000 mutated pictures, 2,000 label files: into results/reliability.csv
-	$(BIN)/python tests/chaos.py --trials 100 --results results/reliability.csv
-	$(BIN)/python tests/fuzz.py --pictures 10000 --labels 2000 --results results/reliability.csv
+docs: $(VENV)/.ready  ## the documentation's pages, into site/
+	$(BIN)/mkdocs build
 
 lab: $(VENV)/.ready  ## JupyterLab on notebooks/; ARGS= adds options
 	$(BIN)/jupyter-lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-lab-test: $(VENV)/.ready  ## all notebooks in a real JupyterLab in Chromium, pictures of them into lab/; needs a chromium
-	$(BIN)/python -m pip install -q 'playwright>=1.50'
-	$(BIN)/python tests/lab.py $(if $(wildcard results/demo/runs),--results results) $(ARGS)
-
-docs: $(VENV)/.ready  ## the documentation's pages, into site/
-	$(BIN)/mkdocs build
-
+#: For those who change the code
 lint: $(VENV)/.ready  ## ruff, no outputs in notebooks/, who imports whom, types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+test-full: $(VENV)/.ready  ## all tests
+	$(PYTEST) -m ""
+
+lab-test: $(VENV)/.ready  ## all notebooks in a real JupyterLab in Chromium, pictures of them into lab/; needs a chromium
+	$(BIN)/python -m pip install -q 'playwright>=1.50'
+	$(BIN)/python tests/lab.py $(if $(wildcard results/demo/runs),--results results) $(ARGS)
+
+dist: $(VENV)/.ready  ## a wheel and an sdist into dist/; both installed and asked in an empty folder
+	@mkdir -p dist; for kind in wheel sdist; do $(BIN)/python -c "import setuptools.build_meta as b; b.build_$$kind('dist')" || exit 1; done
+	$(PYTEST) -m slow tests/test_release.py
+
+bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
+	$(BIN)/python -m benchmarks.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
+	$(BIN)/python -m benchmarks.bench_systems
+	$(BIN)/python -m benchmarks.bench_frozen
+
+reliability: $(VENV)/.ready  ## sweeps killed at 100 moments, 10,000 mutated pictures, 2,000 label files: into results/reliability.csv
+	$(BIN)/python tests/chaos.py --trials 100 --results results/reliability.csv
+	$(BIN)/python tests/fuzz.py --pictures 10000 --labels 2000 --results results/reliability.csv
 
 clean-demo:  ## forget the demo's runs and data, so that reproduce trains again
 	rm -rf results/demo/runs results/demo/networks results/demo/data

@@ -14,7 +14,7 @@ import wrapt
 
 from .base.old_names import OldNames
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 sys.meta_path.insert(0, OldNames())  # first: the path finder would load a second copy
 

@@ -140,7 +140,7 @@ def test_a_grouped_run_trains_on_leakage_free_folds(tree):
     (tree / "twitter1/excluded.csv").write_text(
         "path,reason\nAgg_AMT_Candidates/16_é b.JPG,empty file\n", encoding="utf-8"
     )
-    settings = dict(backbone="resnet10t", width=128, image_size=32, epochs=1, init="scratch")
+    settings = dict(backbone="test_resnet", width=32, image_size=32, epochs=1, init="scratch")
     spec = emolib.RunSpec("twitter1", fold=1, grouped=True, **settings)
     result = emolib.run(spec, tree, tree / "results")
     data = emolib.open_dataset("twitter1", tree)

@@ -130,7 +130,7 @@ def test_it_runs_on_a_trained_network(root, tmp_path):
 
     spec = RunSpec(
         "twitter1",
-        backbone="resnet10t",
+        backbone="test_resnet",
         width=128,
         image_size=32,
         epochs=1,

@@ -123,7 +123,15 @@ class Here:
 # Entry points -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("device, count", [("auto", 1), ("cuda", 1), ("cuda:0", 1), ("cuda:1", 2)])
+@pytest.mark.parametrize(
+    "device, count",
+    [
+        ("auto", 1),
+        ("cuda:1", 2),
+        pytest.param("cuda", 1, marks=pytest.mark.slow),
+        pytest.param("cuda:0", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_every_door_leads_to_the_gpu_that_was_asked_for(root, tmp_path, monkeypatch, device, count):
     there = "cuda:1" if device == "cuda:1" else "cuda:0"
     file, own = tmp_path / "spec.json", emolib.open_dataset("emotionroi", root)

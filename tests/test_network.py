@@ -267,7 +267,8 @@ def test_both_heads_are_one_function_for_every_reading(dtype, value, gradient):
         torch.manual_seed(1)
         modules = {k: v for k, v in case.items() if k in ("mai", "afa")}
         readings = emolib.Readings(**{k: v for k, v in case.items() if k not in modules})
-        pair = [small(h, readings=readings, **modules) for h in ("reference", "folded")]
+        options = {"backbone": "test_resnet", "readings": readings, **modules}
+        pair = [small(h, **options) for h in ("reference", "folded")]
         pair = [net.to(dtype).eval() for net in pair]
         with torch.no_grad():
             pair[0].calibrate(images)

@@ -74,7 +74,7 @@ def test_a_detector_comes_from_its_file_or_is_an_error(root, tmp_path, monkeypat
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     small = {k: v for k, v in PROTOCOL.items() if k != "epochs"}
     one = emolib.RunSpec(
-        "own", model="wu2019", backbone="resnet10t", epochs=1, detector=name, **small
+        "own", model="wu2019", backbone="test_resnet", epochs=1, detector=name, **small
     )
     where = dict(data_root=root, results_root=tmp_path / "r")
     with pytest.raises(RuntimeError, match=f"{name}.*put that file into the folder"):

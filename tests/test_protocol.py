@@ -18,7 +18,7 @@ from emolib.base import devices
 from emolib.network.build import build_network
 from emolib.training import loop as training
 
-TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
+TINY = dict(backbone="test_resnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
 
 def tiny(dataset="twitter1", **changes):
@@ -57,7 +57,7 @@ def test_a_predecessor_is_the_same_network_under_its_own_protocol():
     spec = tiny(init="fi:scratch", mai=False, fold=3, pretrain={"fi.epochs": 7, "fi.lr": 0.5})
     before = spec.predecessor()
     assert (before.dataset, before.init, before.mai, before.fold) == ("fi", "scratch", False, 0)
-    assert (before.epochs, before.lr, before.width) == (7, 0.5, 128)
+    assert (before.epochs, before.lr, before.width) == (7, 0.5, 32)
     assert tiny(init="fi").init == "fi:imagenet"
 
 
@@ -266,9 +266,9 @@ def test_a_loss_that_is_no_number_stops_the_run(root, tmp_path):
 
 def test_a_timm_model_is_trained_by_the_same_loop(root, tmp_path):
     options = {k: v for k, v in TINY.items() if k not in ("backbone", "width")}
-    spec = emolib.RunSpec("twitter1", model="resnet10t", init="scratch", **options)
+    spec = emolib.RunSpec("twitter1", model="test_resnet", init="scratch", **options)
     result = emolib.run(spec, root, tmp_path)
-    assert spec.method == "resnet10t" and pd.notna(result.metrics["accuracy"])
+    assert spec.method == "test_resnet" and pd.notna(result.metrics["accuracy"])
 
 
 def test_load_says_what_a_folder_lacks(tmp_path):

@@ -145,9 +145,9 @@ def test_intervals_are_over_seeds_else_over_folds():
 def study(root, tmp_path_factory):
     """Runs on EmotionROI, the default and a reading, with a predecessor and a plain backbone."""
     results = tmp_path_factory.mktemp("results")
-    small = {"backbone": "resnet10t", "image_size": 32, "epochs": 1, "batch_size": 8, "lr": 1e-3}
+    small = {"backbone": "test_resnet", "image_size": 32, "epochs": 1, "batch_size": 8, "lr": 1e-3}
     ours = RunSpec("emotionroi", init="twitter1:scratch", width=128, **small)
-    plain = RunSpec("twitter1", model="resnet10t", init="scratch", **small)
+    plain = RunSpec("twitter1", model="test_resnet", init="scratch", **small)
     shuffle = Readings(attention="shuffle")
     shuffle = RunSpec("emotionroi", init="scratch", width=128, readings=shuffle, **small)
     result = emolib.run(ours, root, results, "s", device="cpu")

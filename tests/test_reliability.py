@@ -54,13 +54,13 @@ def photo(twitter, number=0):
 def test_a_sweep_killed_at_a_random_moment_ends_with_the_same_bytes():
     """The long form: tests/chaos.py."""
     done = subprocess.run(
-        [sys.executable, chaos.__file__, "--trials", "2", "--seed", "1", "--folds", "1"],
+        [sys.executable, chaos.__file__, "--trials", "1", "--seed", "1", "--folds", "1"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 of 2 ended with the same bytes" in done.stdout
+    assert "1 of 1 ended with the same bytes" in done.stdout
 
 
 def test_the_comparison_after_a_kill_sees_one_other_byte(root, tmp_path):
@@ -355,13 +355,13 @@ def test_a_killed_sweep_leaves_no_process_behind(root, tmp_path, executor):
     parent = psutil.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
     children = []
     try:
-        deadline = time.time() + 120
+        deadline = time.time() + 900
         while not list(tmp_path.glob("s/runs/*/checkpoint.pt")):
             assert parent.poll() is None and time.time() < deadline
             time.sleep(0.1)
         children = parent.children(recursive=True)
         parent.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(children, timeout=15)
+        _, alive = psutil.wait_procs(children, timeout=120)
     finally:
         for process in [parent, *children]:
             if process.is_running():
@@ -461,7 +461,7 @@ def test_a_killed_papermill_leaves_no_process_and_the_next_call_goes_on(root, tm
         study="s",
         datasets="twitter1",
         networks=0,
-        backbone="resnet10t",
+        backbone="test_resnet",
         overrides="init=scratch,epochs=30,image_size=32,width=32,batch_size=8,lr=1e-5",
     )
     words = [sys.executable, "-m", "papermill", str(notebook), str(tmp_path / "out.ipynb")]
@@ -474,8 +474,8 @@ def test_a_killed_papermill_leaves_no_process_and_the_next_call_goes_on(root, tm
         time.sleep(0.1)
     children = papermill.children(recursive=True)
     papermill.send_signal(number)
-    code = papermill.wait(60)
-    _, alive = psutil.wait_procs(children, timeout=15)
+    code = papermill.wait(300)
+    _, alive = psutil.wait_procs(children, timeout=120)
     assert len(children) >= 3 and not alive
     assert code == (1 if number == signal.SIGINT else -number)
     cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
@@ -492,7 +492,7 @@ def test_a_killed_papermill_leaves_no_process_and_the_next_call_goes_on(root, tm
 @pytest.mark.parametrize("system", [s for s in RIVALS if not s.startswith("clip")])
 def test_every_rival_goes_on_to_the_same_bytes(root, tmp_path, monkeypatch, system):
     """After an interruption in the second of four epochs; the fitted ones, from one to the next."""
-    backbone = None if system_of(system).backbone is None else "resnet10t"
+    backbone = None if system_of(system).backbone is None else "test_resnet"
     settings = dict(epochs=4, image_size=64, batch_size=8, lr=1e-4, init="scratch")
     spec = emolib.RunSpec("emotionroi", model=system, backbone=backbone, **settings)
     whole = emolib.run(spec, root, tmp_path / "whole", device="cpu")

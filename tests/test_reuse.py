@@ -383,7 +383,7 @@ def test_changed_emotions_concern_the_systems_that_learn_them(tmp_path):
 
     label(other=0)
     options = {k: v for k, v in TINY.items() if k not in ("width", "backbone")}
-    learns = emolib.RunSpec("own", "yao2019", backbone="resnet10t", init="scratch", **options)
+    learns = emolib.RunSpec("own", "yao2019", backbone="test_resnet", init="scratch", **options)
     plain = emolib.RunSpec("own", init="scratch", **TINY)
     first, second = (run(spec, tmp_path, tmp_path / "r") for spec in (learns, plain))
     said, silent = (

@@ -26,10 +26,10 @@ TINY = "vit_tiny_patch16_224"
 PROTOCOL = dict(image_size=32, epochs=20, lr=0.01, lr_step=16, batch_size=8, init="scratch")
 
 
-def backbone_of(name):
+def backbone_of(name, small="resnet10t"):
     if systems.system_of(name).backbone is None:
         return None
-    return TINY if name.startswith("clip") else "resnet10t"
+    return TINY if name.startswith("clip") else small
 
 
 def make(name, num_classes=2, **options):
@@ -72,9 +72,14 @@ def test_logits_for_any_size_and_a_gradient_for_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", [n for n in systems.RIVALS if not n.startswith("clip")])
-def test_each_overfits_sixteen_pictures_and_loads_to_equal_predictions(name, root, tmp_path):
+def test_each_overfits_sixteen_pictures_and_loads_to_equal_predictions(
+    name, root, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EMOLIB_CHECKPOINT_SECONDS", "60")  # writing them takes longer than training
     own = {"pcnn": {"epochs": 50, "lr_step": 50}}.get(name, {})
-    one = emolib.RunSpec("own", model=name, backbone=backbone_of(name), **PROTOCOL | own)
+    one = emolib.RunSpec(
+        "own", model=name, backbone=backbone_of(name, "test_resnet"), **PROTOCOL | own
+    )
     result = emolib.run(one, root, tmp_path)
     predictor = emolib.load(result.folder)
     data = emolib.open_dataset("own", root)

@@ -29,7 +29,7 @@ PARAMETERS = {
     "device": "auto",
     "executor": "local",
 } | dict.fromkeys(("data_root", "study", "datasets", "backbone", "weights", "overrides"), "")
-SMALL = "epochs=1,image_size=32,width=128,batch_size=16"
+SMALL = "epochs=1,image_size=32,width=32,batch_size=16"
 
 
 def study(root, tmp_path, **parameters):
@@ -125,6 +125,7 @@ def test_notebooks_are_stripped_short_and_have_the_parameters(file):
     own |= {"systems": "", "comparisons": ""} if "05" in file.stem else {}
     own |= {"seeds": 1, "stop_after": ""} if "06" in file.stem else {}
     own |= {"networks": "", "pictures": 6} if "07" in file.stem else {}
+    own |= {"new_pictures": ""} if "09" in file.stem else {}
     assert {k: v for k, v in values.items() if k != "__builtins__"} == PARAMETERS | own
 
 
@@ -149,7 +150,7 @@ def test_a_notebook_runs_alone_from_any_folder_and_its_log_is_short(root, tmp_pa
         results_root=tmp_path / "r",
         study="s",
         datasets="emotionroi",
-        backbone="resnet10t",
+        backbone="test_resnet",
         overrides="init=scratch," + SMALL,
     )
     assert done.returncode == 0, done.stderr[-3000:]
@@ -167,7 +168,7 @@ def test_all_notebooks_give_all_tables_and_reuse_their_runs(root, tmp_path, monk
         data_root=root,
         results_root=tmp_path / "r",
         study="s",
-        backbone="resnet10t",
+        backbone="test_resnet",
         overrides=SMALL
         + ",init=fi:scratch"
         + ",".join(f",fi.{x}" for x in SMALL.split(",") if "width" not in x),
@@ -249,7 +250,11 @@ def test_a_set_of_ones_own_is_trained_tested_and_audited(tmp_path, capsys):
         rows.append(f"{i}.png,{i % 2},{i // 4}")
     write(tmp_path / "own/labels.csv", "path,label,fold", *rows)
     experiment = study(
-        tmp_path, tmp_path / "r", study="s", backbone="resnet10t", overrides="init=scratch," + SMALL
+        tmp_path,
+        tmp_path / "r",
+        study="s",
+        backbone="test_resnet",
+        overrides="init=scratch," + SMALL,
     )
     results = experiment.run(experiment.specs())
     assert [r.metrics["n"] for r in results] == [4, 4, 4]
@@ -274,7 +279,7 @@ def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(r
         tmp_path,
         study="s",
         datasets="twitter1",
-        backbone="resnet10t",
+        backbone="test_resnet",
         overrides="init=scratch," + SMALL,
     )
     papers = experiment.run(experiment.specs())
@@ -364,7 +369,7 @@ def test_each_optimizer_trains(root, tmp_path):
     for optimizer in ("adam", "adamw"):
         one = emolib.RunSpec(
             "twitter1",
-            model="resnet10t",
+            model="test_resnet",
             init="scratch",
             epochs=1,
             image_size=32,
@@ -384,7 +389,7 @@ def test_the_notebook_of_tables_trains_the_systems_it_is_given(root, tmp_path):
         results_root=tmp_path / "r",
         study="s",
         datasets="twitter1",
-        backbone="resnet10t",
+        backbone="test_resnet",
         systems="maiafa,wscnet",
         overrides="init=scratch,epochs=1,image_size=32,batch_size=16,width=64",
     )
@@ -459,13 +464,13 @@ def test_a_chain_that_was_asked_for_and_names_an_absent_set_is_an_error(root, tm
 def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_path, capsys):
     there = subset(root, tmp_path / "data", "twitter1")
     (tmp_path / "w").mkdir()
-    save_file(timm.create_model("resnet10t").state_dict(), tmp_path / "w/resnet10t.safetensors")
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w/test_resnet.safetensors")
     experiment = study(
         there,
         tmp_path / "r",
         study="s",
         profile="paper",
-        backbone="resnet10t",
+        backbone="test_resnet",
         weights=str(tmp_path / "w"),
         overrides=SMALL.replace("128", "32"),
     )
@@ -493,13 +498,13 @@ def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_pa
 
 def test_where_weights_is_a_file_systems_that_cannot_be_downloaded_are_left_out(root, tmp_path):
     there = subset(root, tmp_path / "data", "twitter1", "emotionroi")
-    (tmp_path / "resnet10t.safetensors").touch()
+    (tmp_path / "test_resnet.safetensors").touch()
     experiment = study(
         there,
         tmp_path,
         profile="paper",
-        backbone="resnet10t",
-        weights=str(tmp_path / "resnet10t.safetensors"),
+        backbone="test_resnet",
+        weights=str(tmp_path / "test_resnet.safetensors"),
     )
     without = experiment.left_out()
     assert {(s.model, why) for s, why in without.items()} == {
@@ -577,7 +582,7 @@ def test_a_notebook_that_has_nothing_to_train_says_so_and_ends_well(root, tmp_pa
     where = {
         "results_root": str(tmp_path / "r"),
         "study": "s",
-        "backbone": "resnet10t",
+        "backbone": "test_resnet",
         "profile": "paper",
     }
     without = subset(root, tmp_path / "without", "twitter1", "emotionroi")
@@ -644,7 +649,7 @@ def test_calibration_counts_each_picture_of_the_study_once(root, tmp_path):
         tmp_path,
         study="s",
         datasets="twitter1",
-        backbone="resnet10t",
+        backbone="test_resnet",
         overrides=SMALL + ",init=emotionroi:scratch,emotionroi.epochs=1,"
         "emotionroi.image_size=32,emotionroi.batch_size=16",
     )

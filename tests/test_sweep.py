@@ -26,7 +26,7 @@ from emolib.training import compiling, cost, launch, local, plan, sweep
 from emolib.training import loop as training
 from emolib.training.task import Places
 
-TINY = dict(backbone="resnet10t", width=128, image_size=32, epochs=2, batch_size=8, lr=0.01)
+TINY = dict(backbone="test_resnet", width=32, image_size=32, epochs=2, batch_size=8, lr=0.01)
 
 
 def tiny(dataset="twitter1", **changes):
@@ -293,6 +293,7 @@ def test_slurm_where_there_is_none_says_so(root, tmp_path, monkeypatch):
         emolib.run_all([tiny()], root, tmp_path, executor="slurm")
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(root, tmp_path):
     """Batch norm (timm's, with its activation) over both halves of a batch, an uneven batch, a
     validation split, a chain; no dropout, whose random masks differ."""

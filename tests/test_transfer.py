@@ -17,7 +17,7 @@ from emolib.tables.frame import SHARES_FOLDER
 from emolib.tables.significance import interval
 from emolib.training.task import Places, split
 
-TINY = "backbone=resnet10t,image_size=32,width=128,batch_size=8"
+TINY = "backbone=test_resnet,image_size=32,width=32,batch_size=8"
 
 
 def test_a_share_is_stratified_nested_and_of_the_training_part_alone(root):
@@ -150,7 +150,7 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
         results_root=str(tmp_path),
         device="cpu",
         datasets="fi,twitter1",
-        backbone="resnet10t",
+        backbone="test_resnet",
         overrides=f"{TINY[TINY.index(',') + 1 :]},epochs=1,fi.epochs=1",
     )
     whole = study.spec("twitter1")

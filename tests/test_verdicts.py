@@ -160,7 +160,7 @@ def pair(tmp_path, changes):
                     seed=seed,
                     init=ours.init,
                     image_size=32,
-                    backbone="resnet10t",
+                    backbone="test_resnet",
                     epochs=1,
                     lr=0.01,
                 )
@@ -205,7 +205,7 @@ def test_a_pooled_row_is_not_trained_where_one_of_its_sets_is_not(tmp_path):
                 fold=fold,
                 init=ours.init,
                 image_size=32,
-                backbone="resnet10t",
+                backbone="test_resnet",
                 epochs=1,
                 lr=0.01,
             )
@@ -236,7 +236,7 @@ def test_a_half_finished_sweep_over_two_sets_waits_for_its_folds(tmp_path):
             model="wscnet",
             init=ours.init,
             image_size=32,
-            backbone="resnet10t",
+            backbone="test_resnet",
             epochs=1,
             lr=0.01,
         )

@@ -32,11 +32,15 @@ def more_scores(labels, p_positive) -> dict:
 
     labels, p = np.asarray(labels), np.asarray(p_positive, float)
     predicted, both = (p >= 0.5).astype(int), len(set(labels.tolist())) == 2
+    # of the negative and the positive class
+    _, recall, f1, pictures = sk.precision_recall_fscore_support(
+        labels, predicted, labels=[0, 1], zero_division=0
+    )
     found = {
-        "balanced_accuracy": sk.balanced_accuracy_score(labels, predicted) if both else None,
-        "f1": sk.f1_score(labels, predicted, zero_division=0) if labels.any() else None,
+        "balanced_accuracy": recall.mean() if both else None,
+        "f1": f1[1] if pictures[1] else None,
         "auroc": sk.roc_auc_score(labels, p) if both else None,
-        "recall_negative": sk.recall_score(1 - labels, 1 - predicted) if not labels.all() else None,
+        "recall_negative": recall[0] if pictures[0] else None,
         "ece": float(binary_calibration_error(torch.tensor(p), torch.tensor(labels), n_bins=10)),
     }
     return {name: None if v is None else 100 * float(v) for name, v in found.items()}

@@ -76,6 +76,23 @@ def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None
     return figure
 
 
+def draw_wrong(wrong: pd.DataFrame, data) -> Figure | None:
+    """Pictures of a set with their label and the answer (`own_pictures.most_wrong`); None of
+    none."""
+    if wrong.empty:
+        return None
+    columns = min(len(wrong), 6)
+    rows = -(-len(wrong) // columns)
+    figure, axes = panels(rows, columns, 1.7 * columns, 1.9 * rows + 0.4)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, row in zip(axes.flat, wrong.itertuples(), strict=False):
+        title = f"{_said(row.label)}, p {row.p_positive:.2f}"
+        _picture(axis, data.root / row.path, row.label, title, 8)
+    figure.suptitle(drawn("Label, and p_positive of the network", data.demo), fontsize=10)
+    return figure
+
+
 def _picture(axis, path, label: int, title: str, size: int) -> None:
     axis.imshow(decode(path).permute(1, 2, 0))
     axis.set_title(title, fontsize=size, color=POSITIVE if label else NEGATIVE)

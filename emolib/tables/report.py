@@ -10,9 +10,8 @@ from ..base.files import read_json, write_text
 from ..spec.run_spec import RunSpec
 from ..spec.sets import PAPERS, in_words
 from . import pages, paper, transfer
-from .frame import APART, READINGS_FOLDER
+from .frame import APART, READINGS_FOLDER, read_study
 from .matched import RENAMED
-from .study_tables import tables_of_study
 
 HEAD = """# What could be reproduced
 
@@ -65,7 +64,7 @@ def report_text(root: Path) -> str:
         tables = {stem: folder / f"{stem}.csv" for stem, _, _ in REPORT_PARTS}
         tables = {stem: pd.read_csv(file) for stem, file in tables.items() if file.exists()}
         if not demo:
-            runs = tables_of_study(folder)[1]
+            runs = read_study(folder).together()
             lines += [*_how(runs), ""]
             specs += list(_ours(runs)["spec"])
             compared += [tables[s] for s in ("differences", READINGS_FOLDER) if s in tables]

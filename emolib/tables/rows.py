@@ -103,7 +103,8 @@ def answers(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     for run in runs.itertuples():
         of_fold = {"fold": run.spec.fold, "seed": run.spec.seed}
         parts.append(run.answers.assign(**of_fold, weight=weight(run.answers["label"])))
-    frame = pd.concat(parts, ignore_index=True).query("weight > 0")
+    frame = pd.concat(parts, ignore_index=True)
+    frame = frame[frame["weight"] > 0]
     wide = frame.pivot_table("right", PICTURE, "seed", sort=False).sort_index(axis=1)
     most = wide.notna().sum().idxmax()  # of equals the lowest seed
     wide = wide[wide[most].notna()].dropna(axis=1)

@@ -1,0 +1,58 @@
+"""A classifier for pictures of one's own: what is to be expected of it, and the network itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from ..spec.run_spec import RunSpec
+from ..tables.comparison import Row, tidy_rows, with_verdicts
+from ..tables.frame import frame_of, near_twins
+from ..training.estimator import EmotionClassifier, fit
+from ..use.predict import Predictor
+from .study import Study
+
+BESIDE = "frozen_probe"  # what a trained network has to be better than
+STANDING = "method mean ci_low ci_high difference low high p_holm verdict".split()
+
+
+def chosen(study: Study) -> Study:
+    """The study on one set alone: `own`, or the first where there is none."""
+    return study.only("own" if "own" in study.datasets else study.datasets[0])
+
+
+def runs(study: Study) -> list[RunSpec]:
+    """The set's folds, by the network and by a logistic regression on its backbone's levels."""
+    return study.specs() + study.rivals(BESIDE, "matched")
+
+
+def standing(study: Study, results) -> pd.DataFrame:
+    """Accuracy of each system of `results` over the set's folds, in percent with its interval over
+    test pictures, and how far the others are from the network (STANDING)."""
+    found = frame_of((r.folder for r in results), near_twins(study.folder))
+    groups = dict(list(found.groupby("method", sort=False)))
+    own, (dataset,) = groups.pop("normal"), study.datasets
+    rows = [Row(dataset, "maiafa", own)]
+    rows += [Row(dataset, method, theirs, own) for method, theirs in groups.items()]
+    return with_verdicts(tidy_rows("own", rows, ("accuracy",)), STANDING)
+
+
+def most_wrong(results, count: int = 12) -> pd.DataFrame:
+    """The test pictures of the network's runs whose label it gave the least probability: path,
+    label, p_positive. Where it is sure and wrong, look at the label too."""
+    parts = [r.predictions for r in results if r.spec.method == "normal"]
+    tested = pd.concat(parts).drop_duplicates("path")
+    distance = (tested["label"] - tested["p_positive"]).abs()
+    worst = tested.loc[distance.to_numpy() >= 0.5].assign(distance=distance)
+    return worst.nlargest(count, "distance")[["path", "label", "p_positive"]]
+
+
+def train_on_all(study: Study) -> Predictor:
+    """A network trained on all pictures of the set with the settings of its folds' runs. A
+    chain's start from another set is left out: `EmotionClassifier` knows none."""
+    data, (spec, *_) = study.open(study.datasets[0]), study.specs()
+    settings = {name: getattr(spec, name, None) for name in EmotionClassifier().get_params()}
+    settings |= {"weights": study.weights, "device": study.device}
+    settings["init"] = str(spec.init).rpartition(":")[2]
+    predictor = fit(np.asarray(data.paths, object), data.labels, **settings)
+    return replace(predictor, drawn=data.demo)
