@@ -93,6 +93,7 @@ def test_whole_trainings_are_timed_beside_the_plain_script(root):
     assert (table["seconds"] > 0).all()
 
 
+@pytest.mark.slow
 def test_every_trained_system_is_timed_against_maiafa():
     found = bench_systems.systems("resnet10t", 32, 2, torch.device("cpu"), turns=1)
     trained = {name for name, one in systems.SYSTEMS.items() if not one.fitted}

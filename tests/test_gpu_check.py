@@ -142,6 +142,7 @@ def test_every_entry_point_passes_on_a_cpu(here):
     assert row["ok"] and list(row["figures"]) == ["seconds_cpu"], row
 
 
+@pytest.mark.slow
 def test_the_same_bits_are_asked_for_also_after_an_interruption(here, two_networks, monkeypatch):
     (row,) = run_them(["same_bits"], here, here.folder / "one.json")
     assert row["ok"] and row["figures"]["refuse"] == "none", row

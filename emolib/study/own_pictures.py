@@ -13,7 +13,7 @@ from ..use.predict import Predictor
 from .study import Study
 
 BESIDE = "frozen_probe"  # what a trained network has to be better than
-STANDING = "method mean ci_low ci_high difference low high p_holm verdict".split()
+STANDING = "method mean ci_low ci_high majority difference low high p_holm verdict".split()
 
 
 def chosen(study: Study) -> Study:
@@ -28,12 +28,15 @@ def runs(study: Study) -> list[RunSpec]:
 
 def standing(study: Study, results) -> pd.DataFrame:
     """Accuracy of each system of `results` over the set's folds, in percent with its interval over
-    test pictures, and how far the others are from the network (STANDING)."""
+    test pictures; what a constant answer reaches (majority); how far the others are from the
+    network (STANDING)."""
     found = frame_of((r.folder for r in results), near_twins(study.folder))
     groups = dict(list(found.groupby("method", sort=False)))
     own, (dataset,) = groups.pop("normal"), study.datasets
-    rows = [Row(dataset, "maiafa", own)]
-    rows += [Row(dataset, method, theirs, own) for method, theirs in groups.items()]
+    positive = 100 * pd.concat(own["answers"].tolist())["label"].mean()
+    facts = {"majority": max(positive, 100 - positive)}
+    rows = [Row(dataset, "maiafa", own, None, facts)]
+    rows += [Row(dataset, method, theirs, own, facts) for method, theirs in groups.items()]
     return with_verdicts(tidy_rows("own", rows, ("accuracy",)), STANDING)
 
 
