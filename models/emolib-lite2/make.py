@@ -14,10 +14,6 @@ on two cores; killed, it goes on.
    of one set, tested on the other. Both are studies in results/measured, of this network and of a
    frozen probe.
 3. All pictures: `emolib.fit`. The temperature is fitted on the answers of the folds.
-
-The machine that made what is here was too slow for all of it: FOLD says whose network this is.
-    python models/emolib-lite2/make.py --fold
-saves that fold's network, from the study's run folder with its weights.
 """
 
 import shutil
@@ -41,7 +37,6 @@ HERE = Path(__file__).parent
 MEASURED, LIST = HERE.parents[1] / "results" / "measured", HERE / "pictures.csv"
 WITHIN, ACROSS = "lite2-within", "lite2-across"
 NAMES = {"twitter1": "Twitter I", "emotionroi": "EmotionROI"}
-FOLD: int | None = 0  # the network here has not learnt this fold; None: it has learnt all pictures
 SYSTEMS = {"maiafa": "this network", "frozen_probe": "a frozen probe"}
 
 
@@ -146,18 +141,11 @@ def card() -> str:
     """README.md here, from card.md and what was measured."""
     found, listed = figures(), pd.read_csv(LIST)
     counts = {name: str(int((listed["set"] == name).sum())) for name in NAMES}
-    learnt = "It has learnt all of them."
-    if FOLD is not None:
-        learnt = (
-            f"**It has learnt {(listed['fold'] != FOLD).sum()} of them**, all but fold {FOLD} of "
-            "five (counted from 0): there was no time yet to train it on all."
-        )
     text = (HERE / "card.md").read_text(encoding="utf-8")
     values = {
         "within": "\n".join(found["tables"]["within"]),
         "across": "\n".join(found["tables"]["across"]),
         "folds": found["folds"],
-        "learnt": learnt,
         "temperature": f"{found['temperature']:.2f}",
         "ece_before": f"{found['ece'][0]:.1f}",
         "ece_after": f"{found['ece'][1]:.1f}",
@@ -192,15 +180,8 @@ def save(predictor: emolib.Predictor) -> None:
     predictor.save(HERE, card(), half=True)
 
 
-def of_fold() -> emolib.Predictor:
-    (run,) = (MEASURED / WITHIN / "runs").glob(f"own-maiafa-*-fold{FOLD}-seed0-*")
-    return emolib.load(run, device="cpu")
-
-
 if __name__ == "__main__":
     if sys.argv[1:] == ["--card"]:
         write_text(HERE / "README.md", card())
-    elif sys.argv[1:] == ["--fold"]:
-        save(of_fold())
     else:
         main(*sys.argv[1:])
