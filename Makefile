@@ -120,9 +120,9 @@ lab-test: $(VENV)/.ready  ## all notebooks in a real JupyterLab in Chromium, pic
 	$(BIN)/python -m pip install -q 'playwright>=1.50'
 	$(BIN)/python tests/lab.py $(if $(wildcard results/demo/runs),--results results) $(ARGS)
 
-dist: $(VENV)/.ready  ## a wheel and an sdist into dist/; both installed and asked in an empty folder
-	@mkdir -p dist; for kind in wheel sdist; do $(BIN)/python -c "import setuptools.build_meta as b; b.build_$$kind('dist')" || exit 1; done
+dist: $(VENV)/.ready  ## a wheel and an sdist into dist/, once both have answered in an empty folder
 	$(PYTEST) -m slow tests/test_release.py
+	@mkdir -p dist; for kind in wheel sdist; do $(BIN)/python -c "import setuptools.build_meta as b; b.build_$$kind('dist')" || exit 1; done
 
 bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; DATA=/data: whole trainings on its twitter1/ too
 	$(BIN)/python -m benchmarks.bench $(if $(DATA),--data '$(DATA)') $(ARGS)

@@ -40,8 +40,9 @@ def main() -> None:
     pictures = [one.load() for one in PHOTOGRAPHS.values()]
     figure = draw_regions(predictor, pictures)
     answers = predictor.predict(pictures)["p_positive"]
-    for axis, name, p in zip(figure.axes, PHOTOGRAPHS, answers, strict=False):
-        axis.set_title(f"{name}\npositive: {p:.2f}", fontsize=9)
+    shown = zip(figure.axes, PHOTOGRAPHS.items(), answers, strict=False)  # below them is D
+    for axis, (name, one), p in shown:
+        axis.set_title(f"{name}\n{one.source}\npositive: {p:.2f}", fontsize=7)
     figure.savefig(FILE, dpi=130)
 
 

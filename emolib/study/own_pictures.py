@@ -51,8 +51,8 @@ def most_wrong(results, count: int = 12) -> pd.DataFrame:
 
 
 def train_on_all(study: Study) -> Predictor:
-    """A network trained on all pictures of the set with the settings of its folds' runs. A
-    chain's start from another set is left out: `EmotionClassifier` knows none."""
+    """A network trained on all pictures of the set, with those settings of its folds' runs that
+    `EmotionClassifier` has. A chain's start from another set is none of them, nor is lr_step."""
     data, (spec, *_) = study.open(study.datasets[0]), study.specs()
     settings = {name: getattr(spec, name, None) for name in EmotionClassifier().get_params()}
     settings |= {"weights": study.weights, "device": study.device}
