@@ -373,24 +373,29 @@ def test_the_worker_trains_a_run_from_a_shell(root, tmp_path):
     assert (tmp_path / "s/runs" / tiny().id / "metrics.json").exists()
 
 
-def test_a_run_that_another_process_holds_is_waited_for_and_then_reused(root, tmp_path, capsys):
+def test_a_run_that_another_process_holds_is_waited_for_and_then_reused(root, tmp_path, monkeypatch):
     spec = tiny()
     elsewhere = emolib.run(spec, root, tmp_path, study="elsewhere").folder
     folder = tmp_path / "s/runs" / spec.id
     folder.mkdir(parents=True)
-    held = threading.Event()
+    held, waited_for = threading.Event(), threading.Event()
+
+    def told(line, *_, **__):
+        if "another process is training this run" in str(line):
+            waited_for.set()
 
     def other():
         with filelock.FileLock(folder / "lock"):
             held.set()
-            time.sleep(1)
-            for file in elsewhere.iterdir():
-                (folder / file.name).write_bytes(file.read_bytes())
+            if waited_for.wait(300):
+                for file in elsewhere.iterdir():
+                    (folder / file.name).write_bytes(file.read_bytes())
 
+    monkeypatch.setattr("builtins.print", told)
     threading.Thread(target=other).start()
     held.wait()
     assert emolib.run(spec, root, tmp_path, study="s").reused
-    assert "another process is training this run" in capsys.readouterr().out
+    assert waited_for.is_set()
 
 
 def test_the_plan_counts_what_is_left_and_what_it_starts_from(root, tmp_path):
