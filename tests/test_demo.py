@@ -5,6 +5,8 @@ import pytest
 from PIL import Image
 from scipy.special import expit
 
+import emolib
+from emolib.data import audit, manifest
 from emolib.data.demo import demo, objects, scenes, styles
 from emolib.data.demo.demo import make_demo_data
 
@@ -85,8 +87,19 @@ def test_emotionroi_split_takes_seventy_percent_of_each_emotion(root):
 
 def test_pictures_vary_in_shape_within_the_promised_sizes(root):
     sizes = {Image.open(path).size for path in label_of(root)}
-    assert all(96 <= min(s) <= 128 and max(s) <= 1.5 * min(s) + 1 for s in sizes)
+    smallest = 96 * demo.COPY_SCALE  # of a planted copy
+    assert all(smallest - 1 < min(s) <= 128 and max(s) <= 1.5 * min(s) + 1 for s in sizes)
     assert any(w > h for w, h in sizes) and any(h > w for w, h in sizes)
+
+
+def test_the_audit_finds_the_planted_copies_and_nothing_else(root, tmp_path):
+    data = emolib.open_dataset("twitter1", root)
+    found = audit.twins(manifest.manifest(data, tmp_path / "manifest.csv"))
+    assert sorted(found["a"]) == [0, 1, 2] and found["b"].min() > SIZES["twitter1"] - 10
+    assert not found["identical"].any()
+    labels = np.asarray(data.labels)
+    differ = labels[found["a"]] != labels[found["b"]]
+    assert dict(zip(found["a"], differ, strict=True)) == {0: False, 1: False, 2: True}
 
 
 def test_stimuli_maps_fit_their_pictures_and_mark_regions_of_the_promised_size(root):

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import nbformat
@@ -18,7 +19,7 @@ from trees import make_twitter_agree, make_valence, picture, write
 import emolib
 from emolib.data.demo import demo
 from emolib.spec import recipe, systems
-from emolib.study import ahead, figures, frames, words
+from emolib.study import ahead, figures, frames, settings, words
 from emolib.tables import plots
 from emolib.training import run as runs
 
@@ -46,19 +47,30 @@ def test_the_paper_profile_is_table_6(root, tmp_path):
 def test_a_study_holds_every_run_of_the_tables(root, tmp_path):
     experiment = study(root, tmp_path)
     runs = [*experiment.ablations(), *experiment.without_transfer(), *experiment.rivals()]
-    assert len(runs) == len({r.id for r in runs}) == 54 + 5 + 2 * (4 + 8)
+    assert len(runs) == len({r.id for r in runs}) == 54 + 4 * (1 + 5 + 5)
     fi = [r for r in runs if r.dataset == "fi" and r.model == "maiafa"]
     assert {r.predecessor() for r in runs if r.stages and r.model == "maiafa"} == set(fi)
-    rivals = {(r.dataset, r.model) for r in runs if r.model != "maiafa"}
+    rivals = study(root, tmp_path, profile="paper").rivals()
     paper = emolib.tables.published(9)[["dataset", "method"]].itertuples(index=False, name=None)
-    assert {pair for pair in paper if pair[1] != "maiafa"} <= rivals
-    clip = {("emotionroi", "clip_probe"), ("emotionroi", "clip_finetune")}
-    assert not clip & rivals
+    assert {(r.dataset, r.model) for r in rivals} == {row for row in paper if row[1] != "maiafa"}
+
+
+def test_on_the_demo_data_every_system_has_the_budget_of_ours(root, tmp_path):
+    experiment = study(root, tmp_path)
+    budget = attrgetter(*settings.PROTOCOL, "dataset", "fold", "seed")
+    ours = {(spec.dataset, spec.fold): spec for spec in experiment.specs()}
+    for spec in experiment.rivals():
+        own = ours[spec.dataset, spec.fold]
+        assert systems.system_of(spec.model).fitted or budget(spec) == budget(own)
+        if spec.stages:
+            assert budget(spec.predecessor()) == budget(own.predecessor())
+
+
+def test_a_tower_that_is_asked_for_starts_from_its_own_weights(root, tmp_path):
     (tmp_path / f"{systems.CLIP}.safetensors").touch()
-    with_clip = study(root, tmp_path, weights=str(tmp_path)).rivals()
-    assert {(r.dataset, r.model) for r in with_clip} == rivals | clip
-    assert all(r.init.endswith("imagenet") for r in with_clip if r.model.startswith("clip"))
-    assert "scratch" not in {r.init for r in with_clip if r.model == "clip_finetune"}
+    asked = study(root, tmp_path, weights=str(tmp_path)).rivals("clip_probe,clip_finetune")
+    assert all(r.init.endswith("imagenet") for r in asked)
+    assert "scratch" not in {r.init for r in asked if r.model == "clip_finetune"}
 
 
 def test_overrides_act_on_the_own_runs_and_fi_dot_on_the_pretraining(root, tmp_path):
@@ -553,8 +565,8 @@ def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_
 @pytest.mark.parametrize(
     "profile, comparisons, counts",
     [
-        ("demo", "published", (5, 8, 16)),
-        ("demo", "matched", (5, 8, 16)),
+        ("demo", "published", (4, 20, 20)),
+        ("demo", "matched", (4, 20, 20)),
         ("paper", "published", (5, 20, 20)),
         ("paper", "matched", (11, 55, 55)),
     ],

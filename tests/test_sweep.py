@@ -373,7 +373,7 @@ def test_the_worker_trains_a_run_from_a_shell(root, tmp_path):
     assert (tmp_path / "s/runs" / tiny().id / "metrics.json").exists()
 
 
-def test_a_run_that_another_process_holds_is_waited_for_and_then_reused(root, tmp_path, monkeypatch):
+def test_a_run_that_another_process_holds_is_waited_for_and_reused(root, tmp_path, monkeypatch):
     spec = tiny()
     elsewhere = emolib.run(spec, root, tmp_path, study="elsewhere").folder
     folder = tmp_path / "s/runs" / spec.id

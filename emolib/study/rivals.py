@@ -6,8 +6,8 @@ from dataclasses import replace
 from ..network import build
 from ..spec.run_spec import RunSpec
 from ..spec.sets import FINE_TUNED
-from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, UNPUBLISHED, published_on, system_of
-from .settings import PROFILES, Settings, brings_tower
+from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, published_on, system_of
+from .settings import PROFILES, Settings
 
 # what authors' settings are where they do not say otherwise, whatever the study's are
 USUAL = {"optimizer": "sgd", "schedule": "step", "freeze": "", "head_epochs": 0, "layer_decay": 1.0}
@@ -32,11 +32,10 @@ def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> 
             known = ", ".join(COMPARISONS)
             raise ValueError(f"comparisons={comparisons!r}: {kind!r} is none of {known}")
     for dataset in settings.datasets:
-        folds = settings.folds(dataset)[: profile.rival_folds]
         for kind in kinds:
             backbone = None if kind == "published" else ""
-            models = _names(systems) or _rows(settings, dataset, kind)
-            for model, fold in itertools.product(models, folds):
+            models = _names(systems) or profile.systems or _rows(settings, dataset, kind)
+            for model, fold in itertools.product(models, settings.folds(dataset)):
                 spec = settings.spec(dataset, fold, model=model, backbone=backbone)
                 why = _needs_its_backbone(settings, spec)
                 if systems and why:
@@ -90,14 +89,12 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
 
 
 def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
-    """The profile's systems on one set. In a matched table on every set: all that stand on the
-    study's backbone, and that backbone alone. Else Table 9's rows."""
-    unpublished_on = PROFILES[settings.profile].unpublished_on
-    if kind == "matched" and not unpublished_on:
+    """The systems on one set. In a matched table: all that stand on the study's backbone, and that
+    backbone alone. Else Table 9's rows."""
+    if kind == "matched":
         on_their_own = [name for name in COMPARED if SYSTEMS[name].takes == "its own"]
         return [n for n in (settings.backbone, *COMPARED) if n not in on_their_own]
-    names = [*published_on(dataset), *(UNPUBLISHED if dataset == unpublished_on else ())]
-    return [n for n in names if not brings_tower(n) or _has_file(settings, SYSTEMS[n].backbone)]
+    return list(published_on(dataset))
 
 
 def _why_not(settings: Settings, spec: RunSpec) -> str:

@@ -15,7 +15,7 @@ from .objects import NEGATIVE, POSITIVE
 from .scenes import draw_picture
 from .styles import STYLES
 
-DEMO_VERSION = 2  # raise it when the same seed gives other pictures: old demo data is then refused
+DEMO_VERSION = 3  # raise it when the same seed gives other pictures: old demo data is then refused
 DEFAULT_SIZES = {"fi": 800, "twitter1": 200, "emotionroi": 300}
 SET_NUMBERS = {"fi": 0, "twitter1": 1, "emotionroi": 2}
 # Of a picture and its stimuli map, by its emotion, its number among these and among all.
@@ -28,6 +28,9 @@ FEWEST = 24  # below it a fold or an emotion could be empty
 CHUNK = 25  # pictures handed to a process at a time
 AMBIGUOUS = 0.04  # share of pictures with two objects of opposite valence
 TWO_OBJECTS = 0.4  # share of the others with two objects of the same valence
+# As in the real set, where Twitter I's folds part twins and some twins have two labels. So many of
+# the first pictures have a smaller copy among the last: of these with their label, with the other.
+COPIES, COPY_SCALE = {"twitter1": (2, 1)}, 0.9
 
 # The shares are those of the real sets: FI's emotions (You et al. 2016) scaled to the paper's
 # 70.94% positive, Twitter I's three-agree labels, EmotionROI's equal sixths.
@@ -61,6 +64,7 @@ class Drawing:
     emotion: str
     path: str
     map_path: str | None = None
+    copied: int | None = None  # what it is a smaller copy of: a number of the set
 
 
 def make_demo_data(root, seed=0, sizes=None):
@@ -123,13 +127,14 @@ def write_set(folder, name, seed, size, processes):
     """Write one whole set into `folder`; the number of processes changes nothing in the files."""
     rng = np.random.default_rng([seed, SET_NUMBERS[name]])
     jobs = _plan(name, size, rng)
+    emotions = {job.number: job.emotion for job in jobs}
     for job in jobs:
         for path in filter(None, (job.path, job.map_path)):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
     chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
     processes = min(processes, len(chunks) // 6)  # starting one costs as much as 100 pictures
     draw = joblib.delayed(_draw_chunk)
-    joblib.Parallel(n_jobs=max(1, processes))(draw(folder, name, seed, c) for c in chunks)
+    joblib.Parallel(n_jobs=max(1, processes))(draw(folder, name, seed, c, emotions) for c in chunks)
     if name == "twitter1":
         _write_twitter1_lists(folder / "ground_truth", jobs, rng)
     elif name == "emotionroi":
@@ -148,15 +153,29 @@ def _plan(name, size, rng):
         nth = emotions[:number].count(emotion)
         paths = [path.format(emotion, nth, number) for path in PATHS[name]]
         jobs.append(Drawing(number, emotion, *paths))
+    return _plant_copies(jobs, *COPIES.get(name, (0, 0)))
+
+
+def _plant_copies(jobs, same, other):
+    """Of the first `same` + `other` jobs, each once more, in place of the last that are labelled as
+    it is, or otherwise."""
+    left = list(jobs)
+    for i in range(same + other):
+        fits = [job for job in left if (job.emotion == jobs[i].emotion) == (i < same)]
+        left.remove(fits[-1])
+        jobs[fits[-1].number - 1] = dataclasses.replace(fits[-1], copied=i + 1)
     return jobs
 
 
-def _draw_chunk(folder, name, seed, jobs):
+def _draw_chunk(folder, name, seed, jobs, emotions):
     for job in jobs:
         # The numbers begin at 1: SeedSequence([seed, set, 0]) is the set's own [seed, set].
-        rng = np.random.default_rng([seed, SET_NUMBERS[name], job.number])
-        shown, counterparts, clutter = _choose_objects(name, job.emotion, rng)
+        drawn = job.copied or job.number
+        rng = np.random.default_rng([seed, SET_NUMBERS[name], drawn])
+        shown, counterparts, clutter = _choose_objects(name, emotions[drawn], rng)
         picture, stimuli = draw_picture(shown, counterparts, clutter, STYLES[name], rng)
+        if job.copied:
+            picture = picture.resize([round(side * COPY_SCALE) for side in picture.size])
         # Subsampled chroma would colour the dark lines inside objects: a global trace of the label.
         picture.save(folder / job.path, quality=STYLES[name].quality, subsampling=0)
         if job.map_path:
