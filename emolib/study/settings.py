@@ -1,5 +1,6 @@
 """From a study's parameters to the specs of its runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -19,6 +20,8 @@ class Profile:
     every_run: dict = field(default_factory=dict)
     pre_training: dict = field(default_factory=dict)  # on FI
     fine_tuning: dict = field(default_factory=dict)  # on every other set
+    # how many epochs follow from so many training pictures and the batch size; None: RunSpec's
+    epochs: Callable[[int, int], int] | None = None
     systems: tuple[str, ...] = ()  # those beside maiafa; (): all that the comparison has
     comparisons: tuple[str, ...] = ("published",)
     networks: int = 0  # from other seeds, to measure D on
@@ -30,8 +33,8 @@ PROFILES = {
     # For accuracy rather than for the paper: heads on a frozen backbone, minutes on a CPU.
     "best": Profile(
         backbone=recipe.BACKBONE,
-        every_run=recipe.SETTINGS["backbone"]
-        | {"freeze": "backbone", "init": "imagenet", "epochs": recipe.EPOCHS},
+        every_run=recipe.SETTINGS["backbone"] | {"freeze": "backbone", "init": "imagenet"},
+        epochs=recipe.epochs,
         comparisons=("matched",),
     ),
     # Small enough for two CPU cores.
@@ -188,6 +191,9 @@ class Settings:
             if key.partition(".")[0] == dataset
         }
         settings = with_changes(with_changes(self._profile(dataset), general), own)
+        if "epochs" not in settings and (epochs := PROFILES[self.profile].epochs):
+            trained, _ = self.open(dataset).folds()[0]
+            settings["epochs"] = epochs(len(trained), settings.get("batch_size", RunSpec.batch_size))
         learns = {} if system_of(model).can_freeze else {"freeze": ""}  # `rivals` says so
         return settings | learns
 
