@@ -1,4 +1,5 @@
-"""What the site shows besides docs/: the report and the executed notebooks. mkdocs calls this."""
+"""What the site shows besides docs/: the report, the leaderboard and the executed notebooks. mkdocs
+calls this."""
 
 from pathlib import Path
 
@@ -16,4 +17,7 @@ def on_files(files, config):
         files.append(File(place, *where))
     report = (RESULTS / "REPORT.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "report.md", content=report))
+    board = RESULTS / "leaderboard"
+    for file in [board / "leaderboard.md", *sorted(board.glob("*.png"))]:
+        files.append(File(file.name, str(board), config.site_dir, config.use_directory_urls))
     return files

@@ -8,6 +8,7 @@ from .network.create import create_model
 from .spec.run_spec import Readings, RunSpec
 from .study.study import Study
 from .tables.checks.verify import verify
+from .tables.referee import evaluate
 from .training.estimator import EmotionClassifier, fit
 from .training.plan import estimate
 from .training.run import run
@@ -32,6 +33,7 @@ __all__ = [
     "audit",
     "create_model",
     "estimate",
+    "evaluate",
     "export",
     "fit",
     "hub",

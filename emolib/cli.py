@@ -61,6 +61,15 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("results_root")
     of_tables.add_argument("--study", help="only this one")
     verify.add_argument("--data-root", default="", help="also hold the sets there against the runs")
+    leaderboard, evaluate = command(_leaderboard), command(_evaluate)
+    leaderboard.add_argument("results_root")
+    evaluate.add_argument("predictions", nargs="+", help="CSV files with columns path, p_positive")
+    evaluate.add_argument("--set", required=True, dest="dataset", help="twitter1, emotionroi or fi")
+    evaluate.add_argument("--protocol", help="default: folds, or the one that the set has")
+    evaluate.add_argument("--against", metavar="DIR", help="a results folder; default: all systems")
+    evaluate.add_argument("--trained-on", metavar="RUN", help="what it learnt: a run folder, a CSV")
+    evaluate.add_argument("--name", default="yours", help="of these predictions, in the tables")
+    evaluate.add_argument("--out", default="", metavar="DIR", help="tables and a figure")
     audit = command(_audit)
     audit.add_argument("--data-root", required=True, help="holds fi/, twitter1/, emotionroi/, own/")
     audit.add_argument("--datasets", default="", help="with commas; default: all that are there")
@@ -154,6 +163,33 @@ def _report(chosen) -> None:
     from .tables import report
 
     print(report.write_report(chosen.results_root))
+
+
+def _leaderboard(chosen) -> None:
+    """writes leaderboard/: every system whose answers are there, and which cannot be told apart
+
+    example: emolib leaderboard results
+    """
+    from .tables import entrants, leaderboard
+
+    leaderboard.write_leaderboard(_folder(chosen.results_root))
+    print(Path(chosen.results_root, entrants.FOLDER, leaderboard.PAGE))
+
+
+def _evaluate(chosen) -> None:
+    """what anyone's predictions on a known set are worth, beside every system of the leaderboard
+
+    example: emolib evaluate answers.csv --set twitter1 --out evaluation/
+    """
+    from .data import splits
+    from .tables.referee import evaluate
+
+    protocol = chosen.protocol or splits.protocols(chosen.dataset)[0]
+    how = {"against": chosen.against, "trained_on": chosen.trained_on, "name": chosen.name}
+    found = evaluate(chosen.predictions, chosen.dataset, protocol, **how)
+    print(found.text())
+    if chosen.out:
+        print(f"{found.write(chosen.out)}: evaluation.md, evaluation.png, row.md and CSV files")
 
 
 def _audit(chosen) -> None:

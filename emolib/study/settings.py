@@ -193,7 +193,8 @@ class Settings:
         settings = with_changes(with_changes(self._profile(dataset), general), own)
         if "epochs" not in settings and (epochs := PROFILES[self.profile].epochs):
             trained, _ = self.open(dataset).folds()[0]
-            settings["epochs"] = epochs(len(trained), settings.get("batch_size", RunSpec.batch_size))
+            size = settings.get("batch_size", RunSpec.batch_size)
+            settings["epochs"] = epochs(len(trained), size)
         learns = {} if system_of(model).can_freeze else {"freeze": ""}  # `rivals` says so
         return settings | learns
 

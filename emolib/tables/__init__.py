@@ -5,13 +5,16 @@ is worth), `frame` (the runs of a study), `rows` (which are one row), `compariso
 systems' difference is). Then `table`, the record of one table; `pages`, `plots` and `names`, what
 pages and figures share; and the tables themselves: `paper` (7 to 9 and their differences),
 `matched`, `readings`, `transfer`. `study_tables` lists and writes them, `sources` says which runs a
-measurement comes from, `report` sums up, and `checks` asks whether all of it follows from the runs.
+measurement comes from, `report` sums up. For everybody's predictions: `sheet` (what they answer),
+`entrants` (which systems there are), `evaluation` (what is found), `referee`, `leaderboard`. And
+`checks` asks whether all of it follows from the runs.
 """
 
 import lazy_loader
 
 _files = "significance frame rows comparison table pages plots names paper matched readings".split()
-_files += "transfer study_tables sources report checks".split()
+_files += "transfer study_tables sources report sheet entrants evaluation referee".split()
+_files += "leaderboard checks".split()
 _names = {
     "frame": ["missing", "read_runs"],
     "pages": ["marked"],

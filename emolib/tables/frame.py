@@ -133,10 +133,8 @@ def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame
         environment = read_json(run / "environment.json")
         trained, _, tested = SETS[spec.dataset].shares  # §4.1.2, for runs that do not say it
         p = read_csv(run / "predictions.csv")
-        answers = p[["path", "label"]].astype({"path": str})
-        answers["predicted"] = (p["p_positive"] >= 0.5).astype(int)
-        answers["right"] = (answers["predicted"] == p["label"]).astype(int)
-        answers["cluster"] = [twins.get((spec.dataset, path), path) for path in answers["path"]]
+        clusters = [twins.get((spec.dataset, path), path) for path in p["path"].astype(str)]
+        answers = answers_of(p, clusters)
         rows.append(
             {
                 "id": run.name,
@@ -161,6 +159,14 @@ def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame
     # of the whole fold: on a share of it, runs have fewer pictures in common, not more
     share = frame["spec"].map(lambda s: s.share)
     return frame.assign(ratio=frame["answers"].map(len) / (frame["trained_on"] / share))
+
+
+def answers_of(predictions: pd.DataFrame, clusters) -> pd.DataFrame:
+    """The column `answers` of `frame_of`, from path, label and p_positive. clusters: one a row."""
+    answers = predictions[["path", "label"]].astype({"path": str})
+    answers["predicted"] = (predictions["p_positive"] >= 0.5).astype(int)
+    answers["right"] = (answers["predicted"] == predictions["label"]).astype(int)
+    return answers.assign(cluster=list(clusters))
 
 
 def drawn_data(runs: pd.DataFrame) -> bool:

@@ -64,7 +64,8 @@ class Drawing:
     emotion: str
     path: str
     map_path: str | None = None
-    copied: int | None = None  # what it is a smaller copy of: a number of the set
+    # what it is a smaller copy of: a number of the set
+    copied: int | None = dataclasses.field(default=None, kw_only=True)
 
 
 def make_demo_data(root, seed=0, sizes=None):

@@ -16,7 +16,7 @@ from ...base.run_folder import SEALED, differ, is_complete, read_spec, weights_o
 from ...data import audit
 from ...data.datasets import Dataset, open_dataset
 from ...data.manifest import manifest
-from .. import report
+from .. import leaderboard, report
 from ..frame import APART, twin_pairs
 from . import table_checks
 from .run_checks import RUN_CHECKS, judged, unsaid
@@ -92,6 +92,9 @@ def findings(results_root, data_root="") -> list[Finding]:
             status = "unchecked"
             why = f"rests on {len(unknown)} files that cannot be checked, as {unknown[0]}"
         say(page, status, why)
+    if (root / leaderboard.FOLDER / leaderboard.CSV).exists():
+        for file, why in _leaderboard(root):
+            say(file, "wrong" if why else "ok", why)
     known = {f.file for f in found}
     skipped = {folder / name for folder in folders for name in ELSEWHERE}
     for file in sorted(root.rglob("*")):
@@ -99,6 +102,14 @@ def findings(results_root, data_root="") -> list[Finding]:
         if file.is_file() and not seen:
             say(file, *_other(file))
     return found
+
+
+def _leaderboard(root: Path) -> list[tuple[Path, str]]:
+    """What `leaderboard.checked` says, or why it cannot be made."""
+    try:
+        return list(leaderboard.checked(root))
+    except (ValueError, OSError) as error:
+        return [(root / leaderboard.FOLDER / leaderboard.CSV, str(error))]
 
 
 def _other(file: Path) -> tuple[str, str]:
