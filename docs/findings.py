@@ -1,11 +1,13 @@
 """What was found, in one table and one figure, from the CSVs of results/: `make findings`.
 
 Tables are written between their two marks: this one into README.md and docs/index.md, that of the
-rivals into docs/rivals.md. The figure is docs/figures/where.png. Nothing here is typed but the
-paper's claims in words.
+rivals into docs/rivals.md, that of the sets into docs/sets.md. The figure is
+docs/figures/where.png. Nothing here is typed but the paper's claims in words.
 """
 
 import ast
+import html
+import importlib
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +15,9 @@ from pathlib import Path
 import pandas as pd
 
 from emolib.base.files import write_text
+from emolib.data.layouts.common import LAYOUTS
 from emolib.spec.sets import BOTH, in_words
+from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
 from emolib.tables.plots import COLORS, GREY, OURS, intervals, panels
 
@@ -196,6 +200,20 @@ def rivals() -> str:
     return "\n".join(lines)
 
 
+def sets() -> str:
+    """Markdown: a row a set, from its record and the layouts that are recognised."""
+    lines = ["| name | set | pictures | ask | finer classes | layouts of the folder of that name |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    for name, one in RECORDS.items():
+        importlib.import_module(f"emolib.data.layouts.{name}")
+        found = "<br>".join(html.escape(layout.what, quote=False) for layout in LAYOUTS[name])
+        finer = "emotions" if one.emotions else "none"
+        title = one.source.partition(":")[0]
+        cells = [f"`{name}`", title, one.pictures, one.where, finer, found.replace("|", "/")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def filled(page: str) -> str:
     """A page of PAGES with its table between its two marks."""
     name, made = PAGES[page]
@@ -210,6 +228,7 @@ PAGES = {
     "README.md": ("findings", table),
     "docs/index.md": ("findings", table),
     "docs/rivals.md": ("rivals", rivals),
+    "docs/sets.md": ("sets", sets),
 }
 
 

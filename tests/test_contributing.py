@@ -27,19 +27,19 @@ from emolib.study.readings import what_changes
 from emolib.tables.checks.verify import findings
 
 assert Path(emolib.__file__).parents[1] == Path.cwd()
-data = Path("data/artphoto")
+data = Path("data/postcards")
 data.mkdir(parents=True)
 for k, emotion in enumerate(("awe", "fear")):
     for i in range(10):
         Image.new("RGB", (40, 40), (200 * k, 9 * i, 90)).save(data / f"{emotion}_{i}.jpg")
 
-artphoto = emolib.open_dataset("artphoto", "data")
-assert artphoto.labels.tolist() == [1] * 10 + [0] * 10 and len(artphoto.folds()) == 5
+postcards = emolib.open_dataset("postcards", "data")
+assert postcards.labels.tolist() == [1] * 10 + [0] * 10 and len(postcards.folds()) == 5
 
 usual = dict(backbone="test_resnet", image_size=32, width=8, epochs=1, batch_size=8, init="scratch")
-specs = [emolib.RunSpec("artphoto", fold=fold, **usual) for fold in (0, 1)]
-rival = emolib.RunSpec("artphoto", model="maxpool", **usual)
-assert emolib.RunSpec("artphoto", model="maxpool").backbone == "resnet101"
+specs = [emolib.RunSpec("postcards", fold=fold, **usual) for fold in (0, 1)]
+rival = emolib.RunSpec("postcards", model="maxpool", **usual)
+assert emolib.RunSpec("postcards", model="maxpool").backbone == "resnet101"
 emolib.run_all([*specs, rival], "data", "results", study="s", device="cpu")
 
 assert what_changes(specs[0])["eca=three"] == {"readings.eca": "three"}
@@ -55,11 +55,11 @@ with torch.no_grad():
 
 tables = emolib.tables.build("results")["s"]
 assert tables["spread"]["method"].tolist() == ["normal"]
-assert {"maiafa", "maxpool"} <= set(tables[9].loc[tables[9]["dataset"] == "artphoto", "method"])
+assert {"maiafa", "maxpool"} <= set(tables[9].loc[tables[9]["dataset"] == "postcards", "method"])
 page = Path("results/s/spread.md").read_text("utf-8")
-accuracy = tables[7].query("dataset == 'artphoto'")
+accuracy = tables[7].query("dataset == 'postcards'")
 runs = pd.read_csv("results/s/spread.csv").iloc[0]
-assert f"| artphoto | normal | {runs['lowest']:.2f} | {runs['highest']:.2f} |" in page
+assert f"| postcards | normal | {runs['lowest']:.2f} | {runs['highest']:.2f} |" in page
 assert runs["lowest"] <= accuracy["mean"].iloc[0] <= runs["highest"]
 found = {Path(f.file).name: f.status for f in findings("results")}
 assert found["spread.csv"] == found["spread.md"] == found["spread.png"] == "ok", found

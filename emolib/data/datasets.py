@@ -1,4 +1,4 @@
-"""The labelled sets FI, Twitter I, EmotionROI and one's own: pictures, labels, folds, fingerprint.
+"""The labelled sets, FI, Twitter I, EmotionROI, one's own: pictures, labels, folds, fingerprint.
 `layouts` reads the folders."""
 
 import functools
@@ -75,6 +75,7 @@ class Dataset:
         `official=False` as many stratified ones also where the set has its own.
 
         FI: one pair, 85% and 15% at random; `validation` says which of the 85% are the paper's 5%.
+        EmoSet: one pair too, its own.
 
         `grouped=True` keeps near-twins (`audit.twin_groups`, which reads every picture) on one
         side; an array of a group's number for each picture keeps those groups. The folds are then
@@ -82,6 +83,8 @@ class Dataset:
         groups. Raises ValueError where an array has not one number a picture.
         """
         groups, one = self._groups(grouped), SETS[self.name]
+        if one.folds == 1 and groups is None and self.official_folds:
+            return self.official_folds
         if one.folds == 1:
             share = one.shares[2]
             if groups is None:
@@ -161,7 +164,7 @@ class Dataset:
 
 
 def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Dataset:
-    """The set "fi", "twitter1", "emotionroi" or "own" in the folder `root`/`name`.
+    """The set `name`, one of `spec.sets.SETS`, in the folder `root`/`name`.
 
     Every layout of `layouts` is recognised; FI's parts (train/, val/, test/) are joined,
     because the paper splits anew. `agree`: how many of five voters at least agreed (3, 4 or 5), for

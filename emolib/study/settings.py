@@ -60,7 +60,7 @@ PROFILES = {
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
 PROTOCOL = ("image_size", *(name for name in TRAINING if name != "deterministic"))
 # each a matter of one set, in whatever place of a chain
-LABELLING = tuple(one.option for one in SETS.values() if one.option)
+LABELLING = tuple(dict.fromkeys(one.option for one in SETS.values() if one.option))
 SET_ELSEWHERE = {
     "dataset": "the parameter datasets",
     "backbone": "the parameter backbone",

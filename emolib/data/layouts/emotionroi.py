@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import common
+from . import common, polarity
 from .common import MEASURED, ROI, ROI_POSITIVE, SUFFIXES, Listing, layout, shortened, shown
 
 
@@ -18,7 +18,12 @@ from .common import MEASURED, ROI, ROI_POSITIVE, SUFFIXES, Listing, layout, shor
 )
 def in_folders(folder: Path, agree: int) -> Listing:
     images = folder / "images" if common.has(ROI, folder / "images") else folder
-    pictures = common.emotion_folders("emotionroi", images, ROI, ROI_POSITIVE)
+    return six_folders("emotionroi", folder, images)
+
+
+def six_folders(name: str, folder: Path, images: Path) -> Listing:
+    """Pictures in six emotion folders below `images`, with what lies beside them in `folder`."""
+    pictures = common.emotion_folders(name, images, ROI, ROI_POSITIVE)
     names = [common.nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
     index = {common.case_folded(name): i for i, name in enumerate(names)}
     for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
@@ -26,35 +31,43 @@ def in_folders(folder: Path, agree: int) -> Listing:
         for row, line in common.filled_lines(file) if os.path.lexists(file) else ():
             if common.case_folded(line.strip()) not in index:
                 wrong = f"{shown(line.strip())}, which is not in {images}; copy the set again"
-                raise ValueError(f"emotionroi: {file} line {row} names {wrong}")
+                raise ValueError(f"{name}: {file} line {row} names {wrong}")
     if images != folder:
         pictures.layout = f"images/ with {pictures.layout}"
     if (folder / "ground_truth").is_dir():
-        pictures.maps = _maps(folder / "ground_truth", images, pictures.paths)
+        pictures.maps = _maps(name, folder / "ground_truth", images, pictures.paths)
         pictures.layout += ", stimuli maps in ground_truth/"
     if os.path.lexists(folder / "ground_truth.txt"):
-        pictures.extra = _measured(folder / "ground_truth.txt", names, index, images)
+        pictures.extra = _measured(name, folder / "ground_truth.txt", names, index, images)
         pictures.layout += ", measured valence in ground_truth.txt"
         pictures.options = {"labels": "keyword"}
     return pictures
 
 
-def _maps(folder: Path, images: Path, paths: list[Path]) -> list[Path]:
+@layout("emotionroi", "train/, val/ or test/ with positive/ and negative/ in each", polarity.parts)
+def polarity_in_parts(folder: Path, agree: int) -> Listing:
+    """Without the finer emotions, maps and measured valence."""
+    return polarity.in_parts("emotionroi", folder)
+
+
+def _maps(name: str, folder: Path, images: Path, paths: list[Path]) -> list[Path]:
     found, emotions = common.subfolders(folder), [p.relative_to(images).parts[0] for p in paths]
     of_emotion = [found.get(emotion.lower(), folder / emotion) for emotion in emotions]
     files = [place / path.name for place, path in zip(of_emotion, paths, strict=True)]
     if missing := [f.relative_to(folder) for f in files if not f.exists()]:
         many = f"{len(missing)} of {len(files)} stimuli maps are not in {folder}"
         advice = "copy them again or move the folder away"
-        raise FileNotFoundError(f"emotionroi: {many}, the first is {missing[0]}; {advice}")
+        raise FileNotFoundError(f"{name}: {many}, the first is {missing[0]}; {advice}")
     return files
 
 
-def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.DataFrame:
+def _measured(
+    dataset: str, file: Path, names: list[str], index: dict, images: Path
+) -> pd.DataFrame:
     """Emotion6's valence and arousal (1 to 9) and shares of votes, a row for each of `names`."""
     columns, rows = list(MEASURED), {}
     for row, line in common.filled_lines(file):
-        here, cells = f"emotionroi: {file} line {row}", [cell.strip() for cell in line.split("\t")]
+        here, cells = f"{dataset}: {file} line {row}", [cell.strip() for cell in line.split("\t")]
         name = cells.pop(0)
         if row == 1 and Path(name).suffix.lower() not in SUFFIXES:
             columns = [c.strip("[] ").lower().removeprefix("prob.").strip() for c in cells]
@@ -79,5 +92,5 @@ def _measured(file: Path, names: list[str], index: dict, images: Path) -> pd.Dat
     missing = [name for name in names if common.case_folded(name) not in rows]
     if missing:
         many = f"{len(missing)} of {len(names)} pictures, the first is {missing[0]!r}"
-        raise ValueError(f"emotionroi: {file} has no line for {many}")
+        raise ValueError(f"{dataset}: {file} has no line for {many}")
     return pd.DataFrame([rows[common.case_folded(name)] for name in names])[list(MEASURED)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import common
+from . import common, polarity
 from .common import FI, FI_POSITIVE, PARTS, Listing, layout, shortened, shown
 
 
@@ -105,6 +105,16 @@ def lists(folder: Path, agree: int) -> Listing:
         layout=f"lists {names}, pictures in {base or 'the same folder'}",
         extra=pd.DataFrame({"part": parts}) if any(parts) else None,
     )
+
+
+@layout(
+    "fi",
+    "train/, val/ or test/ with positive/ and negative/ in each",
+    lambda folder: polarity.parts(folder) and without_lists(folder),
+)
+def polarity_in_parts(folder: Path, agree: int) -> Listing:
+    """Without the finer emotions."""
+    return polarity.in_parts("fi", folder)
 
 
 def _need_all(found: set, where: str) -> None:

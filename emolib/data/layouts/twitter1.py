@@ -1,12 +1,11 @@
-"""Twitter I as people have it: the source's folders, a list beside images/, pos/ and neg/."""
+"""Twitter I as people have it: the source's folders, a list beside images/, folders of polarity."""
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from . import common
+from . import common, polarity
 from .common import AGREE, Listing, layout, shown
 
 
@@ -55,27 +54,18 @@ def _twitter_list(images: Path, file: Path, agree: int | None) -> Listing:
     )
 
 
-def polarity(folder: Path) -> list[tuple[int, Path]]:
-    names = {"neg": 0, "negative": 0, "pos": 1, "positive": 1}
-    return [(names[n], path) for n, path in sorted(common.subfolders(folder).items()) if n in names]
-
-
-@layout("twitter1", "pos/ and neg/ (or positive/ and negative/)", polarity)
+@layout("twitter1", "pos/ and neg/ (or positive/ and negative/)", polarity.two_folders)
 def by_polarity(folder: Path, agree: int) -> Listing:
-    rows = []
-    for label, path in polarity(folder):
-        rows += [(picture, label) for picture in common.picture_files(path)]
-    if {label for _, label in rows} != {0, 1}:
-        raise FileNotFoundError(f"twitter1: {folder} needs pictures in pos/ and in neg/")
-    names = Counter(common.nfc(picture.name) for picture, _ in rows)
-    (both, times), *_ = names.most_common()
-    if times > 1:
-        raise ValueError(f"twitter1: {both!r} is in two of {folder}'s polarity folders")
-    return Listing(
-        [picture for picture, _ in rows],
-        np.array([label for _, label in rows]),
-        layout=f"{' + '.join(p.name + '/' for _, p in polarity(folder))}, no public folds",
-    )
+    return polarity.in_two_folders("twitter1", folder)
+
+
+@layout(
+    "twitter1",
+    "1/ to 5/ (or total/1/ …), train/ and test/ in each, positive/ and negative/ in these",
+    polarity.numbered,
+)
+def folds_as_folders(folder: Path, agree: int) -> Listing:
+    return polarity.in_folds("twitter1", folder)
 
 
 def _twitter_folds(folder: Path, names: list, labels: dict, images: Path, file: Path):
