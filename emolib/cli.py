@@ -187,9 +187,11 @@ def _evaluate(chosen) -> None:
     protocol = chosen.protocol or splits.protocols(chosen.dataset)[0]
     how = {"against": chosen.against, "trained_on": chosen.trained_on, "name": chosen.name}
     found = evaluate(chosen.predictions, chosen.dataset, protocol, **how)
+    if chosen.out:
+        found.write(chosen.out)
     print(found.text())
     if chosen.out:
-        print(f"{found.write(chosen.out)}: evaluation.md, evaluation.png, row.md and CSV files")
+        print(f"{chosen.out}: evaluation.md, evaluation.png, row.md and CSV files")
 
 
 def _audit(chosen) -> None:
