@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     leaderboard, evaluate = command(_leaderboard), command(_evaluate)
     leaderboard.add_argument("results_root")
     evaluate.add_argument("predictions", nargs="+", help="CSV files with columns path, p_positive")
-    evaluate.add_argument("--set", required=True, dest="dataset", help="twitter1, emotionroi or fi")
+    evaluate.add_argument(
+        "--set", required=True, type=str.lower, dest="dataset", help="twitter1, emotionroi or fi"
+    )
     evaluate.add_argument("--protocol", help="default: folds, or the one that the set has")
     evaluate.add_argument("--against", metavar="DIR", help="a results folder; default: all systems")
     evaluate.add_argument("--trained-on", metavar="RUN", help="what it learnt: a run folder, a CSV")

@@ -13,6 +13,7 @@ from emolib import cli
 from emolib.data import splits
 from emolib.tables import comparison, entrants, leaderboard, referee, rows, significance
 from emolib.tables.checks.verify import findings
+from emolib.tables.sheet import read_sheet
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "measured"
@@ -60,10 +61,10 @@ def test_the_lists_have_the_counts_that_are_known():
     for name, count, trained in (("emotionroi", 594, 1386), ("fi", 3407, 19290)):
         part = splits.tested(name, "split")
         assert (len(part), part["trained"].unique().tolist()) == (count, [trained])
-    assert set(twitter["trained"]) == {1012}
+    assert set(twitter["trained"]) == {1012} and set(twitter["of_fold"]) == {253}
 
 
-@pytest.mark.parametrize("name", splits.listed())
+@pytest.mark.parametrize("name", splits.listed_sets())
 def test_groups_stay_on_one_side_and_each_picture_is_tested_once(name):
     for protocol in splits.protocols(name):
         found = splits.tested(name, protocol)
@@ -74,7 +75,7 @@ def test_groups_stay_on_one_side_and_each_picture_is_tested_once(name):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real sets are not beside this checkout")
-@pytest.mark.parametrize("name", splits.listed())
+@pytest.mark.parametrize("name", splits.listed_sets())
 @pytest.mark.filterwarnings("ignore")
 def test_a_list_is_what_the_real_set_gives(name):
     again = splits.made(name, REAL).astype(str)
@@ -176,12 +177,15 @@ def test_what_is_no_probability_is_refused_with_its_row(probe, change, message):
         emolib.evaluate(wrong, "twitter1")
 
 
-def test_what_cannot_be_right_is_refused(probe, tmp_path):
+def test_what_cannot_be_right_is_refused(probe, weak, tmp_path):
     twice = pd.concat([probe, probe.iloc[:1].assign(p_positive=0.123)])
     with pytest.raises(ValueError, match=r"several answers: row 0 \(.*\) and row 1265 \(0.123\)"):
         emolib.evaluate(twice, "twitter1")
     with pytest.raises(ValueError, match="columns path and p_positive are needed, not path, label"):
         emolib.evaluate(probe[["path", "label"]], "twitter1")
+    with pytest.raises(ValueError, match="fold 1: 1 of its 253 pictures are answered"):
+        listed = splits.tested("twitter1").sort_values("fold", kind="stable")
+        emolib.evaluate(listed.iloc[:254].assign(p_positive=0.5), "twitter1", against=weak)
     with pytest.raises(ValueError, match="none of 1 names, such as 'x.jpg'"):
         emolib.evaluate(pd.DataFrame({"path": ["x.jpg"], "p_positive": [1]}), "twitter1")
     with pytest.raises(ValueError, match="no list of the set 'own'; there are emotionroi, fi"):
@@ -193,6 +197,15 @@ def test_what_cannot_be_right_is_refused(probe, tmp_path):
         emolib.evaluate(probe, "twitter1", trained_on=run)
     with pytest.raises(ValueError, match="learnt 1 of the 1265 pictures"):
         emolib.evaluate(probe, "twitter1", trained_on=[probe["path"][0].upper()])
+    with pytest.raises(ValueError, match="learnt 1012 of the 1265"):
+        emolib.evaluate(probe, "twitter1", trained_on=probe[splits.tested("twitter1").fold.ne(0)])
+    (tmp_path / "names.csv").write_text("name\na.jpg\n")
+    with pytest.raises(ValueError, match="trained_on: a column path is needed, not name"):
+        emolib.evaluate(probe, "twitter1", trained_on=tmp_path / "names.csv")
+    other = next(MEASURED.glob("transfer-lite0-128/runs/twitter1-maiafa-*-emotionroi-fold0-*"))
+    roi = splits.tested("emotionroi").assign(p_positive=0.4)
+    with pytest.raises(ValueError, match="learnt 1980 of the 1980 pictures"):
+        emolib.evaluate(roi, "emotionroi", trained_on=other)
     with pytest.raises(FileNotFoundError, match="no study with complete runs"):
         emolib.evaluate(probe, "twitter1", against=tmp_path)
 
@@ -263,3 +276,44 @@ def test_a_row_is_added_by_one_csv_and_one_command(probe, weak, tmp_path, capsys
     probe.iloc[5:][["path", "p_positive"]].to_csv(place / "probe.csv", index=False)
     assert cli.main(["leaderboard", str(tmp_path)]) == 2
     assert "5 pictures are missing or foreign" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "answers.csv is no CSV file"),
+        ("path;p_positive\na.jpg;0.5\n", "columns path and p_positive are needed, not path;p"),
+        ("path,p_positive\n", "there is no answer in it"),
+        ('path,p_positive\n"a.jpg,0.5\n', "answers.csv is no CSV file"),
+        ("path,p_positive\n\na.jpg,2\n", "answers.csv line 3: a.jpg: p_positive is 2"),
+    ],
+)
+def test_a_file_that_is_no_sheet_of_answers_is_named(tmp_path, text, message):
+    file = tmp_path / "answers.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        emolib.evaluate(file, "twitter1")
+
+
+def test_a_file_in_another_encoding_is_named_and_headings_may_be_written_otherwise(probe, tmp_path):
+    file = tmp_path / "answers.csv"
+    probe[["path", "p_positive"]].to_csv(file, index=False, encoding="utf-16")
+    with pytest.raises(ValueError, match=r"answers.csv is no CSV file in UTF-8"):
+        read_sheet(file, "twitter1", "folds")
+    text = probe[["path", "p_positive"]].to_csv(index=False, header=["Path", " P_Positive"])
+    file.write_text("\ufeff" + text, encoding="utf-8")
+    assert read_sheet(file, "twitter1", "folds").whole
+
+
+def test_one_split_of_one_class_or_of_few_pictures_claims_nothing(weak):
+    split = splits.tested("emotionroi", "split")
+    found = emolib.evaluate(
+        split.assign(p_positive=0.5 + split["label"] / 3), "emotionroi", "split"
+    )
+    values = found.scores.set_index("metric")
+    assert values.loc["auroc", "value"] == 100
+    assert "right threshold" in found.text() and "nothing to compare with" in found.text()
+    some = split.assign(p_positive=np.where(split.index % 3, split["label"], 1 - split["label"]))
+    scored = emolib.evaluate(some, "emotionroi", "split").scores
+    assert scored["low"].notna().all() and (scored["low"] <= scored["value"]).all()
+    assert (scored["value"] <= scored["high"]).all()

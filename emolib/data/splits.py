@@ -30,7 +30,7 @@ FACTS = ["path", "label", "group"]
 FOREIGN, UNCLEAR = -1, -2  # of a name: not in the list; several pictures may be meant
 
 
-def listed() -> list[str]:
+def listed_sets() -> list[str]:
     """The sets that have a list."""
     return sorted(file.stem for file in LISTS.glob("*.csv"))
 
@@ -42,14 +42,15 @@ def _read(dataset: str) -> pd.DataFrame:
 
 def protocols(dataset: str) -> list[str]:
     """The protocols of a set's list. Raises ValueError for a set without a list."""
-    if dataset not in listed():
-        raise ValueError(f"no list of the set {dataset!r}; there are {', '.join(listed())}")
+    if dataset not in listed_sets():
+        raise ValueError(f"no list of the set {dataset!r}; there are {', '.join(listed_sets())}")
     return [name for name in _read(dataset) if name not in FACTS]
 
 
 def tested(dataset: str, protocol: str = "folds") -> pd.DataFrame:
-    """The test pictures of a protocol: path, label, group, fold, and trained, how many pictures the
-    fold's networks may learn from. Raises ValueError for a set or protocol that is not there."""
+    """The test pictures of a protocol: path, label, group, fold, of_fold, how many its fold tests,
+    and trained, how many pictures the fold's networks may learn from. Raises ValueError for a set
+    or protocol that is not there."""
     if protocol not in protocols(dataset):
         known = ", ".join(protocols(dataset))
         raise ValueError(f"{dataset} has no protocol {protocol!r}; it has {known}")
@@ -60,7 +61,14 @@ def tested(dataset: str, protocol: str = "folds") -> pd.DataFrame:
     found["fold"] = part[part.str.isdigit()].astype(int).to_numpy()
     own = found["fold"].map(found["fold"].value_counts())
     extra = len(part[part != ""]) - len(found)
-    return found.assign(label=found["label"].astype(int), trained=len(found) - own + extra)
+    found["label"] = found["label"].astype(int)
+    return found.assign(of_fold=own, trained=len(found) - own + extra)
+
+
+def every_path(dataset: str) -> pd.Series:
+    """The paths of all pictures of a set's list, tested or not."""
+    protocols(dataset)
+    return _read(dataset)["path"]
 
 
 def positions(names, paths) -> np.ndarray:

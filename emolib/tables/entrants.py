@@ -58,7 +58,7 @@ def entrants_of(root: Path) -> Entrants:
         runs = read_runs(folder)
         if drawn_data(runs):
             continue
-        for dataset in set(splits.listed()) & set(DATASETS):
+        for dataset in set(splits.listed_sets()) & set(DATASETS):
             own = runs[runs["dataset"] == dataset]
             for method, group in _rows(own).items():
                 for protocol, answers in _whole(dataset, group):
@@ -81,8 +81,11 @@ def sent_in(root: Path) -> Entrants:
     found: Entrants = {}
     for file in sorted((root / FOLDER / "submissions").glob("*/*.csv")):
         dataset, _, protocol = file.parent.name.partition("-")
+        if dataset not in splits.listed_sets() or protocol not in splits.protocols(dataset):
+            raise ValueError(f"{file.parent}: no set and protocol, such as twitter1-folds")
         about = file.with_suffix(".md")
         said = about.read_text("utf-8").strip().split("\n")[0] if about.is_file() else ""
+        said = said.replace("|", "/")  # it is a cell of a table
         if not said:
             raise ValueError(f"{about}: one line is needed: what the system is, and where its code")
         sheet = read_sheet(file, dataset, protocol)

@@ -17,9 +17,9 @@ from . import pages, plots
 from .entrants import in_short
 from .sheet import Sheet
 
-SURE = 0.8  # of a wrong answer: the probability that it gave the wrong class
+SURE_AT = 0.8  # of a wrong answer: the probability that it gave the wrong class
 NAMED = 5  # pictures of a kind that a text names
-WORDS = {
+SCORE_WORDS = {
     "accuracy": "accuracy (Eq. 11)",
     "recall": "recall of the positive class (Eq. 12)",
     "recall_negative": "recall of the negative class",
@@ -29,7 +29,7 @@ WORDS = {
     "log_loss": "log loss (nats)",
     "ece": "calibration error (10 bins)",
 }
-HOW = (
+HOW_EVALUATED = (
     "Differences in points, on the same pictures. Their intervals are over test pictures, "
     "near-twins counted as one; p is corrected for the number of systems (Holm). Margin: how far "
     "apart the two can be at most (two one-sided tests at 5%). Better or worse: p below 0.05 and, "
@@ -66,14 +66,18 @@ class Evaluation:
         lines = [f"# {self.name} on {in_words(self.dataset)}: {self.protocol}", ""]
         lines += [f"{self._answered()} pictures answered.", *self._names(), ""]
         columns = [
-            ("score", lambda row: WORDS[row["metric"]]),
+            ("score", lambda row: SCORE_WORDS[row["metric"]]),
             ("value (95% interval)", score_cell),
         ]
         lines += [*pages.markdown_table(columns, self.scores.to_dict("records")), ""]
         lines += [f"**{self.constant['verdict']}**", ""]
         if self._auroc() < TURNED:
             lines += ["AUROC is far below 50: is p_positive that of the *negative* class?", ""]
-        if len(self.against):
+        elif self.constant["difference"] <= 0 and self._auroc() > 100 - TURNED:
+            lines += ["AUROC is far above 50: is 0.5 the right threshold for these answers?", ""]
+        if self.against.empty:
+            lines += ["No system here answers all of these pictures: nothing to compare with.", ""]
+        else:
             columns = [
                 ("system", itemgetter("system")),
                 ("its accuracy", pages.number("accuracy", ".1f")),
@@ -83,10 +87,13 @@ class Evaluation:
                 ("verdict", itemgetter("verdict")),
             ]
             lines += [*pages.markdown_table(columns, self.against.to_dict("records")), ""]
-            lines += [HOW, ""]
+            lines += [HOW_EVALUATED, ""]
         for title, frame in (
-            (f"Wrong and sure (p ≥ {SURE:g})", self.mistakes),
-            ("Labels that are likely wrong (cleanlab)", self.label_errors),
+            (f"Wrong and sure (p ≥ {SURE_AT:g})", self.mistakes),
+            (
+                "Labels that are likely wrong (cleanlab, going by these answers: look at them)",
+                self.label_errors,
+            ),
         ):
             lines += [f"{title}: {len(frame)}", ""]
             shown = frame.head(NAMED).itertuples()
@@ -137,7 +144,7 @@ class Evaluation:
         found = self.scores.set_index("metric", drop=False)
         columns = [("system", itemgetter("system")), ("pictures", itemgetter("pictures"))]
         cells = {name: score_cell(found.loc[name]) for name in found.index}
-        columns += [(WORDS[name], itemgetter(name)) for name in found.index]
+        columns += [(SCORE_WORDS[name], itemgetter(name)) for name in found.index]
         return pages.markdown_table(columns, [self.row() | cells])
 
     def _answered(self) -> str:
@@ -146,7 +153,7 @@ class Evaluation:
     def _names(self) -> Iterable[str]:
         kinds = {
             "without an answer": self.sheet.missing,
-            "names that mean no picture of it": self.sheet.foreign,
+            "names that mean no test picture of it": self.sheet.foreign,
             "names that may mean several pictures (give their folders)": self.sheet.unclear,
             "given twice, with one answer": self.sheet.repeated,
         }
@@ -172,10 +179,14 @@ def score_cell(row) -> str:
 
 def p_cell(row) -> str:
     """p as a page writes it."""
+    if pd.isna(row["p_holm"]):
+        return ""
     return "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
 
 
 def difference_cell(row) -> str:
     """A difference with its interval."""
+    if pd.isna(row["low"]):
+        return f"{row['difference']:+.1f}".replace("-", "−")
     cells = (f"{row[c]:+.1f}".replace("-", "−") for c in ("difference", "low", "high"))
     return "{} ({} to {})".format(*cells)

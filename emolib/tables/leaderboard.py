@@ -26,7 +26,7 @@ from .significance import ALPHA
 
 COLUMNS = "set protocol system accuracy low high auroc log_loss ece untrained groups".split()
 PAGE, FIGURE, CSV = "leaderboard.md", "{}-{}.png", "leaderboard.csv"
-HEAD = """# Leaderboard
+TOP = """# Leaderboard
 
 Still pictures, positive or negative. Every row is computed from answers to the same pictures, which
 lie in `results/leaderboard/answers/`. In brackets: 95% intervals over test pictures, near-twins
@@ -60,7 +60,7 @@ def write_leaderboard(results_root) -> str:
     return files[PAGE]
 
 
-def checked(root: Path) -> Iterator[tuple[Path, str]]:
+def board_findings(root: Path) -> Iterator[tuple[Path, str]]:
     """(a file of the leaderboard below `root`, what is wrong with it or "")."""
     made, _ = made_from(root)
     folder = root / FOLDER
@@ -79,8 +79,9 @@ def made_from(root: Path) -> tuple[dict[str, str], pd.DataFrame]:
     wide: dict[tuple[str, str], dict[str, pd.Series]] = {}
     how = []
     everyone = entrants_of(root) | sent_in(root)
+    written = "{:.6g}".format  # and read again, so that all files say the same of an answer
     for (dataset, protocol, system), (trained, answer) in everyone.items():
-        wide.setdefault((dataset, protocol), {})[system] = answer
+        wide.setdefault((dataset, protocol), {})[system] = answer.map(written).astype(float)
         how.append((dataset, protocol, system, trained))
     if not how:
         raise FileNotFoundError(f"{root}: no run on real pictures and no submission")
@@ -151,7 +152,7 @@ def _letter(number: int) -> str:
 
 
 def _page(rows: pd.DataFrame) -> str:
-    lines = [HEAD]
+    lines = [TOP]
     for (dataset, protocol), part in rows.groupby(["set", "protocol"], sort=False):
         count = len(splits.tested(dataset, protocol))
         lines += [f"## {in_words(dataset)}: {splits.PROTOCOLS[protocol]}", ""]

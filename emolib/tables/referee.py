@@ -13,18 +13,18 @@ from ..base.run_folder import read_spec
 from ..data import splits
 from ..spec.run_spec import RunSpec
 from . import entrants
-from .comparison import Row, paired, tidy_rows, with_verdicts
-from .evaluation import SURE, Evaluation
+from .comparison import NOT_TRAINED, Row, paired, tidy_rows, with_verdicts
+from .evaluation import SURE_AT, Evaluation
 from .frame import answers_of
-from .rows import statistics
-from .sheet import read_sheet
+from .rows import answers, mean_over_pictures, statistics
+from .sheet import read_answers, read_sheet
 
 # scores whose interval is over resampled pictures; of the others `rows.statistics` gives it
 RESAMPLED = ["f1", "auroc", "log_loss", "ece"]
-SCORES = ["accuracy", "recall", "recall_negative", "balanced_accuracy", *RESAMPLED]
+EVALUATED = ["accuracy", "recall", "recall_negative", "balanced_accuracy", *RESAMPLED]
 SCORE_COLUMNS = ["metric", "value", "low", "high"]
 AGAINST = "system accuracy difference low high p_holm margin verdict".split()
-TIMES = 200  # resamples
+TIMES = 100  # resamples
 NOT_BETTER = "Not better than a constant answer"
 
 
@@ -42,10 +42,12 @@ def evaluate(
     Raises what `sheet.read_sheet` does, ValueError where the network learnt a picture that it
     answers, and FileNotFoundError where `against` holds no complete run.
     """
+    set = set.lower()
     sheet = read_sheet(predictions, set, protocol)
     tested = sheet.tested
     _check_not_learnt(tested, set, trained_on)
     own, others = runs_of(tested, set), {}
+    constant = _beside_constant(own, tested, set)
     for system, p in entrants.answers_of_all(set, protocol, against).items():
         if p.reindex(tested["path"]).notna().all():
             others[system] = runs_of(tested.assign(p_positive=p[tested["path"]].to_numpy()), set)
@@ -55,10 +57,10 @@ def evaluate(
         name,
         sheet,
         _scores(own, tested),
-        _beside_constant(own, tested, set),
+        constant,
         _beside(own, others, set),
         _sure_and_wrong(tested),
-        _label_errors(tested),
+        _label_errors(tested, constant),
     )
 
 
@@ -71,11 +73,12 @@ def runs_of(tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
         found = {**scores(part["label"], part["p_positive"])}
         found |= more_scores(part["label"], part["p_positive"])
         found["log_loss"] = _log_loss(part["label"], part["p_positive"])
-        answers = answers_of(part, part["group"])
-        ratio = len(part) / part["trained"].iloc[0]
+        answered = answers_of(part, part["group"])
+        ratio = part["of_fold"].iloc[0] / part["trained"].iloc[0]
         spec = RunSpec(dataset, fold=int(fold))
-        rows.append(found | {"id": spec.id, "spec": spec, "answers": answers, "ratio": ratio})
-    return pd.DataFrame(rows)
+        rows.append(found | {"id": spec.id, "spec": spec, "answers": answered, "ratio": ratio})
+    frame = pd.DataFrame(rows)
+    return frame.astype(dict.fromkeys(frame.columns.intersection(EVALUATED), float))
 
 
 def _check_not_learnt(tested: pd.DataFrame, dataset: str, trained_on) -> None:
@@ -83,16 +86,23 @@ def _check_not_learnt(tested: pd.DataFrame, dataset: str, trained_on) -> None:
     if trained_on is None:
         return
     if isinstance(trained_on, (str, Path)) and Path(trained_on).is_dir():
-        spec = read_spec(Path(trained_on) / "spec.json")
-        kind = "grouped" if spec.grouped else "folds"
-        its = splits.tested(spec.dataset, kind)
-        names = its.loc[its["fold"] != spec.fold, "path"] if spec.dataset == dataset else []
-    elif isinstance(trained_on, (str, Path)):
-        names = pd.read_csv(trained_on, dtype=str)["path"]
+        names = _learnt_by_run(Path(trained_on), dataset)
     else:
-        names = list(trained_on)
-    hit = splits.positions(names, tested["path"])
-    learnt = np.unique(hit[hit >= 0])
+        frame = trained_on
+        if isinstance(frame, (str, Path)):
+            frame = read_answers(frame)
+        if isinstance(frame, pd.DataFrame):
+            if "path" not in frame:
+                there = ", ".join(map(str, frame.columns))
+                raise ValueError(f"trained_on: a column path is needed, not {there}")
+            frame = frame["path"].dropna()
+        names = list(map(str, frame))
+    every = splits.every_path(dataset)
+    hit = splits.positions(names, every)
+    if (hit == splits.UNCLEAR).any():
+        example = names[int(np.argmax(hit == splits.UNCLEAR))]
+        raise ValueError(f"trained_on: {example} may be several pictures; give its folder")
+    learnt = np.flatnonzero(tested["path"].isin(every[hit[hit >= 0]]))
     if len(learnt):
         example = tested["path"].iloc[learnt[0]]
         raise ValueError(
@@ -101,16 +111,32 @@ def _check_not_learnt(tested: pd.DataFrame, dataset: str, trained_on) -> None:
         )
 
 
+def _learnt_by_run(folder: Path, dataset: str) -> list[str]:
+    """Of the set's pictures those that a run learnt: all where its chain began on the set, all but
+    those that it tested where it is a run on it."""
+    spec, every = read_spec(folder / "spec.json"), splits.every_path(dataset)
+    if dataset in spec.stages:
+        return every.tolist()
+    if spec.dataset != dataset:
+        return []
+    its = read_answers(folder / "predictions.csv")["path"]
+    tested = splits.positions(its, every)
+    return every.drop(tested[tested >= 0]).tolist()
+
+
 def _log_loss(labels, p_positive) -> float:
     return float(log_loss(labels, np.clip(p_positive, 1e-7, 1 - 1e-7), labels=[0, 1]))
 
 
 def _scores(own: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
-    """SCORE_COLUMNS: the mean over the folds of each of SCORES, with its 95% interval."""
+    """SCORE_COLUMNS: the mean over the folds of each of EVALUATED, with its 95% interval."""
     rows = []
-    for metric in SCORES[: -len(RESAMPLED)]:
+    for metric in EVALUATED[: -len(RESAMPLED)]:
         found = statistics(own, metric)
-        rows.append((metric, found["mean"], found["ci_low"], found["ci_high"]))
+        low, high = found["ci_low"], found["ci_high"]
+        if np.isnan(low) and not np.isnan(found["mean"]):  # of one fold
+            low, high = np.clip(mean_over_pictures(answers(own, metric)).interval(), 0, 100)
+        rows.append((metric, found["mean"], low, high))
     values = own[RESAMPLED].mean()
     lows, highs = _bounds(tested, values.to_numpy())
     rows += list(zip(RESAMPLED, values, lows, highs, strict=True))
@@ -118,21 +144,32 @@ def _scores(own: pd.DataFrame, tested: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bounds(tested: pd.DataFrame, values: np.ndarray) -> np.ndarray:
-    """The 95% intervals of RESAMPLED around `values`, lows and highs: the basic bootstrap, of the
-    pictures of all folds together, near-twins drawn together."""
-    groups = list(tested.reset_index(drop=True).groupby("group").indices.values())
-    labels, p = tested["label"].to_numpy(), tested["p_positive"].to_numpy()
-    rng, drawn = np.random.default_rng(0), []
-    for _ in range(TIMES):
+    """The 95% intervals of RESAMPLED around `values`, lows and highs: the basic bootstrap of the
+    mean over folds, near-twins of a fold drawn together. They hold their value, which the bias of
+    the calibration error could else leave outside."""
+    folds = []
+    for _, part in tested.groupby("fold"):
+        part = part.reset_index(drop=True)
+        groups = list(part.groupby("group").indices.values())
+        folds.append((part["label"].to_numpy(), part["p_positive"].to_numpy(), groups))
+    rng = np.random.default_rng(0)
+    drawn = np.array([_resampled(folds, rng) for _ in range(TIMES)])
+    known = ~np.isnan(values) & ~np.isnan(drawn).all(axis=0)
+    bounds = np.full((2, len(values)), math.nan)
+    apart = np.nanpercentile(drawn[:, known] - values[known], (97.5, 2.5), axis=0)
+    low, high = values[known] - apart
+    bounds[:, known] = np.minimum(low, values[known]), np.maximum(high, values[known])
+    return np.maximum(bounds, 0)
+
+
+def _resampled(folds: list[tuple], rng) -> np.ndarray:
+    """RESAMPLED, the mean over folds, of pictures drawn again."""
+    found = []
+    for labels, p, groups in folds:
         rows = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
-        drawn.append(_resampled_scores(labels[rows], p[rows]))
-    apart = np.array(drawn) - _resampled_scores(labels, p)
-    return np.maximum(values - np.nanpercentile(apart, (97.5, 2.5), axis=0), 0)
-
-
-def _resampled_scores(labels, p) -> list[float]:
-    more = more_scores(labels, p) | {"log_loss": _log_loss(labels, p)}
-    return [math.nan if more[m] is None else more[m] for m in RESAMPLED]
+        more = more_scores(labels[rows], p[rows]) | {"log_loss": _log_loss(labels[rows], p[rows])}
+        found.append([math.nan if more[m] is None else more[m] for m in RESAMPLED])
+    return np.mean(found, axis=0)
 
 
 def _beside_constant(own: pd.DataFrame, tested: pd.DataFrame, dataset: str) -> dict:
@@ -143,8 +180,11 @@ def _beside_constant(own: pd.DataFrame, tested: pd.DataFrame, dataset: str) -> d
     accuracy = always["accuracy"].mean()
     apart = f"{found['difference']:+.1f} points, {found['low']:+.1f} to {found['high']:+.1f}"
     words = f"{apart}, beside always answering with the more frequent class ({accuracy:.1f}%)"
-    good = found["low"] > 0
-    verdict = ("Better than a constant answer" if good else NOT_BETTER) + f": {words}."
+    if math.isnan(found["low"]):
+        verdict = "Too few pictures to hold them against a constant answer."
+    else:  # one seed, so that the interval over folds has a say, where there is one
+        good = found["low"] > 0 and not found["t_low"] <= 0
+        verdict = ("Better than a constant answer" if good else NOT_BETTER) + f": {words}."
     return {"accuracy": accuracy, "verdict": verdict.replace("-", "−")} | {
         k: found[k] for k in ("difference", "low", "high")
     }
@@ -157,23 +197,26 @@ def _beside(own: pd.DataFrame, others: dict[str, pd.DataFrame], dataset: str) ->
         for system, runs in others.items()
     ]
     found = with_verdicts(tidy_rows("evaluation", rows, ("accuracy",)), AGAINST)
+    one_class = "one of the two answers with one class alone"
+    found["verdict"] = found["verdict"].replace(NOT_TRAINED, one_class)
     return found.sort_values("accuracy", ascending=False, ignore_index=True)
 
 
 def _sure_and_wrong(tested: pd.DataFrame) -> pd.DataFrame:
-    """The pictures whose label got a probability of at most 1 − SURE, the least first."""
+    """The pictures whose label got a probability of at most 1 − SURE_AT, the least first."""
     p = tested["p_positive"].where(tested["label"] == 1, 1 - tested["p_positive"])
-    chosen = p[p <= 1 - SURE].sort_values(kind="stable").index
+    chosen = p[p <= 1 - SURE_AT + 1e-9].sort_values(kind="stable").index
     return tested.loc[chosen, ["path", "label", "p_positive"]].reset_index(drop=True)
 
 
-def _label_errors(tested: pd.DataFrame) -> pd.DataFrame:
-    """What cleanlab takes for errors of the labels, the likeliest first; none of constant answers,
-    or where a class is absent."""
+def _label_errors(tested: pd.DataFrame, constant: dict) -> pd.DataFrame:
+    """What cleanlab takes for errors of the labels, the likeliest first. None where the answers are
+    not better than constant ones or a class is absent: they would blame labels for themselves."""
     from cleanlab.filter import find_label_issues
 
     columns = ["path", "label", "p_positive"]
-    if tested["label"].nunique() < 2 or (tested["p_positive"] >= 0.5).nunique() < 2:
+    one_class = tested["label"].nunique() < 2 or (tested["p_positive"] >= 0.5).nunique() < 2
+    if one_class or constant["verdict"].startswith(NOT_BETTER):
         return tested.iloc[:0][columns]
     p = tested["p_positive"].to_numpy()
     chosen = find_label_issues(

@@ -9,21 +9,21 @@ from . import common
 from .artphoto import SPELT
 from .common import FI, FI_POSITIVE, Listing, layout, shortened, shown
 
-FILE = "ABSTRACT_groundTruth.csv"
+VOTES_FILE = "ABSTRACT_groundTruth.csv"
 
 
 @layout(
     "abstract",
-    f"{FILE} beside its pictures (also in testImages_abstract/)",
-    lambda folder: any((place / FILE).is_file() for place in _places(folder)),
+    f"{VOTES_FILE} beside its pictures (also in testImages_abstract/)",
+    lambda folder: any((place / VOTES_FILE).is_file() for place in _places(folder)),
 )
-def votes(folder: Path, agree: int) -> Listing:
+def abstract_votes(folder: Path, agree: int) -> Listing:
     """A picture's emotion is the one with the most votes. Where several have as many it has none,
     and is left out, in a warning."""
-    place = next(place for place in _places(folder) if (place / FILE).is_file())
-    file, index = place / FILE, common.below(place)
+    place = next(place for place in _places(folder) if (place / VOTES_FILE).is_file())
+    file, index = place / VOTES_FILE, common.below(place)
     emotions: list[str] = []
-    rows, counts, tied = [], [], []
+    rows, counts, tied, seen = [], [], [], set()
     for line, cells in common.csv_cells(file):
         here, cells = f"abstract: {file} line {line}", [cell.strip("'\" ") for cell in cells]
         if not emotions:
@@ -35,6 +35,9 @@ def votes(folder: Path, agree: int) -> Listing:
         if path is None or len(cells) != 9 or not all(cell.isdecimal() for cell in cells[1:]):
             wrong = "names a picture that is not there" if path is None else "has not eight counts"
             raise ValueError(f"{here} {wrong}: {shown(cells)}")
+        if path in seen:
+            raise ValueError(f"{here} names {cells[0]} a second time")
+        seen.add(path)
         given = dict(zip(emotions, map(int, cells[1:]), strict=True))
         best = [emotion for emotion in given if given[emotion] == max(given.values())]
         if len(best) > 1:
@@ -47,7 +50,7 @@ def votes(folder: Path, agree: int) -> Listing:
     if tied:
         named = shortened(", ".join(tied))
         warnings.warn(f"abstract: {len(tied)} pictures have no one emotion: {named}", stacklevel=4)
-    layout = f"{FILE}, {len(tied)} pictures without one most frequent emotion left out"
+    layout = f"{VOTES_FILE}, {len(tied)} pictures without one most frequent emotion left out"
     return common.by_emotion(rows, FI_POSITIVE, layout=layout, extra=pd.DataFrame(counts)[list(FI)])
 
 

@@ -10,19 +10,19 @@ import pandas as pd
 from . import common
 from .common import FI, FI_POSITIVE, Listing, layout, shown
 
-PARTS = ("train", "val", "test")
+THREE_LISTS = ("train", "val", "test")
 
 
 @layout(
     "emoset",
     "train.json, val.json and test.json of [emotion, id, picture, annotation]",
-    lambda folder: all((folder / f"{part}.json").is_file() for part in PARTS),
+    lambda folder: all((folder / f"{part}.json").is_file() for part in THREE_LISTS),
 )
-def source(folder: Path, agree: int) -> Listing:
+def emoset_lists(folder: Path, agree: int) -> Listing:
     """One fold of its own: what test.json tests; `part` says what was meant for validation."""
     index, part_of = common.below(folder), []
     rows: dict[Any, str] = {}
-    for part in PARTS:
+    for part in THREE_LISTS:
         for here, emotion, name in _entries(folder / f"{part}.json"):
             path = common.find_file(index, name, folder)
             if path is None:
@@ -59,4 +59,7 @@ def _entries(file: Path):
             raise ValueError(
                 f"{here} is {shown(entry)}; expected [emotion, id, picture, annotation]"
             )
+        folders = {part.lower() for part in Path(entry[2]).parts[:-1]} & set(FI)
+        if folders - {entry[0]}:
+            raise ValueError(f"{here} calls {shown(entry[2])} {entry[0]}")
         yield here, entry[0], entry[2].replace("\\", "/")

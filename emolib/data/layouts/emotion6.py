@@ -12,5 +12,5 @@ from .emotionroi import six_folders
     "ground_truth.txt and images/ with six emotion folders (anger/, …)",
     lambda folder: common.has(ROI, folder / "images") and (folder / "ground_truth.txt").is_file(),
 )
-def source(folder: Path, agree: int) -> Listing:
+def emotion6_source(folder: Path, agree: int) -> Listing:
     return six_folders("emotion6", folder, folder / "images")

@@ -45,9 +45,9 @@ def six_folders(name: str, folder: Path, images: Path) -> Listing:
 
 
 @layout("emotionroi", "train/, val/ or test/ with positive/ and negative/ in each", polarity.parts)
-def polarity_in_parts(folder: Path, agree: int) -> Listing:
+def roi_polarity_in_parts(folder: Path, agree: int) -> Listing:
     """Without the finer emotions, maps and measured valence."""
-    return polarity.in_parts("emotionroi", folder)
+    return polarity.joined_parts("emotionroi", folder)
 
 
 def _maps(name: str, folder: Path, images: Path, paths: list[Path]) -> list[Path]:

@@ -112,9 +112,9 @@ def lists(folder: Path, agree: int) -> Listing:
     "train/, val/ or test/ with positive/ and negative/ in each",
     lambda folder: polarity.parts(folder) and without_lists(folder),
 )
-def polarity_in_parts(folder: Path, agree: int) -> Listing:
+def fi_polarity_in_parts(folder: Path, agree: int) -> Listing:
     """Without the finer emotions."""
-    return polarity.in_parts("fi", folder)
+    return polarity.joined_parts("fi", folder)
 
 
 def _need_all(found: set, where: str) -> None:

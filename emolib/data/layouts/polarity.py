@@ -27,7 +27,9 @@ def parts(folder: Path) -> list[tuple[str, Path]]:
 def numbered(folder: Path) -> list[Path]:
     """The folders 1/ to 5/, or those of total/, where each holds parts with both."""
     for place in (folder, folder / "total"):
-        found = [path for name, path in sorted(common.subfolders(place).items()) if name in "12345"]
+        found = [
+            path for name, path in sorted(common.subfolders(place).items()) if name in set("12345")
+        ]
         if len(found) == 5 and all(map(parts, found)):
             return found
     return []
@@ -40,7 +42,7 @@ def in_two_folders(name: str, folder: Path) -> Listing:
     return _listing(rows, layout=f"{words}, no public folds")
 
 
-def in_parts(name: str, folder: Path) -> Listing:
+def joined_parts(name: str, folder: Path) -> Listing:
     """train/, val/ and test/, joined; `part` remembers them."""
     rows, part = [], []
     for which, path in parts(folder):
@@ -62,7 +64,7 @@ def in_folds(name: str, folder: Path) -> Listing:
     if len(labels) < len(rows):
         raise ValueError(f"{name}: a picture of {first} is in two of its folders")
     index = {common.nfc(path.name): i for i, (path, _) in enumerate(rows)}
-    official = []
+    official, tested = [], []
     for fold in folds:
         found: dict[str, list[int]] = {"train": [], "test": []}
         for part, path in parts(fold):
@@ -74,7 +76,10 @@ def in_folds(name: str, folder: Path) -> Listing:
                 found["test" if part == "test" else "train"].append(index[key])
         if sorted(found["train"] + found["test"]) != list(range(len(rows))):
             raise ValueError(f"{name}: {fold} has not the pictures of {first}, each once")
+        tested += found["test"]
         official.append((np.array(sorted(found["train"])), np.array(sorted(found["test"]))))
+    if len(set(tested)) < len(tested):
+        raise ValueError(f"{name}: {folder}: a picture is in the test/ of two folds")
     return _listing(rows, official_folds=official, layout="five folders of folds, 1/ to 5/")
 
 

@@ -7,10 +7,10 @@ from .common import Listing, layout
 
 
 @layout("twitter2", "pos/ and neg/ (or positive/ and negative/)", polarity.two_folders)
-def by_polarity(folder: Path, agree: int) -> Listing:
+def twitter2_folders(folder: Path, agree: int) -> Listing:
     return polarity.in_two_folders("twitter2", folder)
 
 
 @layout("twitter2", "train/, val/ or test/ with positive/ and negative/ in each", polarity.parts)
-def polarity_in_parts(folder: Path, agree: int) -> Listing:
-    return polarity.in_parts("twitter2", folder)
+def twitter2_parts(folder: Path, agree: int) -> Listing:
+    return polarity.joined_parts("twitter2", folder)

@@ -105,9 +105,9 @@ def findings(results_root, data_root="") -> list[Finding]:
 
 
 def _leaderboard(root: Path) -> list[tuple[Path, str]]:
-    """What `leaderboard.checked` says, or why it cannot be made."""
+    """What `leaderboard.board_findings` says, or why it cannot be made."""
     try:
-        return list(leaderboard.checked(root))
+        return list(leaderboard.board_findings(root))
     except (ValueError, OSError) as error:
         return [(root / leaderboard.FOLDER / leaderboard.CSV, str(error))]
 
