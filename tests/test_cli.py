@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from trees import picture
 
 import emolib
+import emolib.network.build
 from emolib.base import files
 from emolib.cli import main
 from emolib.use.saved import CLASSES
