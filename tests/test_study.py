@@ -404,7 +404,7 @@ def test_the_notebook_of_tables_trains_the_systems_it_is_given(root, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     table = pd.read_csv(tmp_path / "r/s/matched.csv")
-    assert table.groupby("method")["runs"].first().to_dict() == {"maiafa": 2, "wscnet": 2}
+    assert table.groupby("method")["runs"].first().to_dict() == {"maiafa": 5, "wscnet": 5}
     cells = nbformat.read(tmp_path / "out.ipynb", 4).cells
     figures = [o for c in cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})]
     assert len(figures) == 5
