@@ -34,7 +34,7 @@ def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> 
     for dataset in settings.datasets:
         for kind in kinds:
             backbone = None if kind == "published" else ""
-            models = _names(systems) or profile.systems or _rows(settings, dataset, kind)
+            models = _names(systems) or _rows(settings, dataset, kind)
             for model, fold in itertools.product(models, settings.folds(dataset)):
                 spec = settings.spec(dataset, fold, model=model, backbone=backbone)
                 why = _needs_its_backbone(settings, spec)
@@ -89,12 +89,15 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
 
 
 def _rows(settings: Settings, dataset: str, kind: str) -> list[str]:
-    """The systems on one set. In a matched table: all that stand on the study's backbone, and that
-    backbone alone. Else Table 9's rows."""
+    """The profile's systems on one set. In a matched table: of all that stand on the study's
+    backbone, and that backbone alone. Else of Table 9's rows."""
     if kind == "matched":
         on_their_own = [name for name in COMPARED if SYSTEMS[name].takes == "its own"]
-        return [n for n in (settings.backbone, *COMPARED) if n not in on_their_own]
-    return list(published_on(dataset))
+        rows = [n for n in (settings.backbone, *COMPARED) if n not in on_their_own]
+    else:
+        rows = list(published_on(dataset))
+    chosen = PROFILES[settings.profile].systems
+    return [n for n in rows if not chosen or n in (settings.backbone, *chosen)]
 
 
 def _why_not(settings: Settings, spec: RunSpec) -> str:
