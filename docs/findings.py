@@ -1,7 +1,7 @@
 """What was found, in one table and one figure, from the CSVs of results/: `make findings`.
 
 Tables are written between their two marks: this one into README.md and docs/index.md, that of the
-rivals into docs/rivals.md, that of the sets into docs/sets.md. The figure is
+rivals into docs/rivals.md, those of the sets into docs/sets.md and docs/evaluate.md. The figure is
 docs/figures/where.png. Nothing here is typed but the paper's claims in words.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from emolib.base.files import write_text
+from emolib.data import splits
 from emolib.data.layouts.common import LAYOUTS
 from emolib.spec.sets import BOTH, in_words
 from emolib.spec.sets import SETS as RECORDS
@@ -214,6 +215,19 @@ def sets() -> str:
     return "\n".join(lines)
 
 
+def protocols() -> str:
+    """Markdown: a row a listed set and protocol."""
+    lines = ["| `--set` | `--protocol` | what it is | test pictures | learnt from |"]
+    lines += ["| --- | --- | --- | --- | --- |"]
+    for name in splits.listed_sets():
+        for protocol in splits.protocols(name):
+            tested = splits.tested(name, protocol)
+            learnt = " or ".join(f"{count:,}" for count in sorted(tested["trained"].unique()))
+            cells = [f"`{name}`", f"`{protocol}`", splits.PROTOCOLS[protocol]]
+            lines.append("| " + " | ".join([*cells, f"{len(tested):,}", learnt]) + " |")
+    return "\n".join(lines)
+
+
 def filled(page: str) -> str:
     """A page of PAGES with its table between its two marks."""
     name, made = PAGES[page]
@@ -229,6 +243,7 @@ PAGES = {
     "docs/index.md": ("findings", table),
     "docs/rivals.md": ("rivals", rivals),
     "docs/sets.md": ("sets", sets),
+    "docs/evaluate.md": ("protocols", protocols),
 }
 
 

@@ -1,9 +1,9 @@
 """Names, labels and folds of the sets whose lists are public, without their pictures.
 
 `lists/`*set*`.csv` has a row a picture: path, label (1 positive), group (of a near-twin the path
-of the first one), and a column a protocol (`PROTOCOLS`) with the number of the
-fold that tests the picture, "train" where it is only learnt from, and nothing where the protocol
-leaves it out. `lists/README.md` says whose lists they are.
+of the first one), and a column a protocol (`PROTOCOLS`) with the number of the fold that tests the
+picture, "train" where it is only learnt from, and nothing where the protocol leaves it out.
+`lists/README.md` says whose lists they are.
 """
 
 import functools

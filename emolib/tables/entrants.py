@@ -15,7 +15,6 @@ import pandas as pd
 from ..base.files import read_csv
 from ..data import splits
 from ..spec.run_spec import RunSpec
-from ..spec.sets import DATASETS
 from ..spec.systems import system_of
 from .frame import drawn_data, read_runs, studies_in
 from .names import readable
@@ -58,19 +57,15 @@ def entrants_of(root: Path) -> Entrants:
         runs = read_runs(folder)
         if drawn_data(runs):
             continue
-        for dataset in set(splits.listed_sets()) & set(DATASETS):
-            own = runs[runs["dataset"] == dataset]
-            for method, group in _rows(own).items():
-                for protocol, answers in _whole(dataset, group):
-                    spec = group["spec"].iloc[0]
-                    key = dataset, protocol, f"{folder.name}/{method}"
-                    if not any(
-                        answers.equals(a) for k, (_, a) in found.items() if k[:2] == key[:2]
-                    ):
-                        found[key] = (
-                            _trained(spec),
-                            answers,
-                        )  # runs that two studies have count once
+        for dataset in splits.listed_sets():
+            for method, group in _rows(runs[runs["dataset"] == dataset]).items():
+                spec = group["spec"].iloc[0]
+                protocol = "grouped" if spec.grouped else "folds"
+                answers = _whole(dataset, protocol, group)
+                # runs that two studies have count once
+                known = any(its.equals(answers) for _, its in found.values())
+                if answers is not None and not known:
+                    found[dataset, protocol, f"{folder.name}/{method}"] = _trained(spec), answers
     return dict(sorted(found.items()))
 
 
@@ -112,21 +107,21 @@ def _rows(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {m: g for m, g in found.items() if len(g)}
 
 
-def _whole(dataset: str, group: pd.DataFrame):
-    """(protocol, p_positive by path) of runs that test all pictures of a protocol."""
+def _whole(dataset: str, protocol: str, group: pd.DataFrame) -> pd.Series | None:
+    """p_positive by path of the lowest seed's runs; None where they do not test all pictures of the
+    protocol in its folds, or have other labels."""
     seeds = group["spec"].map(lambda s: s.seed)
     first = group[seeds == seeds.min()]
     spec: RunSpec = first["spec"].iloc[0]
-    protocol = "grouped" if spec.grouped else "folds"
     if protocol not in splits.protocols(dataset) or spec.labels != "keyword" or spec.agree != 3:
-        return
+        return None
     listed = splits.tested(dataset, protocol).set_index("path")["fold"]
     parts = [read_csv(folder / "predictions.csv") for folder in first["folder"]]
     folds = np.repeat([s.fold for s in first["spec"]], [len(part) for part in parts])
     answers = pd.concat(parts).assign(path=lambda f: f["path"].astype(str)).set_index("path")
     same = answers.index.is_unique and set(answers.index) == set(listed.index)
-    if same and (listed[answers.index].to_numpy() == folds).all():
-        yield protocol, answers["p_positive"].reindex(listed.index)
+    same = same and bool((listed[answers.index].to_numpy() == folds).all())
+    return answers["p_positive"].reindex(listed.index) if same else None
 
 
 def _trained(spec: RunSpec) -> str:

@@ -46,7 +46,7 @@ class Evaluation:
     protocol: str
     name: str
     sheet: Sheet  # which pictures were answered, and what is wrong with the names
-    scores: pd.DataFrame  # SCORE_COLUMNS, a row each of SCORES
+    scores: pd.DataFrame  # referee.SCORE_COLUMNS, a row each of EVALUATED
     constant: dict  # the more frequent class: accuracy, difference, low, high, verdict
     against: pd.DataFrame  # AGAINST: these predictions minus each system's, on the same pictures
     mistakes: pd.DataFrame  # path, label, p_positive: wrong and sure, the surest first

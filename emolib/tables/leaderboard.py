@@ -3,7 +3,6 @@ and the groups that cannot be told apart. `python -m emolib leaderboard results`
 """
 
 import itertools
-import math
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
@@ -124,7 +123,7 @@ def groups(right: dict[str, pd.DataFrame], order: list[str], listed: pd.DataFram
     right: of each system what `rows.answers` gives, in one order of pictures; order: the systems,
     the best first; listed: the protocol's test pictures, for the ratio of tested to learnt."""
     pairs = list(itertools.combinations(order, 2))
-    ratio = (listed.groupby("fold").size() / listed.groupby("fold")["trained"].first()).mean()
+    ratio = (listed["of_fold"] / listed["trained"]).mean()
     p, over_folds = [], []
     for one, other in pairs:
         a, b = right[one], right[other]
@@ -134,11 +133,8 @@ def groups(right: dict[str, pd.DataFrame], order: list[str], listed: pd.DataFram
         over_folds.append(significance.over_folds(folds, ratio).p)
     same = networkx.Graph()
     same.add_nodes_from(order)
-    one_split = [math.isnan(q) for q in over_folds]
-    for pair, holm, q, alone in zip(
-        pairs, significance.holm(p), over_folds, one_split, strict=True
-    ):
-        if holm >= ALPHA or (q >= ALPHA and not alone):
+    for pair, *both in zip(pairs, significance.holm(p), over_folds, strict=True):
+        if any(one >= ALPHA for one in both):  # of a single fold the second is nan
             same.add_edge(*pair)
     place = {system: i for i, system in enumerate(order)}
     cliques = sorted(sorted(place[s] for s in c) for c in networkx.find_cliques(same))

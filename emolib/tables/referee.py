@@ -14,7 +14,7 @@ from ..data import splits
 from ..spec.run_spec import RunSpec
 from . import entrants
 from .comparison import NOT_TRAINED, Row, paired, tidy_rows, with_verdicts
-from .evaluation import SURE_AT, Evaluation
+from .evaluation import SURE_AT, Evaluation, difference_cell
 from .frame import answers_of
 from .rows import answers, mean_over_pictures, statistics
 from .sheet import read_answers, read_sheet
@@ -66,13 +66,12 @@ def evaluate(
 
 def runs_of(tested: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """Answers to a protocol's test pictures as runs, a row a fold, as `frame.frame_of` has them.
-    tested: path, label, group, fold, trained, p_positive."""
+    tested: what `splits.tested` has, p_positive."""
     rows = []
     for fold, part in tested.groupby("fold"):
         part = part.reset_index(drop=True)
-        found = {**scores(part["label"], part["p_positive"])}
-        found |= more_scores(part["label"], part["p_positive"])
-        found["log_loss"] = _log_loss(part["label"], part["p_positive"])
+        both = part["label"], part["p_positive"]
+        found = scores(*both) | more_scores(*both) | {"log_loss": _log_loss(*both)}
         answered = answers_of(part, part["group"])
         ratio = part["of_fold"].iloc[0] / part["trained"].iloc[0]
         spec = RunSpec(dataset, fold=int(fold))
@@ -178,16 +177,15 @@ def _beside_constant(own: pd.DataFrame, tested: pd.DataFrame, dataset: str) -> d
     always = runs_of(tested.assign(p_positive=float(share >= 0.5)), dataset)
     found = paired(own, always, "accuracy")
     accuracy = always["accuracy"].mean()
-    apart = f"{found['difference']:+.1f} points, {found['low']:+.1f} to {found['high']:+.1f}"
-    words = f"{apart}, beside always answering with the more frequent class ({accuracy:.1f}%)"
+    words = f"always answering with the more frequent class has {accuracy:.1f}%"
     if math.isnan(found["low"]):
         verdict = "Too few pictures to hold them against a constant answer."
     else:  # one seed, so that the interval over folds has a say, where there is one
         good = found["low"] > 0 and not found["t_low"] <= 0
-        verdict = ("Better than a constant answer" if good else NOT_BETTER) + f": {words}."
-    return {"accuracy": accuracy, "verdict": verdict.replace("-", "−")} | {
-        k: found[k] for k in ("difference", "low", "high")
-    }
+        verdict = "Better than a constant answer" if good else NOT_BETTER
+        verdict = f"{verdict}: {difference_cell(found)} points; {words}."
+    chosen = {name: found[name] for name in ("difference", "low", "high")}
+    return chosen | {"accuracy": accuracy, "verdict": verdict}
 
 
 def _beside(own: pd.DataFrame, others: dict[str, pd.DataFrame], dataset: str) -> pd.DataFrame:

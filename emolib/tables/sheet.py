@@ -15,7 +15,7 @@ class Sheet:
     """Answers to a protocol's test pictures."""
 
     expected: int  # pictures that the protocol tests
-    tested: pd.DataFrame  # those answered: path, label, group, fold, trained, p_positive
+    tested: pd.DataFrame  # those answered: what `splits.tested` has, p_positive
     missing: list[str]  # pictures of the protocol without an answer
     foreign: list[str]  # names that mean no test picture of it
     unclear: list[str]  # names that may mean several

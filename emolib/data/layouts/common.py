@@ -1,6 +1,7 @@
 """What the readers of all layouts share: names on disk, text files, emotions and labels."""
 
 import csv
+import json
 import reprlib
 import unicodedata
 import warnings
@@ -90,6 +91,12 @@ def has(emotions, folder: Path) -> bool:
     return folder.is_dir() and any(emotion in subfolders(folder) for emotion in emotions)
 
 
+def part_folders(folder: Path) -> list[tuple[str, Path]]:
+    """[(part, folder)] of the folders train/, val/ and test/ that are there."""
+    found = subfolders(folder)
+    return [(part, found[name]) for name, part in PARTS.items() if name in found]
+
+
 def subfolders(folder: Path) -> dict[str, Path]:
     """{name in lower case: folder}; ValueError where two differ only in case."""
     found: dict[str, Path] = {}
@@ -174,6 +181,15 @@ def lines(file: Path) -> list[str]:
     if "\0" in text:
         raise ValueError(f"{file}: not UTF-8 text (it holds NUL, as UTF-16 does)")
     return text.split("\n")  # splitlines would also part at U+2028 and others that names may hold
+
+
+def json_entries(name: str, file: Path):
+    """(entry, what it is) for each entry of a JSON list. ValueError where it is no JSON."""
+    try:
+        found = json.loads("\n".join(lines(file)))
+    except (ValueError, RecursionError) as error:  # also of integers too long, lists too deep
+        raise ValueError(f"{name}: {file} is not readable as JSON ({error})") from error
+    return enumerate(found if isinstance(found, list) else [found], start=1)
 
 
 def filled_lines(file: Path):

@@ -1,6 +1,5 @@
 """EmoSet-118K (Yang et al., ICCV 2023): three lists of [emotion, id, picture, annotation]."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +47,7 @@ def emoset_lists(folder: Path, agree: int) -> Listing:
 
 def _entries(file: Path):
     """(where, emotion, picture) of each entry of a list."""
-    try:
-        entries = json.loads("\n".join(common.lines(file)))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"emoset: {file} is not readable as JSON ({error})") from error
-    for number, entry in enumerate(entries if isinstance(entries, list) else [entries], start=1):
+    for number, entry in common.json_entries("emoset", file):
         here = f"emoset: {file} entry {number}"
         fits = isinstance(entry, list) and len(entry) >= 3 and isinstance(entry[2], str)
         if not fits or entry[0] not in FI:

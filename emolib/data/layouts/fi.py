@@ -1,6 +1,5 @@
 """FI as people have it: emotion folders, their parts, lists, the source's files of votes."""
 
-import json
 import urllib.parse
 import warnings
 from collections import defaultdict
@@ -40,11 +39,6 @@ def without_lists(folder: Path) -> bool:
     return not list_files(folder) and not vote_files(folder)
 
 
-def fi_parts(folder: Path) -> list[tuple[str, Path]]:
-    found = common.subfolders(folder)
-    return [(part, found[name]) for name, part in PARTS.items() if name in found]
-
-
 @layout(
     "fi",
     "eight emotion folders (amusement/, …)",
@@ -57,16 +51,18 @@ def fi_folders(folder: Path, agree: int) -> Listing:
 @layout(
     "fi",
     "train/, val/ or test/ with the emotion folders in each",
-    lambda folder: any(common.has(FI, p) for _, p in fi_parts(folder)) and without_lists(folder),
+    lambda folder: (
+        any(common.has(FI, p) for _, p in common.part_folders(folder)) and without_lists(folder)
+    ),
 )
 def in_parts(folder: Path, agree: int) -> Listing:
     """train/, val/ and test/ joined: the paper draws 80/5/15 anew, `part` only remembers them."""
     parts, rows = [], []
-    for part, path in fi_parts(folder):
+    for part, path in common.part_folders(folder):
         for picture in common.emotion_folders("fi", path, FI, FI_POSITIVE).paths:
             rows.append((picture, picture.parent.name.lower()))
             parts.append(part)
-    names = ", ".join(path.name for _, path in fi_parts(folder))
+    names = ", ".join(path.name for _, path in common.part_folders(folder))
     layout = f"eight emotion folders in each of {names}"
     return common.by_emotion(rows, FI_POSITIVE, layout=layout, extra=pd.DataFrame({"part": parts}))
 
@@ -155,12 +151,7 @@ def fi_list(file: Path) -> list[tuple[int, str, str]]:
 
 
 def _json_pairs(file: Path):
-    text = "\n".join(common.lines(file))
-    try:
-        pairs = json.loads(text)
-    except (ValueError, RecursionError) as error:  # also of integers too long, lists too deep
-        raise ValueError(f"fi: {file} is not readable as JSON ({error})") from error
-    for entry, pair in enumerate(pairs if isinstance(pairs, list) else [pairs], start=1):
+    for entry, pair in common.json_entries("fi", file):
         if not (isinstance(pair, list) and list(map(type, pair)) in ([str, int], [str, str])):
             wrong = f"{shown(pair)}; expected [path, class number]"
             raise ValueError(f"fi: {file} entry {entry} is {wrong}")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from . import common
-from .common import PARTS, Listing
+from .common import Listing
 
 NAMES = {"neg": 0, "negative": 0, "pos": 1, "positive": 1}
 
@@ -20,16 +20,14 @@ def two_folders(folder: Path) -> list[tuple[int, Path]]:
 
 def parts(folder: Path) -> list[tuple[str, Path]]:
     """[(part, folder)] of train/, val/ and test/ that hold both."""
-    found = common.subfolders(folder)
-    return [(part, found[n]) for n, part in PARTS.items() if n in found and two_folders(found[n])]
+    return [(part, path) for part, path in common.part_folders(folder) if two_folders(path)]
 
 
 def numbered(folder: Path) -> list[Path]:
     """The folders 1/ to 5/, or those of total/, where each holds parts with both."""
     for place in (folder, folder / "total"):
-        found = [
-            path for name, path in sorted(common.subfolders(place).items()) if name in set("12345")
-        ]
+        there = common.subfolders(place)
+        found = [there[number] for number in "12345" if number in there]
         if len(found) == 5 and all(map(parts, found)):
             return found
     return []
