@@ -156,7 +156,7 @@ class RunSpec:
         names += ["freeze_bn", "precision", "head_epochs", "layer_decay"] if self.freeze else []
         names += ["head_lr"] if self.layer_decay != 1 else []
         names += ["lr_step"] if self.schedule == "cosine" else []
-        names += [one.option for d, one in SETS.items() if one.option and d != self.dataset]
+        names += {one.option for one in SETS.values()} - {"", SETS[self.dataset].option}
         if self.grouped or not SETS[self.dataset].brings_folds:
             names += ["official"]
         default = {f.name: f.default for f in fields(self)} | {"readings": Readings()}
