@@ -17,6 +17,8 @@ BACKBONE_OF_paper := hrnet_w48
 BACKBONE_OF_best  := tf_efficientnet_lite2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Packages are compiled when first imported. Images that set this would compile torch in every process.
+unexport PYTHONDONTWRITEBYTECODE
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
