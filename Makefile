@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The environment's own kernel, also where the user has installed another "python3" kernel.
 export JUPYTER_PREFER_ENV_PATH := 1
 
-.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report findings readings regions transfer verify reliability lab lab-test docs lint dist clean-demo
+.PHONY: help reproduce paper data-is-there test test-full bench gpu-check report findings readings regions transfer tasks verify reliability lab lab-test docs lint dist clean-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^#: / { printf "\n%s\n", substr($$0, 4) } /^[a-z -]+:.*## / { printf "  make %-27s %s\n", $$1, $$2 }' Makefile
@@ -81,7 +81,7 @@ paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, res
 data-is-there:
 	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }
 
-readings regions transfer: $(VENV)/.ready  ## one notebook, 06, 07 or 08, on demo data; with DATA=/data and the rest as for paper on those
+readings regions transfer tasks: $(VENV)/.ready  ## one notebook, 06, 07, 08 or 10, on demo data; with DATA=/data and the rest as for paper on those
 	$(if $(DATA),@test -d '$(DATA)' || { echo "make $@: DATA='$(DATA)' is not a folder" >&2; exit 1; })
 	$(call run_notebooks,$(notdir $(basename $(wildcard notebooks/*_$@.ipynb))),$(if $(DATA),$(PAPER_STUDY),demo),$(if $(DATA),$(ON_DATA),-r profile demo))
 

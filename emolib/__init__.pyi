@@ -9,7 +9,7 @@ from .spec.run_spec import Readings, RunSpec
 from .study.study import Study
 from .tables.checks.verify import verify
 from .tables.referee import evaluate
-from .training.estimator import EmotionClassifier, fit
+from .training.estimator import EmotionClassifier, EmotionRegressor, fit
 from .training.plan import estimate
 from .training.run import run
 from .training.sweep import run_all
@@ -24,6 +24,7 @@ __all__ = [
     "MAI",
     "Dataset",
     "EmotionClassifier",
+    "EmotionRegressor",
     "Explanation",
     "Predictor",
     "Readings",

@@ -128,7 +128,7 @@ def _tables(chosen) -> None:
 
     example: emolib tables results --study demo
     """
-    from .tables import study_tables
+    from .tables import study_tables, tasks
 
     built = study_tables.build(_folder(chosen.results_root), chosen.study)
     if not built:
@@ -136,6 +136,8 @@ def _tables(chosen) -> None:
     for study, of_study in built.items():
         for name in of_study:
             print(Path(chosen.results_root, study, f"{study_tables.TABLES[name].stem}.csv"))
+        if (beyond := Path(chosen.results_root, study, f"{tasks.STEM}.csv")).exists():
+            print(beyond)
 
 
 def _verify(chosen) -> int:

@@ -18,7 +18,7 @@ import emolib
 import emolib.network.build
 from emolib.base import files
 from emolib.cli import main
-from emolib.use.saved import CLASSES
+from emolib.data.tasks import POLARITIES
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def model(tmp_path_factory):
     spec = emolib.RunSpec(
         "own", backbone="test_efficientnet", width=32, image_size=32, init="scratch"
     )
-    files.write_json(folder / "config.json", {"spec": spec.to_dict(), "classes": CLASSES})
+    files.write_json(folder / "config.json", {"spec": spec.to_dict(), "classes": list(POLARITIES)})
     save_file(emolib.network.build.build_network(spec).state_dict(), folder / "model.safetensors")
     return str(folder)
 

@@ -447,7 +447,7 @@ def remove(file):
             make_own,
             "own",
             edit("own/labels.csv", ",fold", ",fodl"),
-            "columns path,label,fodl,emotion; expected path,label",
+            r"columns path,label,fodl,emotion; expected path\[,label",
         ),
         (make_own, "own", remove("own/labels.csv"), "own: .* holds sub; looked for labels.csv"),
     ],

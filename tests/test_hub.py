@@ -13,6 +13,7 @@ from scipy import stats
 import emolib
 from emolib.base import run_folder
 from emolib.base.files import write_json
+from emolib.data import tasks
 from emolib.network.build import build_network
 from emolib.use import hub
 
@@ -39,9 +40,11 @@ def study(root, tmp_path_factory):
         }
         write_json(run / "spec.json", spec.to_dict())
         model = build_network(spec)
-        run_folder.write_run(
-            run, data, test, 0.1 + 0.8 * p, [{"epoch": 1}], model, facts, torch.device("cpu")
-        )
+        answered = 0.1 + 0.8 * p
+        table = tasks.predictions(data, test, np.stack([1 - answered, answered], axis=1))
+        scores = tasks.TASKS["polarity"].scores
+        history, cpu = [{"epoch": 1}], torch.device("cpu")
+        run_folder.write_run(run, table, scores, history, model, facts, cpu)
     return folder
 
 

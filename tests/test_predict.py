@@ -12,9 +12,9 @@ from trees import picture
 import emolib
 from emolib.base import files
 from emolib.data import pictures
+from emolib.data.tasks import POLARITIES
 from emolib.use import load
 from emolib.use.predict import Predictor
-from emolib.use.saved import CLASSES
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, init="scratch")
 CPU = torch.device("cpu")
@@ -229,7 +229,9 @@ def test_a_flat_map_has_no_regions(predictor):
 @pytest.fixture
 def hub_folder(predictor, tmp_path):
     folder = tmp_path / "downloaded"
-    files.write_json(folder / "config.json", {"spec": predictor.spec.to_dict(), "classes": CLASSES})
+    files.write_json(
+        folder / "config.json", {"spec": predictor.spec.to_dict(), "classes": list(POLARITIES)}
+    )
     save_file(predictor.model.state_dict(), folder / "model.safetensors")
     return folder
 
@@ -259,7 +261,7 @@ def test_a_strangers_config_is_refused_by_name(hub_folder):
     with pytest.raises(ValueError, match="config.json: no config of emolib's"):
         emolib.load(hub_folder, device="cpu")
     spec = emolib.RunSpec("own", **TINY | {"width": 64}).to_dict()
-    files.write_json(hub_folder / "config.json", {"spec": spec, "classes": CLASSES})
+    files.write_json(hub_folder / "config.json", {"spec": spec, "classes": list(POLARITIES)})
     with pytest.raises(ValueError, match="not the weights of this folder's config.json"):
         emolib.load(hub_folder, device="cpu")
 

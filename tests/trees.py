@@ -127,6 +127,17 @@ def make_valence(root, each=3, images="images/", valence=None):
     write(root / "emotionroi/ground_truth.txt", *lines, end="\r\n")
 
 
+def make_voted(root, each=5, seed=0):
+    """EmotionROI that can be read, each picture with votes, valence and arousal of its own."""
+    make_roi(root, each, maps=False)
+    rng, names = np.random.default_rng(seed), [f"{e}/{i}.jpg" for e in ROI for i in range(each)]
+    votes = rng.multinomial(15, np.full(7, 1 / 7), size=len(names)) / 15
+    scales = rng.uniform(1, 9, (len(names), 2)).round(1)
+    rows = zip(names, scales.tolist(), votes.tolist(), strict=True)
+    lines = ["\t".join(map(str, [name, *scale, *vote])) for name, scale, vote in rows]
+    write(root / "emotionroi/ground_truth.txt", *lines)
+
+
 def make_own(root, *rows, header="path,label,fold,emotion"):
     """own/labels.csv with `rows`, else six pictures in three folds."""
     files(root / "own", [f"sub/ü {i}.PNG" for i in range(6)])

@@ -20,6 +20,7 @@ INSTEAD = "take another study name, or remove that folder"
 # What some runs do not say (older ones; systems that learn no emotions), and where an identity has
 # it. Nothing is known then and nothing refused.
 UNTOLD = {"split into training and test": "split", "set of emotions": "emotions"}
+UNTOLD["set of targets"] = "targets"
 
 
 def check_same(folder: Path, spec: RunSpec, identity: dict) -> None:

@@ -11,6 +11,7 @@ import platform
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,12 +23,11 @@ from safetensors.torch import save_file
 from ..spec.run_spec import RunSpec
 from . import devices, files
 from .files import content, read_csv, read_json, write_csv, write_json
-from .metrics import scores
 from .parallel import Ranks
 
 SEALED = ("spec.json", "history.csv", "predictions.csv", "model.safetensors")
 AGAIN = ".again"  # a folder in a complete run's, where it is trained again for its weights
-DEPENDS_ON = ("data", "split", "weights", "emotions", "weights_sha256", "started_from")
+DEPENDS_ON = ("data", "split", "weights", "emotions", "targets", "weights_sha256", "started_from")
 
 
 class Busy(RuntimeError):
@@ -40,7 +40,7 @@ class RunResult:
 
     spec: RunSpec
     folder: Path
-    metrics: dict  # accuracy, recall in percent; n
+    metrics: dict  # accuracy, recall in percent; n; of other tasks their own
     reused: bool = False
 
     @property
@@ -76,19 +76,27 @@ def has_weights(folder: Path) -> bool:
     return is_complete(folder) and (folder / "model.safetensors").exists()
 
 
-def write_run(folder, data, test, p_positive, history, model, facts: dict, device) -> None:
-    """The run folder's files, metrics.json last. facts: what else environment.json is to say; it
-    also gets each other file's SHA-256, which `verify` holds against them."""
+def write_run(
+    folder,
+    predictions: pd.DataFrame,
+    scores: Callable[[pd.DataFrame], dict],
+    history,
+    model,
+    facts: dict,
+    device,
+) -> None:
+    """The run folder's files, metrics.json last, which is what `scores` makes of predictions.csv.
+    facts: what else environment.json is to say; it also gets each other file's SHA-256, which
+    `verify` holds against them."""
     tensors = {k: v.cpu().contiguous() for k, v in model.state_dict().items()}
     with files.whole_file(folder / "model.safetensors") as part:
         save_file(tensors, part, metadata={"format": "pt"})
     write_csv(folder / "history.csv", pd.DataFrame(history))
-    predictions = pd.DataFrame({"path": [data.names[i] for i in test], "label": data.labels[test]})
-    write_csv(folder / "predictions.csv", predictions.assign(p_positive=p_positive))
+    write_csv(folder / "predictions.csv", predictions)
     hashes = {name: files.sha256(folder / name) for name in SEALED}
     write_json(folder / "environment.json", environment(device) | facts | {"files": hashes})
-    predictions = read_csv(folder / "predictions.csv")  # what readers of the folder will see
-    write_json(folder / "metrics.json", scores(predictions["label"], predictions["p_positive"]))
+    seen = read_csv(folder / "predictions.csv")  # by readers of the folder
+    write_json(folder / "metrics.json", scores(seen))
     for left in ("checkpoint.pt", "failed.txt"):
         (folder / left).unlink(missing_ok=True)
 

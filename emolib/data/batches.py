@@ -61,9 +61,9 @@ def centre(path: Path, image_size: int) -> Tensor:
 
 
 class Pictures(Dataset):
-    """Items (epoch, index) → (S×S×3 uint8, label, extras). A negative epoch asks for evaluation's
-    view. extras: {}; with a `finder`, "boxes" in that view; with emotions=True, "emotions": the
-    number of the finer class, −1 where the set has none.
+    """Items (epoch, index) → (S×S×3 uint8, what is learnt of it, extras). A negative epoch asks for
+    evaluation's view. extras: {}; with a `finder`, "boxes" in that view; with emotions=True,
+    "emotions": the number of the finer class, −1 where the set has none.
 
     crop: "random" (a random place of the picture at 256/224 of the size; the paper's words) or
     "resized" (torchvision's random resized crop). Both flip at random. The set is packed here
@@ -117,13 +117,14 @@ class Pictures(Dataset):
             found["emotions"] = int(self.emotions[index])
         return found
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, dict]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, Tensor, dict]:
         epoch, index = item
         image = self.image(index, self.whole and epoch >= 0)
         shape = tuple(image.shape[:2])
         box = self.box(epoch, index, *shape)
         view = cut(image, box, self.image_size)
-        return view, int(self.data.labels[index]), self.extras(index, shape, box)
+        target = torch.as_tensor(self.data.targets[index])
+        return view, target, self.extras(index, shape, box)
 
     def feed(self, batches: "Batches", device: torch.device, cfg: dict) -> "Feed":
         """`batches` of these pictures for a network of mean and std `cfg`."""
@@ -208,8 +209,8 @@ class Batches:
 
 
 class Feed:
-    """A set's batches as a network takes them, on the device: (N×3×S×S float32 normalised, N int64,
-    extras)."""
+    """A set's batches as a network takes them, on the device: (N×3×S×S float32 normalised, the
+    pictures' targets, extras)."""
 
     def __init__(self, pictures: Pictures, batches: Batches, device: torch.device, cfg: dict):
         self.loader, self.device, self.cfg = loader(pictures, batches, device), device, cfg
@@ -221,7 +222,7 @@ class Feed:
 
 
 def loader(pictures: Pictures, batches: Batches, device: torch.device | str = "cpu"):
-    """Batches of (N×S×S×3 uint8, N int64, extras), cut on the GPU where the pack fits into its
+    """Batches of (N×S×S×3 uint8, targets, extras), cut on the GPU where the pack fits into its
     memory."""
     device = torch.device(device)
     # whether it fits depends on the moment, and a GPU's resize has other last bits

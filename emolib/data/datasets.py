@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, Str
 
 from ..base.files import content
 from ..spec.sets import DATASETS, SETS
-from . import audit, layouts
+from . import audit, layouts, tasks
 from .layouts.common import AGREE, NEUTRAL, csv_rows, nfc, shown
 from .manifest import EXCLUDED, manifest
 
@@ -30,13 +30,16 @@ class Dataset:
     name: str
     root: Path  # the set's own folder
     paths: list[Path]
-    labels: np.ndarray  # int, 1 = positive, 0 = negative
+    labels: np.ndarray  # int, 1 = positive, 0 = negative, −1 = not known
     emotions: np.ndarray | None = None  # the finer classes, or None
     maps: list[Path] | None = None  # a stimuli map for each picture, or None
     official_folds: list[Fold] | None = None  # where the set brings its own
     layout: str = ""  # what was recognised on disk, in words
     extra: pd.DataFrame | None = None  # what else the set says, a row for each picture, or None
     options: dict = field(default_factory=dict)  # {"agree": 3}, … where `open_dataset` had a choice
+    votes: tuple[str, ...] = ()  # the columns of `extra` that count people's votes for an emotion
+    task: str = "polarity"  # what is learnt, one of `tasks.TASKS`
+    least_votes: float = 0.2  # the share from which an emotion is one of several
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -45,6 +48,16 @@ class Dataset:
     def names(self) -> list[str]:
         """Paths relative to the set's root, with forward slashes."""
         return [p.relative_to(self.root).as_posix() for p in self.paths]
+
+    @functools.cached_property
+    def classes(self) -> tuple[str, ...]:
+        """What the answers of its task are of: the polarities, its emotions, …"""
+        return tasks.TASKS[self.task].classes(self)
+
+    @functools.cached_property
+    def targets(self) -> np.ndarray:
+        """What is learnt of each picture: n int64, or n×classes float32."""
+        return tasks.TASKS[self.task].targets(self)
 
     @property
     def demo(self) -> bool:
@@ -141,6 +154,12 @@ class Dataset:
             return None
         return _hash(zip(self.names, map(str, self.emotions), strict=True))
 
+    def targets_hash(self) -> str | None:
+        """A hash over what is learnt, which the fingerprint leaves out; None for polarity."""
+        if self.task == "polarity":
+            return None
+        return _hash(zip(self.names, map(str, self.targets.tolist()), strict=True))
+
     def _classes(self) -> np.ndarray:
         """What folds are stratified by: the emotions where each has one label, else the labels."""
         if self.emotions is None:
@@ -163,7 +182,14 @@ class Dataset:
         return grouped
 
 
-def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Dataset:
+def open_dataset(
+    name: str,
+    root,
+    agree: int = 3,
+    labels: str = "keyword",
+    task: str = "polarity",
+    least_votes: float = 0.2,
+) -> Dataset:
     """The set `name`, one of `spec.sets.SETS`, in the folder `root`/`name`.
 
     Every layout of `layouts` is recognised; FI's parts (train/, val/, test/) are joined,
@@ -171,6 +197,8 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
     Twitter I and FI's CSV files. `labels`: EmotionROI's by the emotion searched for ("keyword") or
     by Emotion6's measured "valence", positive above 5; a picture at exactly 5 is neither and is
     left out, in a warning that names it. Pictures in `excluded.csv` (path,reason) are left out.
+    `task`: what is to be learnt of it, one of `tasks.TASKS`; `least_votes`: from which share of the
+    votes on an emotion is one of several.
 
     Raises ValueError for an unknown name or a choice that the set does not offer, and
     FileNotFoundError or ValueError that names the file and the row where a set is missing, half
@@ -180,6 +208,8 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
         raise ValueError(f"unknown data set {name!r}: one of {', '.join(DATASETS)}")
     if agree not in AGREE:
         raise ValueError(f"agree={agree!r}: one of {', '.join(map(str, AGREE))}")
+    if task not in tasks.TASKS:
+        raise ValueError(f"task={task!r}: one of {', '.join(tasks.TASKS)}")
     if labels not in ("keyword", "valence"):
         raise ValueError(f"labels={labels!r}: one of keyword, valence")
     folder = Path(root) / name
@@ -193,7 +223,10 @@ def open_dataset(name: str, root, agree: int = 3, labels: str = "keyword") -> Da
         silent = f"{folder} does not say ({data.layout})"
         raise ValueError(f"{name}: agree={agree} {needs}, and {silent}")
     data = _without_excluded(data)
-    return _by_valence(data) if labels == "valence" else data
+    data = _by_valence(data) if labels == "valence" else data
+    data = replace(data, task=task, least_votes=least_votes)
+    _ = data.targets  # raises where the set does not have them
+    return data
 
 
 def held(root) -> list[str]:

@@ -46,7 +46,7 @@ class OnDevice:
             extras = default_collate([self.pictures.extras(*each) for each in seen])
             columns = np.array([pack.starts[index], pack.shapes[index, 1], *np.transpose(boxes)])
             numbers = torch.from_numpy(columns.astype(np.int64))
-            labels = torch.from_numpy(self.pictures.data.labels[index].astype(np.int64))
+            labels = torch.from_numpy(self.pictures.data.targets[index])
             if self.device.type == "cuda":
                 numbers = numbers.pin_memory().to(self.device, non_blocking=True)
                 labels = labels.pin_memory().to(self.device, non_blocking=True)

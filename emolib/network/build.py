@@ -15,20 +15,31 @@ from ..spec.systems import system_of
 from . import create
 
 
-def build_network(spec: RunSpec, weights: str = "", before: Path | None = None) -> torch.nn.Module:
+def build_network(
+    spec: RunSpec,
+    weights: str = "",
+    before: Path | None = None,
+    classes: int = 2,
+    new_last: bool = False,
+) -> torch.nn.Module:
     """The spec's network at its start: random, ImageNet or the weights of the run `before`.
 
-    The fully connected layers of a fine-tuning start from its predecessor's too.
+    The fully connected layers of a fine-tuning start from its predecessor's too. classes: of the
+    last layer. new_last: where `before` has another number of them, the last layer stays random.
     """
     seed_all(spec.seed)
     weights = weights_file(spec, weights)
     options = {name: getattr(spec, name) for name in system_of(spec.model).settings}
     pretrained = before is None and spec.init == "imagenet"
     model = create.create_model(
-        spec.model, spec.backbone, weights=weights, pretrained=pretrained, **options
+        spec.model, spec.backbone, classes, weights=weights, pretrained=pretrained, **options
     )
     if before:
-        getattr(model, "start_from", model.load_state_dict)(load_file(before))
+        state = load_file(before)
+        if new_last:  # the network is the same, so that nothing else can have another shape
+            own = model.state_dict()
+            state |= {k: own[k] for k in state if k in own and own[k].shape != state[k].shape}
+        getattr(model, "start_from", model.load_state_dict)(state)
     return model
 
 

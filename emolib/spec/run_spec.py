@@ -11,10 +11,12 @@ from .systems import SYSTEMS, System, system_of
 from .values import checked, members
 
 STARTS = ("imagenet", "scratch")
+TaskName = typing.Literal["polarity", "emotion", "distribution", "multilabel", "valence"]
 # the same along a chain, whose trainings are of one network
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
 # matters of the chain's last training alone, as its earlier ones have them
 OF_THE_TARGET: dict[str, typing.Any] = {"fold": 0, "grouped": False, "official": True, "share": 1.0}
+OF_THE_TARGET |= {"task": "polarity", "least_votes": 0.2}
 # of the systems whose record names them
 ARCHITECTURE = ("mai", "afa", "readings", "width", "dropout")
 # of the systems that the loop trains
@@ -85,6 +87,8 @@ class RunSpec:
     share: float = 1.0  # of the fold's training pictures that are used
     agree: typing.Literal[3, 4, 5] = 3  # Twitter I: how many of five annotators agreed
     labels: typing.Literal["keyword", "valence"] = "keyword"  # EmotionROI: whose polarity
+    task: TaskName = "polarity"  # what is learnt, one of `data.tasks.TASKS`
+    least_votes: float = 0.2  # multilabel: the share of votes from which an emotion is there
     mai: bool = True
     afa: bool = True
     readings: Readings = field(default_factory=Readings)
@@ -152,6 +156,7 @@ class RunSpec:
         names = [n for n in ARCHITECTURE if n not in system.settings]
         names += [] if system.boxes else ["detector"]
         names += TRAINING if system.fitted else ()
+        names += ["least_votes"] if self.task != "multilabel" else []
         names += ["views"] if not (self.freeze or self.head_epochs) else []
         names += ["freeze_bn", "precision", "head_epochs", "layer_decay"] if self.freeze else []
         names += ["head_lr"] if self.layer_decay != 1 else []
@@ -182,7 +187,13 @@ class RunSpec:
                 "learns from more than its backbone's maps; those that can be trained so are "
                 f"{can}, and freeze='' with head_epochs=0 trains everything"
             )
-        for name in ("share", "layer_decay"):
+        if self.task != "polarity" and not system_of(self.model).any_task:
+            can = ", ".join(name for name, one in SYSTEMS.items() if one.any_task)
+            raise ValueError(
+                f"task={self.task!r}: model {self.model!r} learns polarity alone; those that learn "
+                f"this are {can} and timm's own models"
+            )
+        for name in ("share", "layer_decay", "least_votes"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be above 0 and at most 1")
         for name in self.apart:
@@ -199,7 +210,8 @@ class RunSpec:
     @property
     def data_options(self) -> dict:
         """What `open_dataset` is told besides name and folder."""
-        return {"agree": self.agree, "labels": self.labels}
+        names = ("agree", "labels", "task", "least_votes")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def stages(self) -> list[str]:

@@ -21,6 +21,7 @@ class System:
     settings: tuple[str, ...] = ()  # fields of RunSpec that its class is given
     boxes: bool = False  # it looks at boxes
     can_freeze: bool = False  # its head needs no more than what a frozen backbone makes of a view
+    any_task: bool = False  # its last layer may give more than two logits, by any task's loss
     uses_emotions: bool = False  # it learns the finer classes, where a set has them
     fitted: bool = False  # without gradients: nothing of Table 6 applies
     # who is trained on the sets that a chain begins with: itself, its backbone, or nobody
@@ -37,6 +38,7 @@ SYSTEMS = {
         takes="the study's",
         settings=("mai", "afa", "readings", "width", "dropout"),
         can_freeze=True,
+        any_task=True,
     ),
     "rao2016": System(
         "rao2016.Rao2016",
@@ -45,7 +47,7 @@ SYSTEMS = {
         before="nobody",
         published=("fi",),
     ),
-    "resnet101": System(backbone="resnet101", takes="its own", published=("fi",)),
+    "resnet101": System(backbone="resnet101", takes="its own", any_task=True, published=("fi",)),
     "pcnn": System("pcnn.PCNN", weak_set=True, published=("twitter1", "emotionroi")),
     "ar": System(
         "affective_regions.AffectiveRegions",
@@ -70,6 +72,7 @@ SYSTEMS = {
         "mcpnet.MCPNet",
         "resnet101",
         can_freeze=True,
+        any_task=True,
         published=("fi", "twitter1", "emotionroi"),
     ),
     "wscnet": System(
@@ -80,7 +83,7 @@ SYSTEMS = {
         | dict(lr=1e-4, lr_step=7, weight_decay=0.0),
     ),
     "yao2019": System("yao2019.Yao2019", "resnet50", uses_emotions=True, can_freeze=True),
-    "priya2020": System("priya2020.Priya2020", "resnet101"),
+    "priya2020": System("priya2020.Priya2020", "resnet101", any_task=True),
     "frozen_probe": System(
         "probe.Probe",
         "hrnet_w48",
@@ -97,6 +100,7 @@ SYSTEMS = {
         CLIP,
         "its own",
         can_freeze=True,
+        any_task=True,
         recipe=dict(epochs=25, lr=1e-6, head_lr=1000.0, optimizer="adamw", weight_decay=1e-5),
     ),
 }
@@ -109,7 +113,7 @@ COMPARISONS = ("published", "matched")
 def system_of(name: str) -> System:
     """The system's record; of a name that has none, a timm model used whole, which is its own
     backbone."""
-    return SYSTEMS.get(name) or System(backbone=name, takes="its own")
+    return SYSTEMS.get(name) or System(backbone=name, takes="its own", any_task=True)
 
 
 def published_on(dataset: str) -> tuple[str, ...]:

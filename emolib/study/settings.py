@@ -66,6 +66,7 @@ SET_ELSEWHERE = {
     "dataset": "the parameter datasets",
     "backbone": "the parameter backbone",
     "model": "the notebook",
+    "task": "notebook 10",
     "fold": "the notebook",
 }
 VARIANTS: dict[str, dict] = {

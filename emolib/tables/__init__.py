@@ -4,8 +4,9 @@ May import `spec`, `base` and `data`, not `network`. Read in this order: `signif
 is worth), `frame` (the runs of a study), `rows` (which are one row), `comparison` (what two
 systems' difference is). Then `table`, the record of one table; `pages`, `plots` and `names`, what
 pages and figures share; and the tables themselves: `paper` (7 to 9 and their differences),
-`matched`, `readings`, `transfer`. `study_tables` lists and writes them, `sources` says which runs a
-measurement comes from, `report` sums up. For everybody's predictions: `sheet` (what they answer),
+`matched`, `readings`, `transfer`. `study_tables` lists and writes them. `tasks` and `task_plots`
+have the runs beyond polarity. `sources` says which runs a measurement comes from, `report` sums
+up. For everybody's predictions: `sheet` (what they answer),
 `entrants` (which systems there are), `evaluation` (what is found), `referee`, `leaderboard`. And
 `checks` asks whether all of it follows from the runs.
 """
@@ -13,8 +14,8 @@ measurement comes from, `report` sums up. For everybody's predictions: `sheet` (
 import lazy_loader
 
 _files = "significance frame rows comparison table pages plots names paper matched readings".split()
-_files += "transfer study_tables sources report sheet entrants evaluation referee".split()
-_files += "leaderboard checks".split()
+_files += "transfer tasks task_plots study_tables sources report".split()
+_files += "sheet entrants evaluation referee leaderboard checks".split()
 _names = {
     "frame": ["missing", "read_runs"],
     "pages": ["marked"],

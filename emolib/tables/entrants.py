@@ -55,7 +55,7 @@ def entrants_of(root: Path) -> Entrants:
     found: Entrants = {}
     for folder in studies_in(root):
         runs = read_runs(folder)
-        if drawn_data(runs):
+        if runs.empty or drawn_data(runs):
             continue
         for dataset in splits.listed_sets():
             for method, group in _rows(runs[runs["dataset"] == dataset]).items():

@@ -113,9 +113,16 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
 
 
 def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFrame:
-    """The complete runs in `folder`/runs as `frame_of` gives them. wanted: only these ids."""
+    """The complete runs of polarity in `folder`/runs as `frame_of` gives them. wanted: only these
+    ids."""
+    return frame_of(complete_runs(folder, ("polarity",), wanted), twins)
+
+
+def complete_runs(folder: Path, names, wanted=None) -> list[Path]:
+    """The folders of the complete runs in `folder`/runs that learnt one of the tasks `names`."""
     runs = filter(is_complete, sorted((folder / "runs").glob("*")))
-    return frame_of((run for run in runs if wanted is None or run.name in wanted), twins)
+    asked = (run for run in runs if wanted is None or run.name in wanted)
+    return [run for run in asked if read_spec(run / "spec.json").task in names]
 
 
 def frame_of(folders: Iterable[Path], twins: dict | None = None) -> pd.DataFrame:

@@ -1,5 +1,7 @@
 """The figures of tables: each function returns a Figure. Published numbers are always grey."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -7,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from ..base.files import sha256, whole_file
 from ..spec.sets import in_words
 from .comparison import DEFAULT, NOT_TRAINED, not_told_apart
 from .names import readable
@@ -15,6 +18,14 @@ COLORS = sns.color_palette("colorblind")
 OURS, POSITIVE, NEGATIVE = COLORS[0], COLORS[2], COLORS[3]
 GREY = "0.6"
 BARS, NO_WIDTH = "ours, 95% interval", "no interval: one run, or runs that are all alike"
+
+
+def save_beside(file: Path, figure: Figure) -> None:
+    """Writes the figure of a table beside its CSV. The figure's own text says, by the CSV's
+    SHA-256, which one it was drawn from."""
+    drawn_from = {"Source": f"{file.name} sha256:{sha256(file)}"}
+    with whole_file(file.with_suffix(".png")) as part:
+        figure.savefig(part, format="png", dpi=120, bbox_inches="tight", metadata=drawn_from)
 
 
 def drawn(title: str, demo: bool) -> str:

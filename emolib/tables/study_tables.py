@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..base.files import sha256, whole_file, write_csv, write_text
+from ..base.files import write_csv, write_text
 from ..spec.published import published
-from . import matched, pages, paper, readings, transfer
-from .frame import drawn_data, missing, read_study, studies_in
+from . import matched, pages, paper, plots, readings, tasks, transfer
+from .frame import complete_runs, drawn_data, missing, read_study, studies_in
 from .table import Table
 
 # Each is built from the study's runs and the tables before it.
@@ -29,7 +29,8 @@ def build(
     """Writes the tables of each study in `results_root`, and the paper's to published/ there.
 
     A table of `TABLES` is a .csv, a .md and a .png; "costs" and "scores" are a .csv alone. The
-    tables after Table 9 are there if the study has runs for them.
+    tables after Table 9 are there if the study has runs for them. So is `tasks.write_tasks`'s of
+    runs beyond polarity; a study that has these alone gets no other.
 
     study: only this one. specs: only these runs of it; without, all that are complete. reasons:
     {run id: why it is missing}, where that is known better than from its folder.
@@ -43,6 +44,11 @@ def build(
     wanted = None if specs is None else {spec.id for spec in specs}
     root, built = Path(results_root), {}
     for folder in [root / study] if study else studies_in(root):
+        if tasks.has_tasks(folder):
+            tasks.write_tasks(folder)
+            if not complete_runs(folder, ("polarity",)):
+                built[folder.relative_to(root).as_posix()] = {}
+                continue
         tables, runs = tables_of_study(folder, wanted)
         absent = missing(folder, wanted)
         absent |= {run: why for run, why in (reasons or {}).items() if run in absent}
@@ -84,14 +90,11 @@ def page_text(name: int | str, tables: dict, runs: pd.DataFrame) -> str:
 def write_page(
     folder: Path, name: int | str, tables: dict, runs: pd.DataFrame, absent: dict[str, str]
 ) -> None:
-    """Writes a table's page and figure beside its CSV. The figure's own text says, by the CSV's
-    SHA-256, which one it was drawn from."""
+    """Writes a table's page and figure beside its CSV."""
     text = page_text(name, tables, runs)
     if absent:
         text += f"\n{pages.missing_line(absent)}\n"
     file = folder / f"{TABLES[name].stem}.csv"
     write_text(file.with_suffix(".md"), text)
     figure = TABLES[name].draw(tables, title(name, drawn_data(runs)))
-    drawn_from = {"Source": f"{file.name} sha256:{sha256(file)}"}
-    with whole_file(file.with_suffix(".png")) as part:
-        figure.savefig(part, format="png", dpi=120, bbox_inches="tight", metadata=drawn_from)
+    plots.save_beside(file, figure)

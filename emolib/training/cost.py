@@ -22,7 +22,7 @@ from ..network.build import build_network
 from ..spec.run_spec import RunSpec
 from ..spec.systems import system_of
 from . import loop
-from .loop import TESTED_AT_ONCE
+from .answering import TESTED_AT_ONCE
 from .task import Places
 
 SECONDS = 2.0  # where a batch takes longer, a step of fewer pictures is timed

@@ -1,4 +1,4 @@
-"""The network as a scikit-learn estimator, on lists of picture files; `fit` in one call."""
+"""The network as scikit-learn estimators, on lists of picture files; `fit` in one call."""
 
 import copy
 import numbers
@@ -6,18 +6,20 @@ import os
 from pathlib import Path
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from ..base import progress
 from ..base.devices import pick_device
 from ..data.batches import decode_all
 from ..data.datasets import Dataset
-from ..data.layouts.common import POLARITY
+from ..data.layouts.common import POLARITY, SCALE
 from ..data.layouts.own import labelled
+from ..data.tasks import POLARITIES, SCALES
 from ..network.build import build_network
 from ..spec import recipe
 from ..spec.run_spec import RunSpec
@@ -27,25 +29,8 @@ from . import loop
 from .run import computing
 
 
-class EmotionClassifier(ClassifierMixin, BaseEstimator):
-    """Any system of `create_model` with scikit-learn's manners, trained by the package's own loop.
-
-    X: paths of picture files, n strings or Paths in a list, an array, a column or a one-column
-    frame. y: two labels of any kind; the second in sorted order is what the network calls positive.
-
-    Parameters are RunSpec's. None is what `spec.recipe` has: the head alone is trained, on a frozen
-    `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", random
-    weights and systems that cannot learn so: the backbone learns too, which takes many times as
-    long. init: "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a
-    folder with it, "" for timm's download.
-
-    After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
-    pickle holds the network for a CPU, so that any machine reads it.
-
-    `fit` raises ValueError for another number of classes than two, settings that RunSpec refuses
-    and files that are no pictures, FileNotFoundError for a missing one, RuntimeError where the
-    weights cannot be downloaded, before it trains.
-    """
+class _Estimator(BaseEstimator):
+    """What `EmotionClassifier` and `EmotionRegressor` share: parameters and training."""
 
     def __init__(
         self,
@@ -85,45 +70,41 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
         tags.input_tags.two_d_array = False
         tags.input_tags.one_d_array = True
         tags.input_tags.string = True
         return tags
 
-    def fit(self, X, y) -> "EmotionClassifier":
-        paths = _paths(X)
-        classes, labels = _labels(X, y)
-        spec, device = self._spec(len(paths)), pick_device(self.device)
+    def _train(self, paths: list[Path], task: str, labels: np.ndarray, **known):
+        """Trains the network on pictures of which a `Dataset` is told `labels` and `known`."""
+        spec, device = self._spec(len(paths), task), pick_device(self.device)
         root = os.path.commonpath([path.parent for path in paths])
-        data = Dataset("own", Path(root), paths, labels, layout="paths and labels")
+        data = Dataset("own", Path(root), paths, labels, layout="X and y", task=task, **known)
         decode_all(data)
         with computing(spec, device):
-            network = loop.moved(build_network(spec, str(self.weights)), device)
+            network = build_network(spec, str(self.weights), classes=len(data.classes))
+            network = loop.moved(network, device)
             pictures = loop.pictures_of(spec, data, str(self.weights), network)
             material = loop.Material(pictures, np.arange(len(data)))
             ticks = iter(progress.bar(range(spec.epochs), "epochs"))
             history = loop.train_network(
                 network, spec, material, device, after_epoch=lambda state: next(ticks, None)
             )
-        self.classes_, self.history_, self.spec_ = classes, history, spec
-        self.network_ = network.eval()
+        self.history_, self.spec_, self.network_ = history, spec, network.eval()
         return self
 
-    def predict_proba(self, X) -> np.ndarray:
-        """n×2 float64, columns as in classes_."""
+    def _predictor(self) -> Predictor:
         check_is_fitted(self)
         device = pick_device(self.device)
         network = self.network_.to(device)
-        predictor = Predictor(self.spec_, network, device, str(self.weights))
-        p = predictor.predict(_paths(X))["p_positive"].to_numpy()
-        return np.stack([1 - p, p], axis=1)
+        return Predictor(self.spec_, network, device, str(self.weights), classes=self._names())
 
-    def predict(self, X) -> np.ndarray:
-        positive = self.predict_proba(X)[:, 1] >= 0.5
-        return self.classes_[positive.astype(int)]
+    def _answers(self, X) -> np.ndarray:
+        """The predictor's answers, n×classes float64."""
+        found = self._predictor().predict(_paths(X))
+        return found.drop(columns=["path", "label", "emotion"], errors="ignore").to_numpy(float)
 
-    def _spec(self, pictures: int) -> RunSpec:
+    def _spec(self, pictures: int, task: str = "polarity") -> RunSpec:
         given = {name: value for name, value in self.get_params().items() if value is not None}
         del given["weights"], given["device"]
         system = system_of(self.model)
@@ -135,7 +116,7 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(self.batch_size, numbers.Integral):  # RunSpec refuses all else
             size = max(1, int(self.batch_size))
             settings.setdefault("epochs", recipe.epochs(pictures, size))
-        spec = RunSpec("own", **settings)
+        spec = RunSpec("own", task=task, **settings)
         if spec.stages:
             raise ValueError(f"init={self.init!r}: here 'imagenet' or 'scratch'")
         return spec
@@ -152,12 +133,84 @@ class EmotionClassifier(ClassifierMixin, BaseEstimator):
         super().__setstate__(before | {"weight_decay": 1e-3} | state)
 
 
+class EmotionClassifier(ClassifierMixin, _Estimator):
+    """Any system of `create_model` with scikit-learn's manners, trained by the package's own loop.
+
+    X: paths of picture files, n strings or Paths in a list, an array, a column or a one-column
+    frame. y: labels of any kind, two or more. Of two, the second in sorted order is what the
+    network calls positive; more are learnt as emotions.
+
+    Parameters are RunSpec's. None is what `spec.recipe` has: the head alone is trained, on a frozen
+    `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", random
+    weights and systems that cannot learn so: the backbone learns too, which takes many times as
+    long. init: "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a
+    folder with it, "" for timm's download.
+
+    After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
+    pickle holds the network for a CPU, so that any machine reads it.
+
+    `fit` raises ValueError for labels that cannot be learnt, settings that RunSpec refuses and
+    files that are no pictures, FileNotFoundError for a missing one, RuntimeError where the weights
+    cannot be downloaded, before it trains.
+    """
+
+    def fit(self, X, y) -> "EmotionClassifier":
+        paths = _paths(X)
+        classes, labels = _labels(X, y)
+        if len(classes) == 2:
+            self._train(paths, "polarity", labels)
+        else:  # by number: their order is that of classes_
+            numbered = np.array([f"{label:04}" for label in labels])
+            self._train(paths, "emotion", np.full(len(paths), -1), emotions=numbered)
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X) -> np.ndarray:
+        """n×classes float64, columns as in classes_."""
+        p = self._answers(X)
+        return np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
+
+    def predict(self, X) -> np.ndarray:
+        p = self.predict_proba(X)
+        two = p.shape[1] == 2
+        return self.classes_[(p[:, 1] >= 0.5).astype(int) if two else p.argmax(1)]
+
+    def _names(self) -> tuple[str, ...]:
+        return POLARITIES if len(self.classes_) == 2 else tuple(map(str, self.classes_))
+
+
+class EmotionRegressor(RegressorMixin, _Estimator):
+    """Valence and arousal of pictures. y: n×2, from 1 to 9, as Emotion6 has them. Parameters, X and
+    all else are as in `EmotionClassifier`."""
+
+    def fit(self, X, y) -> "EmotionRegressor":
+        paths = _paths(X)
+        measured = check_array(y, dtype=float)
+        check_consistent_length(X, measured)
+        low, high = SCALE
+        if measured.shape[1] != 2 or not ((measured >= low) & (measured <= high)).all():
+            raise ValueError(
+                f"y of shape {measured.shape}, {measured.min():g} to {measured.max():g}: valence "
+                f"and arousal of each picture, in two columns, from {low:g} to {high:g}"
+            )
+        extra = pd.DataFrame(measured, columns=list(SCALES))
+        return self._train(paths, "valence", np.full(len(paths), -1), extra=extra)
+
+    def predict(self, X) -> np.ndarray:
+        """n×2 float64: valence and arousal."""
+        return self._answers(X)
+
+    def _names(self) -> tuple[str, ...]:
+        return SCALES
+
+
 def fit(pictures, labels=None, **settings) -> Predictor:
     """Trains a network on one's own pictures and returns it as a Predictor.
 
     pictures: a CSV file with the columns path,label (paths from its folder on), a folder that holds
     such a labels.csv, or paths of picture files with as many `labels`. A label is 1 or "positive",
-    0 or "negative". settings: those of `EmotionClassifier`, by whose recipe it is trained.
+    0 or "negative"; for emotions or valence take `EmotionClassifier` or `EmotionRegressor`, or
+    `run` with a task. settings: those of `EmotionClassifier`, by whose recipe it is trained.
 
     Raises FileNotFoundError where there is no such file, ValueError for a label that is none of
     these, naming its row, and what `EmotionClassifier.fit` raises.
@@ -170,6 +223,8 @@ def fit(pictures, labels=None, **settings) -> Predictor:
             raise FileNotFoundError(f"{file}: there is no such file; its columns are path,label")
         found = labelled(file)
         paths, known = found.paths, found.labels.tolist()
+        if -1 in known:
+            raise ValueError(f"{file} has no column label; its columns are path,label")
     else:
         paths, known = list(pictures), [_polarity(*one) for one in enumerate(labels)]
         check_consistent_length(paths, known)
@@ -189,7 +244,7 @@ def _polarity(row: int, label) -> int:
 
 
 def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:
-    """The two classes and y as 0 and 1. ValueError for anything but two, one label a row of X."""
+    """The classes and y as their numbers. ValueError for fewer than two, one label a row of X."""
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     check_classification_targets(y)
@@ -197,12 +252,8 @@ def _labels(X, y) -> tuple[np.ndarray, np.ndarray]:
     encoder = LabelEncoder()
     labels = encoder.fit_transform(column_or_1d(y, warn=True))
     count = len(encoder.classes_)
-    if count != 2:
-        found = ", ".join(map(str, encoder.classes_[:5])) + (", …" if count > 5 else "")
-        raise ValueError(
-            f"y has {count} class{'es' * (count > 1)} ({found}); only binary classification is "
-            "supported"
-        )
+    if count < 2:
+        raise ValueError(f"y has 1 class ({encoder.classes_[0]}); two are needed at least")
     return encoder.classes_, labels
 
 

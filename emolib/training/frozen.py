@@ -69,7 +69,7 @@ class FrozenViews:
         return int(draws(self.seed, epoch, len(self.data))[index, 0] * self.count)
 
     def batch(self, items: list[tuple[int, int]]) -> tuple[Seen, Tensor, dict]:
-        """What (epoch, index) items give: maps, labels N int64 and extras, on the device."""
+        """What (epoch, index) items give: maps, targets and extras, on the device."""
         views = [(self.view(*item), item[1]) for item in items]
         if self.kept:
             rows = torch.stack([self.kept[v][i] for v, i in views])
@@ -77,7 +77,7 @@ class FrozenViews:
             rows = self._computed(views)
         flat = rows.to(self.device).float().split([int(np.prod(s)) for s in self.shapes], dim=1)
         maps = [m.unflatten(1, s).movedim(-1, 1) for m, s in zip(flat, self.shapes, strict=True)]
-        labels = torch.from_numpy(self.data.labels[[i for _, i in items]].astype(np.int64))
+        labels = torch.from_numpy(self.data.targets[[i for _, i in items]])
         extras = {}
         if self.pictures.emotions is not None:
             extras["emotions"] = torch.from_numpy(self.pictures.emotions[[i for _, i in items]])
@@ -130,7 +130,7 @@ class FrozenViews:
 
 
 class FrozenFeed:
-    """Batches of `views`: (Seen, N int64, extras)."""
+    """Batches of `views`: (Seen, targets, extras)."""
 
     def __init__(self, views: FrozenViews, batches: Batches):
         self.views, self.batches = views, batches

@@ -18,19 +18,18 @@ from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from ..base.devices import autocast
-from ..base.metrics import scores
 from ..base.parallel import Ranks
 from ..data.batches import Batches, Pictures, normalise, seed_all
 from ..data.datasets import Dataset
 from ..data.proposals import BoxFinder
+from ..data.tasks import TASKS
 from ..network.rivals import rival_class
 from ..spec.run_spec import RunSpec
 from ..spec.schedules import rate
 from ..spec.systems import system_of
 from . import compiling
+from .answering import answers_for, validate
 from .frozen import FrozenViews
-
-TESTED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ def train_network(
     """Trains `model` in place and returns its history, one dict an epoch.
 
     Without a validation part, the model ends with the weights of its last epoch. With one, it ends
-    with those of the epoch that had the best validation accuracy (the earliest of equals).
+    with those of the epoch that had the best validation accuracy, or the best of the task's first
+    score (the earliest of equals).
 
     `after_epoch` gets the whole state after each epoch. Given back as `state`, it lets the training
     go on from there to the same result. No generator's state is needed for that: order, crops and
@@ -109,13 +109,13 @@ def _train_phase(
         model.calibrate(first)
     ask = getattr(model, "choose_pictures", None)
 
-    def answers():
-        return probabilities(model, pictures, material.train, device, spec.precision)
+    def of_positive():
+        return answers_for(model, pictures, material.train, device, spec)[:, 1]
 
     network = ranks.wrap(model, device)
     done = len(history) - len(before)
     if ranks.size == 1 and done < spec.epochs:
-        network = _quickest(model, spec, batches, device, done)
+        network = _quickest(model, spec, pictures, batches, device, done)
     for epoch in range(done, spec.epochs):
         started = time.perf_counter()
         batches.epoch = epoch
@@ -124,11 +124,12 @@ def _train_phase(
         row = {"epoch": len(history) + 1, "lr": rate(spec, epoch + 0.5)}
         row |= one_epoch(network, train_loader, batches, optimizer, device, spec)
         if len(material.validation):
-            row |= validate(model, pictures, material.validation, device, spec.precision)
-            if best is None or row["val_accuracy"] > best["accuracy"]:
+            row |= validate(model, pictures, material.validation, device, spec)
+            score = row[f"val_{TASKS[spec.task].best}"]
+            if best is None or score > best["accuracy"]:
                 weights = {name: t.detach().clone() for name, t in model.state_dict().items()}
-                best = {"accuracy": row["val_accuracy"], "model": weights}
-        chosen = ask(spec, epoch, answers) if ask else None
+                best = {"accuracy": score, "model": weights}
+        chosen = ask(spec, epoch, of_positive) if ask else None
         if chosen is not None:
             kept = material.train[chosen].tolist()
             batches.indices = np.array(kept)
@@ -152,7 +153,7 @@ def _fit(model, material: Material) -> list[dict]:
     return [{"epoch": 1, **nothing, "seconds": seconds}]
 
 
-def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.Module:
+def _quickest(model, spec: RunSpec, pictures, batches: Batches, device, done: int) -> nn.Module:
     """The model or, where that is quicker for the epochs ahead, the compiled one. Rivals, and heads
     on a frozen backbone, are left as they are."""
     kept = spec.freeze or system_of(spec.model).made_by
@@ -160,11 +161,13 @@ def _quickest(model, spec: RunSpec, batches: Batches, device, done: int) -> nn.M
         return model
     size = (spec.batch_size, spec.image_size, spec.image_size, 3)
     images = normalise(torch.zeros(size, dtype=torch.uint8), model.pretrained_cfg, device)
-    labels = torch.zeros(spec.batch_size, dtype=torch.long, device=device)
+    # of any pictures
+    some = np.resize(pictures.data.targets, (spec.batch_size, *pictures.data.targets.shape[1:]))
+    targets, loss = torch.from_numpy(some).to(device), TASKS[spec.task].loss
     training_mode(model, spec.freeze_bn)
 
     def one_step(network):
-        loss_of(network, images, labels, spec.precision, {})[0].backward()
+        loss_of(network, images, targets, spec.precision, {}, loss)[0].backward()
 
     ahead = len(batches) * (spec.epochs - done)
     return compiling.quickest(model, device, one_step, ahead, (spec.step, device))
@@ -191,22 +194,24 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
     none afterwards. The host waits for a GPU once, at the end, for all of these.
     """
     training_mode(network, spec.freeze_bn)
-    ranks = batches.ranks
+    ranks, task = batches.ranks, TASKS[spec.task]
     loss_sum, correct, seen = torch.zeros(3, device=device).unbind()
     losses = []  # looked at when all is done: a look at each would make the host wait
     sizes, epochs = batches.sizes, batches.epoch + (np.arange(len(batches)) + 0.5) / len(batches)
-    for (images, labels, extras), size, done in zip(train_loader, sizes, epochs, strict=True):
+    for (images, targets, extras), size, done in zip(train_loader, sizes, epochs, strict=True):
         for group in optimizer.param_groups:
             group["lr"] = rate(spec, done, group["initial_lr"])
-        weight = ranks.weight(len(labels), size)
+        weight = ranks.weight(len(targets), size)
         # a batch of another size would be compiled anew
         usual = size == spec.batch_size
         its = network if usual else getattr(network, "_orig_mod", network)
-        loss, logits = step(its, images, labels, optimizer, spec.precision, weight, extras)
-        share = len(labels) / (ranks.size if size < ranks.size else 1)
+        loss, logits = step(
+            its, images, targets, optimizer, spec.precision, weight, extras, task.loss
+        )
+        share = len(targets) / (ranks.size if size < ranks.size else 1)
         losses.append(loss)
         loss_sum += loss * share
-        correct += (logits.argmax(1) == labels).float().mean() * share
+        correct += task.right(logits, targets).mean() * share
         seen += share
     weights = [t for t in unwrapped(network).state_dict().values() if t.is_floating_point()]
     largest = torch.nn.utils.get_total_norm(weights, math.inf)
@@ -229,28 +234,35 @@ def no_number(spec: RunSpec, what: str) -> FloatingPointError:
 
 
 def step(
-    network, images, labels, optimizer, precision: str, weight: float = 1.0, extras=None
+    network,
+    images,
+    targets,
+    optimizer,
+    precision: str,
+    weight: float = 1.0,
+    extras=None,
+    loss=F.cross_entropy,
 ) -> tuple:
     """One step of SGD: (loss, logits), detached, and nothing that makes the host wait.
 
     weight: what this loss counts among several processes' (`Ranks.weight`). extras: what else the
-    system is given (`Pictures.extras`).
+    system is given (`Pictures.extras`). loss: the task's.
     """
     optimizer.zero_grad(set_to_none=True)  # first, so that the forward pass has their memory
-    loss, logits = loss_of(network, images, labels, precision, extras or {})
-    (loss * weight).backward()
+    value, logits = loss_of(network, images, targets, precision, extras or {}, loss)
+    (value * weight).backward()
     optimizer.step()
-    return loss.detach(), logits.detach()
+    return value.detach(), logits.detach()
 
 
-def loss_of(network, images, labels, precision: str, extras: dict) -> tuple:
-    """The system's own loss or Eq. 10's cross-entropy, and the logits."""
+def loss_of(network, images, targets, precision: str, extras: dict, loss=F.cross_entropy) -> tuple:
+    """The system's own loss or the task's, for polarity Eq. 10's cross-entropy, and the logits."""
     with autocast(precision, images.device):
         if getattr(unwrapped(network), "own_loss", False):
-            loss, logits = network(images, labels=labels, **extras)
-            return loss, logits.float()
+            own, logits = network(images, labels=targets, **extras)
+            return own, logits.float()
         logits = network(images, **extras).float()
-    return F.cross_entropy(logits, labels), logits
+    return loss(logits, targets), logits
 
 
 def unwrapped(network: nn.Module):
@@ -282,40 +294,6 @@ def training_mode(model: nn.Module, freeze_bn: bool) -> None:
         for module in getattr(inner, "backbone", inner).modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-
-
-@torch.inference_mode()
-def probabilities(
-    model, pictures: Pictures | FrozenViews, indices, device: torch.device, precision: str
-) -> np.ndarray:
-    """The probability of "positive" for each index, float64, from evaluation's centre crop.
-
-    Several processes share the pictures out, each picture once.
-    """
-    if hasattr(model, "predict_proba"):
-        return model.predict_proba([pictures.data.paths[i] for i in indices])[:, 1]
-    model.eval()
-    ranks = Ranks.here()
-    batches = Batches(ranks.part(list(indices)), TESTED_AT_ONCE)
-    parts = []
-    for images, _, extras in pictures.feed(batches, device, model.pretrained_cfg):
-        with autocast(precision, device):
-            logits = model(images, **extras)
-        parts.append(logits)
-    p = torch.cat(parts).cpu().double().softmax(1)[:, 1]  # Apple's GPUs have no float64
-    return np.array(ranks.join(p.tolist(), len(indices)))
-
-
-def validate(model, pictures: Pictures | FrozenViews, indices, device, precision: str) -> dict:
-    p = probabilities(model, pictures, indices, device, precision)
-    labels = pictures.data.labels[indices]
-    likelihood = np.where(labels == 1, p, 1 - p)
-    result = scores(labels, p)
-    return {
-        "val_loss": float(-np.log(np.maximum(likelihood, 1e-12)).mean()),
-        "val_accuracy": result["accuracy"],
-        "val_recall": result["recall"],
-    }
 
 
 def parameter_groups(model, spec: RunSpec) -> list[dict]:

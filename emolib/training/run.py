@@ -18,11 +18,13 @@ from ..base.devices import pick_device
 from ..base.files import content, sweep_up, write_json
 from ..base.parallel import Ranks
 from ..base.run_folder import RunResult, is_complete
+from ..data import tasks
 from ..network import backbones, create
 from ..network.build import build_network
 from ..spec.run_spec import RunSpec
 from ..use.predict import Predictor, speed
 from . import compiling, loop
+from .answering import answers_for
 from .check import check_runs
 from .task import Places, Task
 
@@ -67,7 +69,9 @@ def train_run(
             state = checkpoints.load_checkpoint(folder, spec, rests_on, device)
             if ranks.first:
                 write_json(folder / "spec.json", spec.to_dict())
-            model = loop.moved(build_network(spec, places.weights, before), device)
+            classes = task.data.classes
+            network = build_network(spec, places.weights, before, len(classes), new_last=True)
+            model = loop.moved(network, device)
             if hashed := backbones.downloaded(model):
                 rests_on["weights_sha256"] = hashed
             after_epoch = _keeper(task, folder, rests_on, device)
@@ -75,25 +79,26 @@ def train_run(
             pictures = loop.pictures_of(spec, task.data, places.weights, model)
             material = loop.Material(pictures, task.train, task.validation)
             history = loop.train_network(model, spec, material, device, state, after_epoch)
-            p_positive = loop.probabilities(model, pictures, task.test, device, spec.precision)
+            found = answers_for(model, pictures, task.test, device, spec)
             seconds = time.perf_counter() - started
-            if not np.isfinite(p_positive).all():
-                raise loop.no_number(spec, "a test picture's probability is no number")
+            if not np.isfinite(found).all():
+                raise loop.no_number(spec, "the answer for a test picture is no number")
             if ranks.first:
                 task.check_unchanged()
                 tested = [task.data.paths[i] for i in task.test]
-                predictor = Predictor(spec, model.eval(), device, places.weights)
+                predictor = Predictor(spec, model.eval(), device, places.weights, classes=classes)
                 facts = {
                     **rests_on,
+                    **({"classes": list(classes)} if spec.task != "polarity" else {}),
                     **create.size(model, spec.image_size),
                     "trained_on": len(task.train),
                     "pictures_per_second": speed(predictor, tested),
                     "compiled": compiling.was_kept((spec.step, device)),
                     "seconds": seconds,
                 }
-                run_folder.write_run(
-                    folder, task.data, task.test, p_positive, history, model, facts, device
-                )
+                predictions = tasks.predictions(task.data, task.test, found)
+                scores = tasks.TASKS[spec.task].scores
+                run_folder.write_run(folder, predictions, scores, history, model, facts, device)
                 reuse.take_again(task.folder)
         ranks.wait()
     return run_folder.read_run(task.folder)

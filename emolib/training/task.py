@@ -115,11 +115,12 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
 
 def _identity(spec: RunSpec, data: Dataset, parts: tuple, weights: str) -> dict:
     """What a run depends on besides its spec: pictures and labels, their split, the weights, and
-    the finer emotions where its system learns them."""
+    what is learnt besides the polarity."""
     learns = system_of(spec.model).uses_emotions
-    emotions = data.emotions_hash() if learns else None
+    emotions, targets = data.emotions_hash() if learns else None, data.targets_hash()
     names = [[data.names[i] for i in part] for part in parts]
-    return ({"emotions": emotions} if emotions else {}) | {
+    learnt = {"emotions": emotions, "targets": targets}
+    return {name: hashed for name, hashed in learnt.items() if hashed} | {
         "data": {"name": data.name, "fingerprint": data.fingerprint(), "demo": data.demo},
         "split": hashlib.sha256(repr(names).encode()).hexdigest()[:16],
         "weights": weights_hash(spec, weights),

@@ -9,8 +9,9 @@ import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
 from ..base.files import read_json
-from ..base.run_folder import is_complete, read_run, read_spec
+from ..base.run_folder import RunResult, is_complete, read_run, read_spec
 from ..data.batches import short_side
+from ..data.tasks import TASKS
 from ..spec.run_spec import RunSpec
 from ..spec.sets import SETS
 from ..tables import pages
@@ -21,6 +22,10 @@ VALENCE = (
     "A picture is positive where the mean valence that the people of Emotion6's user study (Peng "
     "et al., CVPR 2015) gave it is above the scale's middle."
 )
+STUDIED = (
+    "Fifteen people a picture said on Amazon Mechanical Turk what it evokes, in the user study of "
+    "Emotion6 (Peng et al., CVPR 2015)."
+)
 DRAWN = "Nobody: the pictures and their labels were drawn by emolib's demo."
 TASK = "image-classification"
 
@@ -29,33 +34,28 @@ def text(folder: Path) -> str:
     """The card of the complete run in `folder`, Markdown with Hugging Face's header. Where the run
     lies in its study, the card also has the mean over the runs of other folds and seeds."""
     result, environment = read_run(folder), read_json(folder / "environment.json")
-    spec, labels, drawn = result.spec, result.predictions["label"], environment["data"]["demo"]
+    spec, drawn, tested = result.spec, environment["data"]["demo"], len(result.predictions)
     stand_in = f"emolib's demo, drawn stand-ins for {spec.dataset}"
     data = stand_in if drawn else SETS[spec.dataset].source
-    share = 100 * max(labels.mean(), 1 - labels.mean())
     head = (
         f"---\n{_header(spec, result.metrics, data)}\n---\n\n# {spec.id}\n\n"
-        f"Says whether a picture evokes a positive or a negative emotion. {_what(spec)} Trained "
+        f"{_says(spec, environment)} {_what(spec)} Trained "
         "and tested by emolib, which reproduces Zhang et al., “Image Emotion Classification "
         "Network Based on Multilayer Attentional Interaction and Adaptive Feature Aggregation” "
         "(CMC 2023)."
     )
     sections = {
         "Data": f"- Pictures: {data}; fingerprint `{environment['data']['fingerprint']}`.\n"
-        f"- Split: {_split(spec, environment, len(labels))}\n"
+        f"- Split: {_split(spec, environment, tested)}\n"
         f"- Start: {_start(spec)}\n"
         f"- Seen as: short side {short_side(spec.image_size)} px, of it the centre, "
         f"{spec.image_size} px a side.",
         "Who took part in the labels": DRAWN if drawn else _labelled(spec),
-        "Metrics": "\n".join(_table(folder, spec)) + "\n\n"
-        "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
-        "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
-        "all folds (Bayle et al. 2020). Always "
-        f"saying the more frequent class would score {share:.2f}.",
-        "Intended use": "Research on what pictures evoke, and comparison with the paper. The two "
-        "classes say how an average of labellers might call a picture, not what one viewer feels "
+        "Metrics": "\n".join(_metrics(folder, spec, result)),
+        "Intended use": "Research on what pictures evoke, and comparison with the paper. Its "
+        "answers say how an average of labellers might call a picture, not what one viewer feels "
         "or what anybody in the picture feels.",
-        "Limits": "\n".join(f"- {line}" for line in _limits(drawn, len(labels))),
+        "Limits": "\n".join(f"- {line}" for line in _limits(drawn, tested)),
         "Use": '```python\nimport emolib\nemolib.load("this folder").predict(["picture.jpg"])\n```',
     }
     return (
@@ -67,10 +67,15 @@ def _header(spec: RunSpec, metrics: dict, data: str) -> str:
     about: dict[str, Any] = {"task_type": TASK, "task_name": "Image classification"}
     about |= {"dataset_type": spec.dataset, "dataset_name": data}
     about["dataset_split"] = f"fold {spec.fold}"
+    digits = 2 if spec.task == "polarity" else 4
     results = [
-        EvalResult(metric_type=name, metric_value=round(metrics[name], 2), **about)
-        for name in ("accuracy", "recall")
-        if metrics[name] is not None
+        EvalResult(
+            metric_type=name,
+            metric_value=round(metrics[name], digits),
+            **about,
+        )
+        for name in metrics
+        if name != "n" and metrics[name] is not None
     ]
     return ModelCardData(
         license="other",
@@ -81,6 +86,35 @@ def _header(spec: RunSpec, metrics: dict, data: str) -> str:
         model_name=spec.id,
         eval_results=results,
     ).to_yaml()
+
+
+def _says(spec: RunSpec, environment: dict) -> str:
+    if spec.task == "polarity":
+        return "Says whether a picture evokes a positive or a negative emotion."
+    classes = ", ".join(environment["classes"])
+    return f"Says of a picture what it evokes ({TASKS[spec.task].title}): {classes}."
+
+
+def _metrics(folder: Path, spec: RunSpec, result: RunResult) -> list[str]:
+    """What the run scores on its test pictures, as lines of Markdown."""
+    if spec.task != "polarity":
+        columns: list[pages.Column] = [("", itemgetter(0)), ("this run", itemgetter(1))]
+        known = {name: value for name, value in result.metrics.items() if value is not None}
+        rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in known.items()]
+        return [
+            *pages.markdown_table(columns, rows),
+            "",
+            "Accuracy and F1 in percent; no interval: `emolib.tables` has those of all folds.",
+        ]
+    positive = result.predictions["label"].mean()
+    return [
+        *_table(folder, spec),
+        "",
+        "Percent; recall is that of the positive class, positive from a probability of 0.5 on. "
+        "One run: Wilson's 95% interval over its test pictures. Several: over the test pictures of "
+        "all folds (Bayle et al. 2020). Always saying the more frequent class would score "
+        f"{100 * max(positive, 1 - positive):.2f}.",
+    ]
 
 
 def _what(spec: RunSpec) -> str:
@@ -116,6 +150,8 @@ def _start(spec: RunSpec) -> str:
 
 
 def _labelled(spec: RunSpec) -> str:
+    if TASKS[spec.task].measured and SETS[spec.dataset].option == "labels":
+        return STUDIED
     if spec.dataset == "emotionroi" and spec.labels == "valence":
         return VALENCE
     return SETS[spec.dataset].labelled.format(agree=spec.agree)

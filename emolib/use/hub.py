@@ -15,13 +15,22 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..base import run_folder
 from ..base.files import read_json, sha256, whole_file, write_text
+from ..data.tasks import TASKS
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
-from .load import check_there, folder_of
-from .saved import CARD, CONFIG, WEIGHTS, Config, read_config, unknown_card, write_weights
+from .load import check_there, folder_of, of_run
+from .saved import (
+    CARD,
+    CONFIG,
+    WEIGHTS,
+    Config,
+    checked_classes,
+    read_config,
+    unknown_card,
+    write_weights,
+)
 
 
 def save(run, folder) -> Path:
@@ -37,8 +46,7 @@ def save(run, folder) -> Path:
         if (run / name).is_file() and sha256(run / name) != written:
             raise ValueError(f"{run / name} is not the file that the run wrote; run its spec again")
     text = card.text(run)  # before anything is written: it reads the most
-    drawn = read_json(run / "environment.json")["data"]["demo"]
-    Config(run_folder.read_spec(run / "spec.json"), drawn=drawn).write(folder / CONFIG)
+    of_run(run).write(folder / CONFIG)
     with whole_file(folder / WEIGHTS) as part:
         shutil.copyfile(run / WEIGHTS, part)
     write_text(folder / CARD, text)
@@ -54,15 +62,19 @@ class Network(
     """A run's network with `from_pretrained`, `save_pretrained` and `push_to_hub`.
 
     `net` is the network itself (`create_model`): images N×3×H×W float, normalised by
-    `net.pretrained_cfg` → logits N×2, before any temperature. Made from a spec it has random
-    weights. `card` is that of the weights it came with: write another after training it.
+    `net.pretrained_cfg` → logits N×classes, before any temperature. Made from a spec it has random
+    weights; classes: what its answers are of, as in config.json. `card` is that of the weights it
+    came with: write another after training it.
     """
 
-    def __init__(self, spec: RunSpec | dict):
+    def __init__(self, spec: RunSpec | dict, classes=None):
         super().__init__()
         spec = spec if isinstance(spec, RunSpec) else RunSpec.from_dict(spec)
-        self.spec, self.config = spec, Config(spec)
-        self.net = build.build_network(replace(self.spec, init="scratch", pretrain=()))
+        classes = list(classes or TASKS[spec.task].fixed)
+        classes = checked_classes("Network", spec, classes)
+        self.spec, self.config = spec, Config(spec, classes=classes)
+        start = replace(self.spec, init="scratch", pretrain=())
+        self.net = build.build_network(start, classes=len(classes))
         self.card = unknown_card(spec)
 
     def forward(self, images: Tensor, **extras) -> Tensor:
@@ -78,7 +90,7 @@ class Network(
         folder = folder_of(name, revision, **download)
         check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
         config = read_config(folder / CONFIG)
-        network = cls(config.spec)
+        network = cls(config.spec, config.classes)
         network.config = config
         take = getattr(network.net, "start_from", network.net.load_state_dict)
         with build.fitting_weights(folder / WEIGHTS, "its config"):

@@ -10,10 +10,11 @@ import torch
 from ..base.devices import pick_device
 from ..base.files import read_json
 from ..base.run_folder import read_spec
+from ..data.tasks import TASKS
 from ..network.build import build_network, fitting_weights
 from ..spec.run_spec import RunSpec
 from .predict import Predictor
-from .saved import CARD, CONFIG, WEIGHTS, Config, read_config
+from .saved import CARD, CONFIG, WEIGHTS, Config, checked_classes, read_config
 
 BUNDLED = "emolib-lite2"  # comes with the package, in models/
 REPOSITORY = re.compile(r"(hf-hub:)?(\w[\w.-]*/\w[\w.-]*)(?:@([\w./-]+))?")
@@ -67,10 +68,10 @@ def of_folder(folder: Path, device: torch.device | str = "auto", weights: str = 
     if not about.exists() and (folder / CONFIG).exists():
         about = folder / CONFIG
     check_there(folder, about.name, file.name)
-    config = read_config(about) if about.name == CONFIG else _of_run(folder)
+    config = read_config(about) if about.name == CONFIG else of_run(folder)
     # its weights come from the file, so the start they were trained from is not needed
     with fitting_weights(file, f"this folder's {about.name}"):
-        model = build_network(config.spec, before=file)
+        model = build_network(config.spec, before=file, classes=len(config.classes))
     return _ready(config, model, device, weights)
 
 
@@ -81,16 +82,19 @@ def comes_with_it() -> Path:
     return next((place for place in places if (place / CONFIG).is_file()), places[0])
 
 
-def _of_run(folder: Path) -> Config:
+def of_run(folder: Path) -> Config:
     """What a run folder says of its network."""
     about = folder / "environment.json"
-    drawn = about.is_file() and bool(read_json(about).get("data", {}).get("demo"))
-    return Config(read_spec(folder / "spec.json"), drawn=drawn)
+    facts, spec = read_json(about) if about.is_file() else {}, read_spec(folder / "spec.json")
+    drawn = bool(facts.get("data", {}).get("demo"))
+    said = facts.get("classes", list(TASKS[spec.task].fixed))
+    return Config(spec, drawn=drawn, classes=checked_classes(about, spec, said))
 
 
 def _ready(config: Config, model: torch.nn.Module, device: torch.device, weights: str) -> Predictor:
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Predictor(config.spec, model.eval(), device, weights, config.temperature, config.drawn)
+    how = config.temperature, config.drawn, config.classes
+    return Predictor(config.spec, model.eval(), device, weights, *how)
 
 
 def _on_hub(source: str) -> bool:

@@ -19,6 +19,7 @@ from ..base.progress import bar
 from ..data.batches import centre_box, cut, normalise, short_side
 from ..data.pictures import shrink
 from ..data.proposals import BoxFinder, in_view
+from ..data.tasks import POLARITIES, TASKS
 from ..spec.run_spec import RunSpec
 from .explain import Explanation, highest_regions
 from .inputs import as_pixels, listed
@@ -40,25 +41,27 @@ class Predictor:
     weights: str = ""  # the folder with the weights of the run's detector, if it had one
     temperature: float = 1.0  # what logits are divided by, so that p_positive is calibrated
     drawn: bool = False  # whether it learnt drawn pictures
+    classes: tuple[str, ...] = POLARITIES  # what the answers of its task are of
 
     @torch.inference_mode()
     def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
-        """One row a picture: path (as given; in memory "picture 0", …), label (1 = positive),
-        p_positive. No system here is trained to answer with finer classes."""
+        """One row a picture: path (as given; in memory "picture 0", …), then its task's answer:
+        label (1 = positive), p_positive; emotion (the most probable), p_<emotion> of each; or
+        valence, arousal from 1 to 9."""
         named = listed(pictures)
         given = [picture for _, picture in named]
         if hasattr(self.model, "predict_proba"):
             if not all(isinstance(file, Path) for file in given):
                 raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
-            p = np.array(self.model.predict_proba(given)[:, 1] if given else [], float)
+            found = np.array(self.model.predict_proba(given) if given else np.zeros((0, 2)))
         else:
             with autocast(self.spec.precision, self.device):  # as in the run's own test
                 batches = self.batches(given, batch_size)
                 logits = [self.model(x, **extras).cpu().double() for x, extras in batches]
-            both = torch.cat([*logits, torch.zeros(0, 2)]) / self.temperature
-            p = both.softmax(1)[:, 1].numpy()
-        names = [name for name, _ in named]
-        return pd.DataFrame({"path": names, "label": (p >= 0.5).astype(int), "p_positive": p})
+            every = torch.cat([*logits, torch.zeros(0, len(self.classes))]) / self.temperature
+            found = TASKS[self.spec.task].answers(every).numpy()
+        said = TASKS[self.spec.task].said(self.classes, found)
+        return pd.DataFrame({"path": [name for name, _ in named]} | said)
 
     @torch.inference_mode()
     def regions(self, pictures, batch_size: int = 32) -> np.ndarray:
@@ -71,8 +74,14 @@ class Predictor:
         return torch.cat(D).cpu().numpy() if D else np.zeros((0, 0, 0), np.float32)
 
     def explain(self, picture) -> Explanation:
-        """The answer for one picture and where D is high. ValueError where the system has no D."""
+        """The answer for one picture and where D is high. ValueError where the system has no D, or
+        where it does not answer with a polarity."""
         self._check_D()
+        if self.classes != POLARITIES:
+            raise ValueError(
+                f"{self.spec.id} answers with {', '.join(self.classes)}; explain() is for "
+                "polarity: take predict() and regions()"
+            )
         name, picture = _one(picture)
         whole = as_pixels(name, picture)  # 3×H×W
         row = self.predict(whole).iloc[0]
@@ -104,7 +113,7 @@ class Predictor:
         """Writes the network into `folder` in the Hugging Face layout, for `emolib.load`; returns
         the folder. card: README.md, Markdown; "": that nothing was measured. half: weights in
         float16. Raises ValueError for numbers beyond float16's range."""
-        config = Config(self.spec, self.temperature, self.drawn)
+        config = Config(self.spec, self.temperature, self.drawn, self.classes)
         return write(folder, config, self.model, card or unknown_card(self.spec), half)
 
     def view(self, picture) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The Hugging Face layout on disk: config.json, model.safetensors and README.md, the model card.
 
-config.json holds {"spec": the RunSpec, "classes": ["negative", "positive"]} and, where they apply,
+config.json holds {"spec": the RunSpec, "classes": what the answers are of} and, where they apply,
 "temperature": what logits are divided by, and "drawn": true for a network that learnt drawn
 pictures. Nothing but plain values is read, whoever wrote them.
 """
@@ -13,9 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ..base.files import read_json, whole_file, write_json, write_text
+from ..data.tasks import POLARITIES, TASKS
 from ..spec.run_spec import RunSpec
 
-CLASSES = ["negative", "positive"]
+MOST_CLASSES = 1000  # a stranger's file may name any number
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
@@ -26,21 +27,20 @@ class Config:
     spec: RunSpec
     temperature: float = 1.0
     drawn: bool = False
+    classes: tuple[str, ...] = POLARITIES
 
     def write(self, file: Path) -> None:
-        values: dict = {"spec": self.spec.to_dict(), "classes": CLASSES}
+        values: dict = {"spec": self.spec.to_dict(), "classes": list(self.classes)}
         values |= {"temperature": self.temperature} if self.temperature != 1 else {}
         write_json(file, values | ({"drawn": True} if self.drawn else {}))
 
 
 def read_config(file) -> Config:
     """The Config in a config.json, whoever wrote it. Raises ValueError that names the file where it
-    holds none, other classes than emolib's two, or a temperature that is no number above 0."""
+    holds none, classes that are not the task's, or a temperature that is no number above 0."""
     values = read_json(file)
     if not isinstance(values, dict) or not isinstance(values.get("spec"), dict):
         raise ValueError(f"{file}: no config of emolib's: it has no 'spec' with a run's settings")
-    if values.get("classes") != CLASSES:
-        raise ValueError(f"{file}: classes={str(values.get('classes'))[:100]}, not {CLASSES}")
     heat = values.get("temperature", 1.0)
     if not isinstance(heat, (int, float)) or not 0 < heat < math.inf:
         raise ValueError(f"{file}: temperature={str(heat)[:100]}, not a number above 0")
@@ -48,7 +48,20 @@ def read_config(file) -> Config:
         spec = RunSpec.from_dict(values["spec"])
     except (ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{file}: 'spec' is not a RunSpec ({str(error)[:300]})") from error
-    return Config(spec, float(heat), values.get("drawn") is True)
+    classes = checked_classes(file, spec, values.get("classes"))
+    return Config(spec, float(heat), values.get("drawn") is True, classes)
+
+
+def checked_classes(file, spec: RunSpec, classes) -> tuple[str, ...]:
+    """The classes that a file says a network answers with. ValueError names it where they are
+    none, or others than the two polarities, or valence and arousal, where the task has these."""
+    fixed = TASKS[spec.task].fixed
+    names = isinstance(classes, list) and all(isinstance(c, str) and c for c in classes)
+    several = names and 2 <= len(set(classes)) == len(classes) <= MOST_CLASSES
+    if not several or (fixed and tuple(classes) != fixed):
+        wanted = list(fixed) or f"2 to {MOST_CLASSES} different names"
+        raise ValueError(f"{file}: classes={str(classes)[:100]}, not {wanted}")
+    return tuple(classes)
 
 
 def write_weights(file: Path, network: nn.Module, half: bool = False) -> None:

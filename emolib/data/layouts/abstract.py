@@ -51,7 +51,8 @@ def abstract_votes(folder: Path, agree: int) -> Listing:
         named = shortened(", ".join(tied))
         warnings.warn(f"abstract: {len(tied)} pictures have no one emotion: {named}", stacklevel=4)
     layout = f"{VOTES_FILE}, {len(tied)} pictures without one most frequent emotion left out"
-    return common.by_emotion(rows, FI_POSITIVE, layout=layout, extra=pd.DataFrame(counts)[list(FI)])
+    votes = pd.DataFrame(counts)[list(FI)]
+    return common.by_emotion(rows, FI_POSITIVE, layout=layout, extra=votes, votes=FI)
 
 
 def _places(folder: Path) -> list[Path]:

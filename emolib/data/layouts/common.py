@@ -23,9 +23,12 @@ SUFFIXES = set(".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .avif .tif .tiff".spl
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
-NEUTRAL = 5.0  # the middle of Emotion6's valence scale, which runs from 1 to 9
+SCALE = 1.0, 9.0  # of valence and arousal, as Emotion6 has them
+NEUTRAL = 5.0  # its middle
+VOTES_MISS = 0.01  # by so much may shares of votes miss 1, as where a file rounds them
 MAX_LIST_BYTES = 1 << 26  # of a label file; the longest real one has 2 MB
-MEASURED = ("valence", "arousal", *ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
+VOTED = (*ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
+MEASURED = ("valence", "arousal", *VOTED)
 
 
 @dataclass
@@ -40,6 +43,7 @@ class Listing:
     layout: str = ""
     extra: pd.DataFrame | None = None
     options: dict = field(default_factory=dict)
+    votes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -215,16 +219,19 @@ def csv_cells(file: Path):
             yield number, cells
 
 
-def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
-    """(line number, {column: cell}) of a CSV file with a header; ValueError names what is wrong."""
+def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = (), prefix: str = ""):
+    """(line number, {column: cell}) of a CSV file with a header; ValueError names what is wrong.
+    prefix: of columns that may be there besides these, where it is not empty."""
     columns = None
     for line, cells in csv_cells(file):
         if columns is None:
             columns = [cell.lower() for cell in cells]
-            wrong = set(columns) - set(needed + optional)
+            wrong = {c for c in columns if not (prefix and c.startswith(prefix))}
+            wrong -= set(needed + optional)
             if wrong or not set(needed) <= set(columns) or len(set(columns)) < len(columns):
                 there = f"{name}: {file} has the columns {shortened(','.join(columns))}"
                 wanted = ",".join(needed) + "".join(f"[,{column}]" for column in optional)
+                wanted += f"[,{prefix}…]" if prefix else ""
                 raise ValueError(f"{there}; expected {wanted}")
         elif len(cells) != len(columns):
             raise ValueError(
@@ -233,6 +240,14 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = ()):
             )
         else:
             yield line, dict(zip(columns, cells, strict=True))
+
+
+def wrong_votes(votes: list[float]) -> str:
+    """What is wrong with the shares of a picture's votes, "" where nothing is."""
+    if not all(share >= 0 for share in votes):
+        return f"has a negative share of votes, {min(votes):g}"
+    off = abs(sum(votes) - 1) > VOTES_MISS
+    return f"has shares of votes that sum to {sum(votes):g}, not to 1" if off else ""
 
 
 def is_list(file: Path) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from . import common, polarity
-from .common import MEASURED, ROI, ROI_POSITIVE, SUFFIXES, Listing, layout, shortened, shown
+from .common import MEASURED, ROI, ROI_POSITIVE, SCALE, SUFFIXES, VOTED, Listing, layout, shown
 
 
 @layout("emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(ROI, folder))
@@ -40,7 +40,7 @@ def six_folders(name: str, folder: Path, images: Path) -> Listing:
     if os.path.lexists(folder / "ground_truth.txt"):
         pictures.extra = _measured(name, folder / "ground_truth.txt", names, index, images)
         pictures.layout += ", measured valence in ground_truth.txt"
-        pictures.options = {"labels": "keyword"}
+        pictures.options, pictures.votes = {"labels": "keyword"}, VOTED
     return pictures
 
 
@@ -82,12 +82,15 @@ def _measured(
         try:
             values = dict(zip(columns, map(float, cells), strict=True))
         except ValueError as error:
-            raise ValueError(f"{here} is {shown(line)} ({shortened(str(error))})") from error
+            raise ValueError(f"{here} is {shown(line)} ({common.shortened(str(error))})") from error
         if not all(map(math.isfinite, values.values())):
             raise ValueError(f"{here} is {shown(line)}, not all numbers")
-        if not 1 <= values["valence"] <= 9:
-            scale = "Emotion6's scale from 1 to 9"
-            raise ValueError(f"{here}: valence {values['valence']:g} is not on {scale}")
+        for measure in ("valence", "arousal"):
+            if not SCALE[0] <= values[measure] <= SCALE[1]:
+                scale = "Emotion6's scale from 1 to 9"
+                raise ValueError(f"{here}: {measure} {values[measure]:g} is not on {scale}")
+        if wrong := common.wrong_votes([values[name] for name in VOTED]):
+            raise ValueError(f"{here} {wrong}")
         rows[key] = values
     missing = [name for name in names if common.case_folded(name) not in rows]
     if missing:

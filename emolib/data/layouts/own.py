@@ -1,17 +1,21 @@
-"""A set of one's own: labels.csv with the columns path,label[,fold][,emotion]."""
+"""A set of one's own: labels.csv with the columns path and label, emotion, p_<emotion>, valence and
+arousal, of which one task needs one or another; and fold."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from . import common
-from .common import POLARITY, Listing, layout, shown
+from .common import POLARITY, SCALE, Listing, layout, shown
+
+KNOWN = ("label", "emotion", "valence", "arousal")
+VOTES = "p_"  # of the columns with the shares of a picture's votes
 
 
 @layout(
     "own",
-    "labels.csv with the columns path,label[,fold][,emotion]",
+    "labels.csv with the columns path,label[,fold][,emotion][,valence][,arousal][,p_<emotion>…]",
     lambda folder: (folder / "labels.csv").is_file(),
 )
 def own_labels(folder: Path, agree: int) -> Listing:
@@ -20,30 +24,43 @@ def own_labels(folder: Path, agree: int) -> Listing:
 
 def labelled(file: Path) -> Listing:
     """The pictures that a CSV file beside or above them names. ValueError names the line where one
-    is not there, or its label none that is known."""
+    is not there, or what is said of it is none that is known. Labels are −1 without their column.
+    """
     folder = file.parent
     index = common.below(folder)
-    rows: dict[Any, tuple] = {}
-    for line, row in common.csv_rows("own", file, ("path", "label"), ("fold", "emotion")):
+    lines: dict[Path, int] = {}
+    rows: dict[Path, dict] = {}
+    for line, row in common.csv_rows("own", file, ("path",), (*KNOWN, "fold"), VOTES):
+        if not any(name in KNOWN or name.startswith(VOTES) for name in row):
+            raise ValueError(f"own: {file} says nothing of its pictures; expected path,label")
         path = common.find_file(index, row["path"], folder)
         wrong = _own_wrong(row, path, folder)
         if path in rows:
-            wrong = f"names {shown(row['path'])} again, after line {rows[path][0]}"
-        if wrong:
+            wrong = f"names {shown(row['path'])} again, after line {lines[path]}"
+        if wrong or path is None:
             raise ValueError(f"own: {file} line {line} {wrong}")
-        rows[path] = (line, POLARITY[row["label"].lower()], row.get("fold"), row.get("emotion"))
+        lines[path], rows[path] = line, row
     if not rows:
         raise ValueError(f"own: {file} has no rows")
     common.warn_unlisted("own", folder, common.count(index) - len(rows), file.name)
     paths = sorted(rows)
-    _, label, fold, emotion = zip(*(rows[path] for path in paths), strict=True)
-    folds = None if fold[0] is None else _own_folds(file, np.array([int(k) for k in fold]))
+    said = pd.DataFrame([rows[path] for path in paths])
+    folds = _own_folds(file, said["fold"].astype(int).to_numpy()) if "fold" in said else None
+    numbers = [c for c in said if c in ("valence", "arousal") or c.startswith(VOTES)]
+    extra = said[numbers].astype(float).rename(columns=lambda c: c.removeprefix(VOTES))
+    votes = tuple(c.removeprefix(VOTES) for c in numbers if c.startswith(VOTES))
+    labels = np.full(len(said), -1)
+    if "label" in said:
+        labels = said["label"].str.lower().map(POLARITY).to_numpy()
+    of = f"{len(folds)} folds of its own" if folds else "no folds"
     return Listing(
         paths,
-        np.array(label),
-        None if emotion[0] is None else np.array(emotion),
+        labels,
+        said["emotion"].to_numpy(str) if "emotion" in said else None,
         official_folds=folds,
-        layout=f"{file.name}, {f'{len(folds)} folds of its own' if folds else 'no folds'}",
+        layout=f"{file.name}, {of}",
+        extra=extra if numbers else None,
+        votes=votes,
     )
 
 
@@ -51,13 +68,26 @@ def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
     """What is wrong with a row of labels.csv, or ""."""
     if path is None:
         return f"names {shown(row['path'])}, which is not a picture below {folder}"
-    if row["label"].lower() not in POLARITY:
+    if row.get("label", "1").lower() not in POLARITY:
         return f"has the label {shown(row['label'])}; expected one of {', '.join(POLARITY)}"
     fold, emotion = row.get("fold", "0"), row.get("emotion", "-")
     if not fold.isdecimal() or len(fold) > 9:
         return f"has the fold {shown(fold)}; expected 0, 1, 2, …"
     if len(emotion) > 100:  # an array of strings has its longest's size in each row
         return f"has an emotion of {len(emotion)} characters"
+    votes = []
+    for name, cell in row.items():
+        if name in ("valence", "arousal") or name.startswith(VOTES):
+            try:
+                value = float(cell)
+            except ValueError:
+                return f"has {shown(cell)} as {name}; expected a number"
+            votes += [value] * name.startswith(VOTES)
+            low, high = (0, 1) if name.startswith(VOTES) else SCALE
+            if not low <= value <= high:
+                return f"has a {name} of {value:g}; it is from {low:g} to {high:g}"
+    if votes and (wrong := common.wrong_votes(votes)):
+        return wrong
     return "" if emotion else "has no emotion"
 
 

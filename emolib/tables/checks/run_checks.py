@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ...base.files import read_csv, read_json
-from ...base.metrics import scores
 from ...base.run_folder import read_spec
+from ...data import tasks
 from ...spec.run_spec import RunSpec
 from ...spec.schedules import rate
 from ...spec.sets import SETS
@@ -95,11 +95,9 @@ def _history(folder: Path) -> str | None:
 
 
 def _predictions(folder: Path) -> str | None:
-    frame = read_csv(folder / "predictions.csv")
-    if list(frame.columns) != ["path", "label", "p_positive"]:
-        return f"has the columns {list(frame.columns)}"
-    if not frame["label"].isin([0, 1]).all() or not frame["p_positive"].between(0, 1).all():
-        return "has labels besides 0 and 1, or probabilities outside 0…1"
+    frame, task = read_csv(folder / "predictions.csv"), read_spec(folder / "spec.json").task
+    if wrong := tasks.wrong_columns(task, frame) or tasks.wrong_values(task, frame):
+        return wrong
     if frame["path"].duplicated().any():
         return f"has {frame['path'][frame['path'].duplicated()].iloc[0]!r} twice"
     outside = frame["path"].astype(str).map(lambda p: p.startswith("/") or ".." in p.split("/"))
@@ -110,7 +108,7 @@ def _predictions(folder: Path) -> str | None:
 
 def _metrics(folder: Path) -> str | None:
     frame, found = read_csv(folder / "predictions.csv"), read_json(folder / "metrics.json")
-    expected = scores(frame["label"], frame["p_positive"])
+    expected = tasks.TASKS[read_spec(folder / "spec.json").task].scores(frame)
     for name in expected | found:
         a, b = found.get(name, ""), expected.get(name, "")
         near = (

@@ -58,7 +58,7 @@ def check_tables(folder: Path) -> Iterator[tuple[Path, str, str]]:
             unknown = gone
         good = ("unchecked", unknown) if unknown else ("ok", "")
         yield file, *(("wrong", wrong) if wrong else good)
-        checks: dict = {".png": partial(_figure, file)}
+        checks: dict = {".png": partial(figure_of, file)}
         checks[".md"] = partial(_page, file, frame, text, table, folder)
         for suffix, check in checks.items() if table.title else ():
             there = file.with_suffix(suffix)
@@ -127,8 +127,9 @@ def _same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     return True
 
 
-def _figure(file: Path) -> str | None:
-    """Only the label that says which table was drawn; nobody looks at the picture."""
+def figure_of(file: Path) -> str | None:
+    """What is wrong with the .png beside a table: only the label that says which table was drawn;
+    nobody looks at the picture."""
     with Image.open(file.with_suffix(".png")) as image:
         image.load()  # to its end
         source = image.info.get("Source", "")

@@ -13,12 +13,12 @@ from typing import Any
 
 from ...base.files import content, read_csv, read_json
 from ...base.run_folder import SEALED, differ, is_complete, read_spec, weights_of
-from ...data import audit
+from ...data import audit, tasks
 from ...data.datasets import Dataset, open_dataset
 from ...data.manifest import manifest
 from .. import leaderboard, report
 from ..frame import APART, twin_pairs
-from . import table_checks
+from . import table_checks, task_checks
 from .run_checks import RUN_CHECKS, judged, unsaid
 
 RUN_FILES = {*SEALED, "environment.json", "metrics.json"}
@@ -77,7 +77,8 @@ def findings(results_root, data_root="") -> list[Finding]:
         checks = [_against_each_other(runs), _starts(runs, main)]
         if data_root:
             checks.append(_against_data(runs, data_root))
-        for file, status, why in chain(*checks, table_checks.check_tables(folder)):
+        checks += [table_checks.check_tables(folder), task_checks.check_tasks(folder)]
+        for file, status, why in chain(*checks):
             say(file, status, why)
         if data_root and (file := folder / audit.FILE).exists():
             say(file, *judged(partial(_audited, file, runs, data_root)))
@@ -166,14 +167,18 @@ def _against_each_other(runs: dict) -> Iterator[Said]:
         file, data = folder / "environment.json", environment["data"]
         if found := other(folder, data, "data", spec.dataset):
             yield file, "wrong", f"is on {data}, {found[0].name} on {found[1]}"
+        targets = environment.get("targets")
+        if found := other(folder, targets, "targets", spec.dataset, *spec.data_options.values()):
+            yield file, "wrong", f"learnt other targets of {spec.dataset} than {found[0].name}"
         if found := other(folder, environment.get("emotions"), "emotions", spec.dataset):
             yield file, "wrong", f"learnt other emotions of {spec.dataset} than {found[0].name}"
         network = (spec.model, spec.backbone, spec.readings.levels)
         if found := other(folder, environment.get("weights_sha256"), "download", network):
             why = f"started from another download of timm's weights than {found[0].name}"
             yield file, "wrong", why
-        pictures = dict(zip(frame["path"].astype(str), frame["label"], strict=True))
-        split = (spec.dataset, spec.split_seed, spec.grouped, spec.official)
+        pictures = tasks.known_of(frame)
+        split = (*spec.data_options.values(), spec.dataset, spec.split_seed)
+        split += (spec.grouped, spec.official)
         if found := other(folder, pictures, "fold", split, spec.fold):
             why = (
                 f"has other test pictures or labels than {found[0].name}, which is of the same fold"
@@ -268,12 +273,13 @@ def _against_data(runs: dict, data_root) -> Iterator[Said]:
             continue
         if environment.get("emotions", data.emotions_hash()) != data.emotions_hash():
             yield file, "wrong", f"learnt other emotions than {spec.dataset} has"
+        if environment.get("targets") != data.targets_hash():
+            yield file, "wrong", f"learnt other targets than {spec.dataset} has"
         if data.fingerprint() != known["fingerprint"]:
             why = f"is on {known}; {spec.dataset} in data_root has the fingerprint "
             yield file, "wrong", why + data.fingerprint()
         elif not spec.grouped:
             _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
-            pictures = {data.names[i]: int(data.labels[i]) for i in test}
-            if pictures != dict(zip(frame["path"].astype(str), frame["label"], strict=True)):
+            if not tasks.same_known(data, test, frame):
                 why = "has other test pictures or labels than the set"
                 yield folder / "predictions.csv", "wrong", why

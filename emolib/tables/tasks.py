@@ -1,0 +1,189 @@
+"""What a study's runs of other tasks than polarity are worth, beside a constant answer.
+
+`tasks.csv` has a row a set, task, method and measure: the score over the test pictures of all
+folds, each picture answered by the network that has not learnt it, and its 95% interval. The
+constant answer of a fold is what the pictures of the other folds say on average: their most
+frequent emotion, their mean distribution, the shares of their emotions, their mean valence.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..base import task_scores
+from ..base.files import read_csv, read_json, write_csv, write_text
+from ..base.run_folder import read_spec
+from ..data.tasks import TASKS
+from ..spec.sets import in_words
+from . import pages, task_plots
+from .frame import complete_runs, near_twins
+from .names import readable
+from .plots import save_beside
+
+STEM = "tasks"
+OTHERS = tuple(name for name in TASKS if name != "polarity")
+TASK_COLUMNS = (
+    "dataset task method measure value low high constant difference diff_low diff_high verdict "
+    "pictures folds seeds run_ids"
+).split()
+READ_COLUMNS = ["measure", "value", "low", "high", "constant", "verdict"]
+TIMES, FEW = 1000, 200  # samples of pictures; of them for measures that are no mean over pictures
+BETTER, NOT_BETTER = "better than a constant answer", "not better than a constant answer"
+
+
+def has_tasks(folder: Path) -> bool:
+    """Whether a study has complete runs of other tasks than polarity."""
+    return bool(complete_runs(folder, OTHERS))
+
+
+def answers_by_task(folder: Path) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """{(set, task, method): predictions.csv of its runs under each other, with fold, seed, run}."""
+    parts: dict[tuple[str, str, str], list] = {}
+    for run in complete_runs(folder, OTHERS):
+        spec = read_spec(run / "spec.json")
+        about = {"fold": spec.fold, "seed": spec.seed, "run": run.name}
+        frame = read_csv(run / "predictions.csv").assign(**about)
+        parts.setdefault((spec.dataset, spec.task, spec.method), []).append(frame)
+    order = sorted(parts, key=lambda key: (key[0], OTHERS.index(key[1]), key[2]))
+    return {key: pd.concat(parts[key], ignore_index=True) for key in order}
+
+
+def task_table(folder: Path) -> pd.DataFrame:
+    """TASK_COLUMNS of a study's runs; empty without any."""
+    twins, rows = near_twins(folder), []
+    for (dataset, task, method), frame in answers_by_task(folder).items():
+        about = {"dataset": dataset, "task": task, "method": method}
+        about |= {"pictures": frame["path"].nunique(), "folds": frame["fold"].nunique()}
+        ids = ";".join(sorted(frame["run"].unique()))
+        about |= {"seeds": frame["seed"].nunique(), "run_ids": ids}
+        groups = [twins.get((dataset, path), path) for path in frame["path"].astype(str)]
+        frame = frame.assign(group=groups)
+        rows += [about | row for row in _measured(task, frame)]
+    return pd.DataFrame(rows, columns=TASK_COLUMNS)
+
+
+def _measured(task: str, frame: pd.DataFrame) -> Iterator[dict]:
+    """A row a measure: its value, the mean over seeds, the interval, what the constant answer has
+    and, where the measure is a mean over pictures, how far apart the two are."""
+    scores, constant = TASKS[task].scores, constant_answers(task, frame)
+    seeds = [part for _, part in frame.groupby("seed")]
+    values = pd.DataFrame([scores(part) for part in seeds], dtype=float).drop(columns="n").mean()
+    known = scores(constant) if len(constant) else {}
+    each = TASKS[task].by_picture(frame)
+    other = TASKS[task].by_picture(constant) if len(constant) else {}
+    counts, group = _drawn(frame["group"])
+    others = [m for m in values.index if m not in each]
+    drawn = [scores(frame.iloc[np.repeat(np.arange(len(frame)), c[group])]) for c in counts[:FEW]]
+    again = pd.DataFrame(drawn if others else [], columns=others, dtype=float)
+    for measure, value in values.items():
+        row = {"measure": measure, "value": value, "constant": known.get(measure)}
+        found = again[measure] if measure in others else _means(each[measure], counts, group)
+        row["low"], row["high"] = np.nanpercentile(found, (2.5, 97.5))
+        if measure in each and len(constant):
+            gap = each[measure] - other[measure]
+            low, high = np.percentile(_means(gap, counts, group), (2.5, 97.5))
+            good = high < 0 if measure in task_scores.LOWER else low > 0
+            row |= {"difference": gap.mean(), "diff_low": low, "diff_high": high}
+            row["verdict"] = BETTER if good else NOT_BETTER
+        yield row
+
+
+def _drawn(groups: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """(how often each group is drawn in each of TIMES samples, the number of each row's group)."""
+    number = pd.factorize(groups)[0]
+    count = number.max() + 1
+    rng = np.random.default_rng(0)
+    return rng.multinomial(count, np.full(count, 1 / count), size=TIMES), number
+
+
+def _means(values: np.ndarray, counts: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """The mean of `values` in each sample."""
+    weights = counts[:, group]
+    return weights @ values / weights.sum(1)
+
+
+def constant_answers(task: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with the constant answer of each fold in place of the network's. Empty where there is
+    one fold: nothing is known of what that one learnt."""
+    parts = []
+    for fold, part in frame.groupby("fold"):
+        learnt = frame[frame["fold"] != fold]
+        if len(learnt):
+            parts.append(part.assign(**TASKS[task].constant(learnt)))
+    # in the frame's own order, so that pictures can be compared
+    return pd.concat(parts).reindex(frame.index) if parts else frame.iloc[:0]
+
+
+def write_tasks(folder: Path) -> pd.DataFrame:
+    """Writes a study's tasks.csv, .md and .png; returns the table."""
+    table = task_table(folder)
+    write_csv(folder / f"{STEM}.csv", table)
+    write_text(folder / f"{STEM}.md", task_page(folder, table))
+    figure = task_plots.draw_tasks(answers_by_task(folder), task_title(folder))
+    save_beside(folder / f"{STEM}.csv", figure)
+    return table
+
+
+def _title(folder: Path) -> str:
+    first = complete_runs(folder, OTHERS)[0]
+    demo = read_json(first / "environment.json")["data"]["demo"]
+    return pages.marked("Tasks: emotions, distributions, several at once, valence", demo)
+
+
+def task_title(folder: Path) -> str:
+    """Of the page and the figure; it says where the pictures are drawn ones."""
+    first = complete_runs(folder, OTHERS)[0]
+    demo = read_json(first / "environment.json")["data"]["demo"]
+    return pages.marked("Tasks: emotions, distributions, several at once, valence", demo)
+
+
+def task_page(folder: Path, table: pd.DataFrame) -> str:
+    """The table in Markdown, one part a set and task."""
+    lines = [f"# {task_title(folder)}", ""]
+    columns: list[pages.Column] = [
+        ("method", lambda row: readable(row["method"])),
+        ("measure", lambda row: _MEASURES.get(row["measure"], row["measure"])),
+        ("value (95% interval)", _score),
+        ("constant answer", pages.number("constant", ".3f")),
+        ("verdict", lambda row: row["verdict"] if isinstance(row["verdict"], str) else ""),
+    ]
+    for (dataset, task), rows in table.groupby(["dataset", "task"], sort=False):
+        first = rows.iloc[0]
+        lines += [f"## {in_words(str(dataset))}: {TASKS[str(task)].title}", ""]
+        lines += pages.markdown_table(columns, rows.to_dict("records"))
+        lines += ["", f"{first['pictures']} pictures in {first['folds']} folds.", ""]
+    return "\n".join([*lines, _HOW, ""])
+
+
+def _score(row) -> str:
+    return f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
+
+
+_MEASURES = {
+    "kl": "KL divergence (lower is better)",
+    "chebyshev": "Chebyshev distance (lower is better)",
+    "clark": "Clark distance (lower is better)",
+    "canberra": "Canberra distance (lower is better)",
+    "cosine": "cosine",
+    "intersection": "intersection",
+    "accuracy": "accuracy, %",
+    "balanced_accuracy": "balanced accuracy, %",
+    "macro_f1": "macro F1, %",
+    "mean_average_precision": "mean average precision",
+    "example_f1": "F1 by picture, %",
+    "valence_pearson": "valence: Pearson's r",
+    "valence_ccc": "valence: Lin's concordance",
+    "valence_mae": "valence: mean absolute error (lower is better)",
+    "arousal_pearson": "arousal: Pearson's r",
+    "arousal_ccc": "arousal: Lin's concordance",
+    "arousal_mae": "arousal: mean absolute error (lower is better)",
+}
+_HOW = (
+    "The score over the test pictures of all folds together, each answered by the network that has "
+    "not learnt it; of several seeds the mean. In brackets the 95% interval: pictures drawn again, "
+    "near-twins together where there is an `audit.csv`. Constant answer: what the pictures of the "
+    "other folds say on average. Verdict: whether the interval of the difference to it, picture by "
+    "picture, excludes 0."
+)

@@ -1,0 +1,280 @@
+"""Beyond polarity: what is learnt of a set, and what the answers are worth."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from trees import make_fi, make_valence, make_voted, picture, write
+
+import emolib
+from emolib.base import task_scores
+from emolib.data.datasets import open_dataset
+from emolib.data.tasks import SCALES, TASKS
+from emolib.tables.checks.run_checks import RUN_CHECKS
+from emolib.training import run as running
+from emolib.use import hub
+
+CPU = {"device": "cpu"}
+OTHERS = [task for task in TASKS if task != "polarity"]
+
+
+def tiny(**settings):
+    usual = dict(backbone="test_efficientnet", image_size=32, epochs=2, batch_size=8, width=8)
+    return emolib.RunSpec("emotionroi", **usual | {"init": "scratch"} | settings)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """EmotionROI with votes and measured valence that differ from picture to picture."""
+    root = tmp_path_factory.mktemp("tasks")
+    make_voted(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(root, tmp_path_factory):
+    """{task: its run}, in one results folder."""
+    results = tmp_path_factory.mktemp("results")
+    return {task: emolib.run(tiny(task=task), root, results, **CPU) for task in OTHERS}
+
+
+def test_the_measures_of_distributions_are_their_formulas():
+    known = np.array([[0.5, 0.5, 0.0], [0.1, 0.2, 0.7]])
+    p = np.array([[0.25, 0.5, 0.25], [0.3, 0.3, 0.4]])
+    frame = pd.DataFrame({f"label_{k}": known[:, k] for k in range(3)})
+    found = task_scores.of_distribution(frame.assign(**{f"p_{k}": p[:, k] for k in range(3)}))
+    kl = [
+        0.5 * np.log(2) + 0.5 * np.log(1),
+        0.1 * np.log(0.1 / 0.3) + 0.2 * np.log(0.2 / 0.3) + 0.7 * np.log(0.7 / 0.4),
+    ]
+    cosine = [
+        (0.125 + 0.25) / np.sqrt(0.5 * (0.0625 + 0.25 + 0.0625)),
+        (0.03 + 0.06 + 0.28) / np.sqrt((0.01 + 0.04 + 0.49) * (0.09 + 0.09 + 0.16)),
+    ]
+    ratios = [[0.25 / 0.75, 0, 1], [0.2 / 0.4, 0.1 / 0.5, 0.3 / 1.1]]
+    assert found["kl"] == pytest.approx(np.mean(kl))
+    assert found["cosine"] == pytest.approx(np.mean(cosine))
+    assert found["chebyshev"] == pytest.approx((0.25 + 0.3) / 2)
+    assert found["canberra"] == pytest.approx(np.mean([sum(r) for r in ratios]))
+    clark = [np.sqrt(sum(x * x for x in r)) for r in ratios]
+    assert found["clark"] == pytest.approx(np.mean(clark))
+    assert found["intersection"] == pytest.approx((0.75 + 0.1 + 0.2 + 0.4) / 2)
+
+
+def test_the_measures_of_scales_are_their_formulas():
+    rng = np.random.default_rng(0)
+    known, said = rng.uniform(1, 9, (2, 50))
+    frame = pd.DataFrame({"label_valence": known, "valence": said})
+    found = task_scores.of_scales(frame)
+    assert found["valence_pearson"] == pytest.approx(np.corrcoef(known, said)[0, 1])
+    assert found["valence_mae"] == pytest.approx(np.abs(known - said).mean())
+    below = known.var() + said.var() + (known.mean() - said.mean()) ** 2
+    ccc = 2 * ((known - known.mean()) * (said - said.mean())).mean() / below
+    assert found["valence_ccc"] == pytest.approx(ccc, rel=0.03)  # torchmetrics divides by n − 1
+    constant = task_scores.of_scales(frame.assign(valence=5.0))
+    assert constant["valence_pearson"] is None and constant["valence_ccc"] is None
+
+
+def test_the_measures_of_several_emotions_are_counted_by_hand():
+    frame = pd.DataFrame(
+        {"label_a": [1, 0, 1], "label_b": [0, 1, 0], "label_c": [0, 0, 0]}
+        | {"p_a": [0.9, 0.6, 0.2], "p_b": [0.1, 0.7, 0.8], "p_c": [0.1, 0.1, 0.1]}
+    )
+    found = task_scores.of_several(frame)
+    # a is ranked right, wrong, right: (1/1 + 2/3) / 2; b wrong, right: 1/2; nobody has c
+    assert found["mean_average_precision"] == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
+    # {a} found as {a}; {b} as {a, b}; {a} as {b}
+    assert found["example_f1"] == pytest.approx(100 * (1 + 2 / 3 + 0) / 3)
+
+
+@pytest.mark.parametrize("task", OTHERS)
+def test_a_task_is_trained_kept_verified_and_loaded(task, root, runs, tmp_path):
+    run, data = runs[task], open_dataset("emotionroi", root, task=task)
+    table = run.predictions
+    _, test = data.folds()[0]
+    assert table["path"].tolist() == [data.names[i] for i in test]
+    classes = {"emotion": 6, "distribution": 7, "multilabel": 6, "valence": 2}[task]
+    assert len(data.classes) == classes and run.metrics["n"] == len(test)
+    assert run.metrics == TASKS[task].scores(table)
+    assert not emolib.verify(run.folder.parents[2], root)
+    files = [root / "emotionroi" / name for name in table["path"]]
+    answers = emolib.load(run.folder, **CPU).predict(files)
+    said = [c for c in table if c.startswith("p_") or c in SCALES]
+    assert np.allclose(answers[said], table[said], atol=1e-4)
+    if "emotion" in answers:
+        best = answers[said].idxmax(axis=1).str.removeprefix("p_")
+        assert answers["emotion"].tolist() == best.tolist()
+    saved = hub.save(run.folder, tmp_path / "hub")
+    assert emolib.load(saved, **CPU).predict(files).equals(answers)
+    again = hub.Network.from_pretrained(str(saved))
+    again.save_pretrained(str(tmp_path / "again"))
+    assert emolib.load(tmp_path / "again", **CPU).predict(files).equals(answers)
+    with pytest.raises(ValueError, match="explain.. is for polarity"):
+        emolib.load(run.folder, **CPU).explain(files[0])
+
+
+@pytest.mark.parametrize("task", OTHERS)
+def test_a_killed_run_of_a_task_ends_with_the_same_bytes(task, root, runs, tmp_path, monkeypatch):
+    kept = running.checkpoints.save_checkpoint
+
+    def killed(*args):
+        kept(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(running.checkpoints, "save_checkpoint", killed)
+        emolib.run(tiny(task=task), root, tmp_path, **CPU)
+    (folder,) = (tmp_path / "demo/runs").iterdir()
+    assert (folder / "checkpoint.pt").exists() and not (folder / "metrics.json").exists()
+    again = emolib.run(tiny(task=task), root, tmp_path, **CPU)
+    for name in ("predictions.csv", "model.safetensors", "metrics.json", "spec.json"):
+        assert (again.folder / name).read_bytes() == (runs[task].folder / name).read_bytes()
+
+
+def test_what_is_changed_in_a_tasks_run_is_found(root, tmp_path):
+    run = emolib.run(tiny(task="distribution"), root, tmp_path, **CPU)
+    file = run.folder / "predictions.csv"
+    good = pd.read_csv(file)
+    for changed, which, why in (
+        (good.assign(p_joy=good["p_joy"] + 0.1), "predictions.csv", "do not sum to 1"),
+        (good.assign(label_joy=-0.5), "predictions.csv", "label_joy that is not between 0 and 1"),
+        (good.drop(columns="p_joy"), "predictions.csv", "has the columns"),
+        (good.assign(label_joy=good["label_fear"]), "metrics.json", "kl: "),
+    ):
+        changed.to_csv(file, index=False)
+        assert why in RUN_CHECKS[which](run.folder)
+        assert emolib.verify(tmp_path)
+
+
+def test_votes_that_change_are_other_targets(root, tmp_path):
+    emolib.run(tiny(task="distribution"), root, tmp_path / "results", **CPU)
+    make_voted(tmp_path, seed=1)
+    with pytest.raises(ValueError, match="was made with another set of targets"):
+        emolib.run(tiny(task="distribution"), tmp_path, tmp_path / "results", **CPU)
+
+
+def test_a_task_learns(tmp_path):
+    """Of pictures whose brightness is their valence."""
+    rows, rng = [], np.random.default_rng(0)
+    (tmp_path / "own").mkdir()
+    for i in range(40):
+        level = int(rng.integers(10, 245))
+        picture = np.full((32, 32, 3), level, np.uint8) + rng.integers(0, 10, (32, 32, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"own/{i}.png")
+        rows.append(f"{i}.png,{1 + 8 * level / 255:.3f},5,{i % 2}")
+    write(tmp_path / "own/labels.csv", "path,valence,arousal,fold", *rows)
+    spec = replace(tiny(task="valence"), dataset="own", lr=0.01, optimizer="adamw", dropout=0.0)
+    run = emolib.run(replace(spec, epochs=15), tmp_path, tmp_path / "results", **CPU)
+    assert run.metrics["valence_pearson"] > 0.5
+    learnt = [
+        row["valence"]
+        for row in emolib.load(run.folder, **CPU)
+        .predict([Image.new("RGB", (32, 32), (v, v, v)) for v in (20, 230)])
+        .to_dict("records")
+    ]
+    assert learnt[0] < learnt[1]
+
+
+def test_a_fine_tuning_for_another_task_has_a_new_last_layer_only(tmp_path):
+    make_fi(tmp_path, each=5)
+    make_voted(tmp_path)
+    spec = tiny(task="emotion", init="fi:scratch", lr=1e-12, weight_decay=0.0, freeze_bn=True)
+    end = load_file(
+        emolib.run(spec, tmp_path, tmp_path / "results", **CPU).folder / "model.safetensors"
+    )
+    before = spec.predecessor()
+    assert (before.task, before.dataset) == ("polarity", "fi")
+    start = load_file(tmp_path / "results/demo/runs" / before.id / "model.safetensors")
+    other = {k for k in start if start[k].shape != end[k].shape}
+    assert other == {"classifier.6.weight", "classifier.6.bias"}
+    name = "backbone.conv_stem.weight"
+    assert torch.allclose(start[name], end[name], atol=1e-6)
+
+
+def test_settings_of_old_runs_keep_their_names():
+    plain = emolib.RunSpec("twitter1", backbone="resnet10t")
+    assert replace(plain, least_votes=0.5).id == plain.id  # it matters to several emotions alone
+    assert len({replace(tiny(), task=task).id for task in TASKS}) == len(TASKS)
+    several = tiny(task="multilabel")
+    assert replace(several, least_votes=0.5).id != several.id
+
+
+@pytest.mark.parametrize(
+    "make, task, message",
+    [
+        (lambda root: make_valence(root), "distribution", ""),
+        (lambda root: make_fi(root, each=3), "distribution", "needs people's votes .* is eight"),
+        (lambda root: make_fi(root, each=3), "valence", "needs measured valence and arousal"),
+    ],
+)
+def test_a_set_without_what_a_task_needs_is_one_clear_error(make, task, message, tmp_path):
+    make(tmp_path)
+    name = "fi" if (tmp_path / "fi").exists() else "emotionroi"
+    if not message:
+        assert open_dataset(name, tmp_path, task=task).targets.shape[1] == 7
+        return
+    with pytest.raises(ValueError, match=message):
+        open_dataset(name, tmp_path, task=task)
+
+
+@pytest.mark.parametrize(
+    "header, row, message",
+    [
+        ("path,p_joy,p_fear", "a.png,0.7,0.2", "line 2 has shares of votes that sum to 0.9"),
+        ("path,p_joy,p_fear", "a.png,1.2,-0.2", "line 2 has a p_joy of 1.2; it is from 0 to 1"),
+        ("path,p_joy,p_fear", "a.png,much,0.2", "line 2 has 'much' as p_joy; expected a number"),
+        ("path,valence,arousal", "a.png,nan,5", "line 2 has a valence of nan; it is from 1 to 9"),
+        ("path,valence,arousal", "a.png,9.5,5", "line 2 has a valence of 9.5; it is from 1 to 9"),
+        ("path,fold", "a.png,0", "says nothing of its pictures; expected path,label"),
+        ("path,emotion", "a.png,joy", "task='polarity' needs a column label"),
+    ],
+)
+def test_what_is_wrong_in_ones_own_list_names_the_row(header, row, message, tmp_path):
+    picture(tmp_path / "own/a.png")
+    write(tmp_path / "own/labels.csv", header, row)
+    with pytest.raises(ValueError, match=message):
+        open_dataset("own", tmp_path)
+
+
+def test_measured_files_are_checked_row_by_row(tmp_path):
+    make_valence(tmp_path)
+    file = tmp_path / "emotionroi/ground_truth.txt"
+    good = file.read_text()
+    for old, new, message in (
+        ("\t3.8\t", "\t9.8\t", "line 2: arousal 9.8 is not on Emotion6's scale"),
+        ("\t0.7\t", "\t0.9\t", "line 2 has shares of votes that sum to 1.2"),
+        ("\t0.1\t0.7", "\t-0.1\t0.9", "line 2 has a negative share of votes, -0.1"),
+    ):
+        file.write_text(good.replace(old, new, 1))
+        with pytest.raises(ValueError, match=message):
+            open_dataset("emotionroi", tmp_path)
+
+
+def test_systems_with_a_loss_of_their_own_refuse_other_tasks():
+    with pytest.raises(ValueError, match="model 'wscnet' learns polarity alone; .* maiafa"):
+        emolib.RunSpec("emotionroi", "wscnet", task="emotion")
+    with pytest.raises(ValueError, match="task='joy': must be one of polarity, emotion"):
+        emolib.RunSpec("emotionroi", task="joy")
+
+
+def test_estimators_take_emotions_and_valence(root):
+    data = open_dataset("emotionroi", root)
+    usual = dict(backbone="test_efficientnet", image_size=32, epochs=2, init="scratch", freeze="")
+    usual |= CPU
+    emotions = data.emotions.astype(str)
+    classifier = emolib.EmotionClassifier(**usual).fit(data.paths, emotions)
+    p = classifier.predict_proba(data.paths)
+    assert classifier.classes_.tolist() == sorted({*emotions}) and p.shape == (len(data), 6)
+    assert np.allclose(p.sum(1), 1)
+    assert classifier.predict(data.paths).tolist() == classifier.classes_[p.argmax(1)].tolist()
+    measured = data.extra[list(SCALES)]
+    regressor = emolib.EmotionRegressor(**usual).fit(data.paths, measured)
+    found = regressor.predict(data.paths)
+    assert found.shape == (len(data), 2) and ((found >= 1) & (found <= 9)).all()
+    assert isinstance(regressor.score(data.paths, measured), float)
+    with pytest.raises(ValueError, match="valence and arousal of each picture, in two columns"):
+        emolib.EmotionRegressor(**usual).fit(data.paths, measured[["valence"]])
