@@ -17,6 +17,7 @@ import pandas as pd
 from emolib.base.files import write_text
 from emolib.data import splits
 from emolib.data.layouts.common import LAYOUTS
+from emolib.data.tasks import TASKS
 from emolib.spec.sets import BOTH, in_words
 from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
@@ -228,6 +229,16 @@ def protocols() -> str:
     return "\n".join(lines)
 
 
+def tasks() -> str:
+    """Markdown: a row a task, from its record."""
+    lines = ["| `task` | asks for | needs of a set | `predictions.csv`, after `path` |"]
+    lines += ["| --- | --- | --- | --- |"]
+    for name, one in TASKS.items():
+        columns = ", ".join(f"`{column}`" for column in one.columns(one.fixed or ("joy", "fear")))
+        lines.append(f"| `{name}` | {one.title} | {one.needs} | {columns} |")
+    return "\n".join(lines)
+
+
 def filled(page: str) -> str:
     """A page of PAGES with its table between its two marks."""
     name, made = PAGES[page]
@@ -244,6 +255,7 @@ PAGES = {
     "docs/rivals.md": ("rivals", rivals),
     "docs/sets.md": ("sets", sets),
     "docs/evaluate.md": ("protocols", protocols),
+    "docs/tasks.md": ("tasks", tasks),
 }
 
 

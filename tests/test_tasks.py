@@ -14,6 +14,7 @@ import emolib
 from emolib.base import task_scores
 from emolib.data.datasets import open_dataset
 from emolib.data.tasks import SCALES, TASKS
+from emolib.study import beyond_polarity
 from emolib.tables.checks.run_checks import RUN_CHECKS
 from emolib.training import run as running
 from emolib.use import hub
@@ -150,6 +151,56 @@ def test_what_is_changed_in_a_tasks_run_is_found(root, tmp_path):
         assert emolib.verify(tmp_path)
 
 
+@pytest.mark.parametrize("task", OTHERS)
+def test_what_is_said_of_each_picture_has_the_scores_as_its_mean(task, runs):
+    table, record = runs[task].predictions, TASKS[task]
+    for measure, values in record.by_picture(table).items():
+        assert values.shape == (len(table),)
+        assert values.mean() == pytest.approx(record.scores(table)[measure])
+
+
+def test_the_table_of_tasks_follows_from_its_runs(root, tmp_path):
+    folds = [tiny(task="distribution", fold=k) for k in (0, 1)]
+    first, second = (emolib.run(spec, root, tmp_path, **CPU).predictions for spec in folds)
+    emolib.tables.build(tmp_path)
+    table = pd.read_csv(tmp_path / "demo/tasks.csv").set_index("measure")
+    assert table.loc["kl", "pictures"] == len(first) + len(second) and not emolib.verify(tmp_path)
+    voted = [c for c in first if c.startswith("label_")]
+    found, constant = [], []
+    for mine, other in ((first, second), (second, first)):
+        said = mine[[c.replace("label_", "p_") for c in voted]].to_numpy()
+        always = other[voted].mean().to_numpy()  # a fold has learnt the other's test pictures
+        for row, answer in zip(mine[voted].to_numpy(), said, strict=True):
+            there = row > 0
+            found.append((row[there] * np.log(row[there] / answer[there])).sum())
+            constant.append((row[there] * np.log(row[there] / always[there])).sum())
+    assert table.loc["kl", "value"] == pytest.approx(np.mean(found), rel=1e-5)
+    assert table.loc["kl", "constant"] == pytest.approx(np.mean(constant), rel=1e-5)
+    gaps = np.subtract(found, constant)
+    assert table.loc["kl", "difference"] == pytest.approx(gaps.mean(), rel=1e-4)
+    half = 1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps))  # in large samples
+    width = table.loc["kl", "diff_high"] - table.loc["kl", "diff_low"]
+    assert width == pytest.approx(2 * half, rel=0.3)
+    file = tmp_path / "demo/tasks.csv"
+    good = file.read_text()
+    file.write_text(good.replace("distribution", "multilabel", 1))
+    assert {f.file for f in emolib.verify(tmp_path)} >= {"demo/tasks.csv"}
+    file.write_text(good)
+    (tmp_path / "demo/tasks.md").write_text("other")
+    assert [f.file for f in emolib.verify(tmp_path)] == ["demo/tasks.md"]
+
+
+def test_a_study_says_what_its_sets_cannot_be_asked(root, tmp_path):
+    make_fi(tmp_path, each=2)
+    where = ("paper", str(tmp_path), str(tmp_path / "results"), "s", "fi")
+    study = emolib.Study.configure(*where, "test_efficientnet", "", "init=scratch", "cpu")
+    specs = beyond_polarity.task_runs(study, "normal, resnet101")
+    assert {(s.task, s.model) for s in specs} == {("emotion", "maiafa"), ("emotion", "resnet101")}
+    assert beyond_polarity.not_asked(study).count("needs people's votes") == 2
+    with pytest.raises(ValueError, match="'wscnet' is none of normal, .*, mcpnet"):
+        beyond_polarity.task_runs(study, "wscnet")
+
+
 def test_votes_that_change_are_other_targets(root, tmp_path):
     emolib.run(tiny(task="distribution"), root, tmp_path / "results", **CPU)
     make_voted(tmp_path, seed=1)
@@ -230,7 +281,7 @@ def test_a_set_without_what_a_task_needs_is_one_clear_error(make, task, message,
         ("path,valence,arousal", "a.png,nan,5", "line 2 has a valence of nan; it is from 1 to 9"),
         ("path,valence,arousal", "a.png,9.5,5", "line 2 has a valence of 9.5; it is from 1 to 9"),
         ("path,fold", "a.png,0", "says nothing of its pictures; expected path,label"),
-        ("path,emotion", "a.png,joy", "task='polarity' needs a column label"),
+        ("path,emotion", "a.png,joy", "task='polarity' needs .*, a column label"),
     ],
 )
 def test_what_is_wrong_in_ones_own_list_names_the_row(header, row, message, tmp_path):

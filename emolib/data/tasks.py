@@ -40,6 +40,7 @@ class LabelTask:
     """
 
     title: str
+    needs: str  # of a set, in words
     classes: Callable[[Data], tuple[str, ...]]
     targets: Callable[[Data], np.ndarray]
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -64,22 +65,23 @@ def predictions(data: Data, indices, answers: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"path": [data.names[i] for i in indices]} | known | said)
 
 
-def _no(data: Data, what: str) -> ValueError:
+def _no(data: Data, but: str = "") -> ValueError:
+    what = TASKS[data.task].needs + but
     return ValueError(f"{data.name}: task={data.task!r} needs {what}; {data.root} is {data.layout}")
 
 
 def _polarities(data: Data) -> np.ndarray:
     if (data.labels < 0).any():
-        raise _no(data, "a column label with each picture's polarity")
+        raise _no(data, ", a column label")
     return data.labels.astype(np.int64)
 
 
 def _emotions(data: Data) -> tuple[str, ...]:
     if data.emotions is None:
-        raise _no(data, "an emotion for each picture")
+        raise _no(data)
     classes = tuple(sorted({str(emotion) for emotion in data.emotions}))
     if len(classes) < 2:
-        raise _no(data, f"two emotions at least (all pictures are of {classes[0]!r})")
+        raise _no(data, f", two different ones at least (all are {classes[0]!r})")
     return classes
 
 
@@ -91,7 +93,7 @@ def _emotion_numbers(data: Data) -> np.ndarray:
 
 def _voted(data: Data) -> tuple[str, ...]:
     if not data.votes:
-        raise _no(data, "people's votes for each picture, one column an emotion")
+        raise _no(data)
     return data.votes
 
 
@@ -117,7 +119,7 @@ def _chosen(data: Data) -> np.ndarray:
 
 def _scales(data: Data) -> tuple[str, ...]:
     if data.extra is None or not set(SCALES) <= set(data.extra):
-        raise _no(data, "measured valence and arousal for each picture")
+        raise _no(data)
     return SCALES
 
 
@@ -176,6 +178,7 @@ def _same_top(logits: Tensor, targets: Tensor) -> Tensor:
 TASKS = {
     "polarity": LabelTask(
         "polarity",
+        needs="polarity of each picture",
         classes=lambda data: POLARITIES,
         targets=_polarities,
         loss=F.cross_entropy,  # Eq. 10
@@ -199,6 +202,7 @@ TASKS = {
     ),
     "emotion": LabelTask(
         "one emotion",
+        needs="an emotion for each picture",
         classes=_emotions,
         targets=_emotion_numbers,
         loss=F.cross_entropy,
@@ -217,6 +221,7 @@ TASKS = {
     ),
     "distribution": LabelTask(
         "distribution of votes",
+        needs="people's votes for each picture, one column an emotion",
         classes=_voted,
         targets=_shares,
         loss=_divergence,
@@ -237,6 +242,7 @@ TASKS = {
     ),
     "multilabel": LabelTask(
         "several emotions",
+        needs="people's votes for each picture, one column an emotion",
         classes=_several,
         targets=_chosen,
         loss=F.binary_cross_entropy_with_logits,
@@ -257,6 +263,7 @@ TASKS = {
     ),
     "valence": LabelTask(
         "valence and arousal",
+        needs="measured valence and arousal for each picture",
         classes=_scales,
         targets=_on_scale,
         loss=F.mse_loss,
