@@ -13,7 +13,7 @@ from trees import make_fi, make_valence, make_voted, picture, write
 import emolib
 from emolib.base import task_scores
 from emolib.data.datasets import open_dataset
-from emolib.data.tasks import SCALES, TASKS
+from emolib.data.tasks import SCALE_NAMES, TASKS
 from emolib.study import beyond_polarity
 from emolib.tables.checks.run_checks import RUN_CHECKS
 from emolib.training import run as running
@@ -104,7 +104,7 @@ def test_a_task_is_trained_kept_verified_and_loaded(task, root, runs, tmp_path):
     assert not emolib.verify(run.folder.parents[2], root)
     files = [root / "emotionroi" / name for name in table["path"]]
     answers = emolib.load(run.folder, **CPU).predict(files)
-    said = [c for c in table if c.startswith("p_") or c in SCALES]
+    said = [c for c in table if c.startswith("p_") or c in SCALE_NAMES]
     assert np.allclose(answers[said], table[said], atol=1e-4)
     if "emotion" in answers:
         best = answers[said].idxmax(axis=1).str.removeprefix("p_")
@@ -322,7 +322,7 @@ def test_estimators_take_emotions_and_valence(root):
     assert classifier.classes_.tolist() == sorted({*emotions}) and p.shape == (len(data), 6)
     assert np.allclose(p.sum(1), 1)
     assert classifier.predict(data.paths).tolist() == classifier.classes_[p.argmax(1)].tolist()
-    measured = data.extra[list(SCALES)]
+    measured = data.extra[list(SCALE_NAMES)]
     regressor = emolib.EmotionRegressor(**usual).fit(data.paths, measured)
     found = regressor.predict(data.paths)
     assert found.shape == (len(data), 2) and ((found >= 1) & (found <= 9)).all()

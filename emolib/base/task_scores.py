@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from scipy.special import rel_entr
 from sklearn import metrics as sk
-from torchmetrics.functional.regression import concordance_corrcoef, pearson_corrcoef
 
 LOWER = ("kl", "chebyshev", "clark", "canberra", "valence_mae", "arousal_mae")  # is better
 
@@ -91,6 +90,8 @@ def f1_of_several(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 def of_scales(frame: pd.DataFrame) -> dict:
     """Of valence and arousal: Pearson's correlation, Lin's concordance, mean absolute error in
     points of the scale."""
+    from torchmetrics.functional.regression import concordance_corrcoef, pearson_corrcoef
+
     found: dict = {}
     for name in (c.removeprefix("label_") for c in frame.columns if c.startswith("label_")):
         known, said = (torch.tensor(frame[c].to_numpy(float)) for c in (f"label_{name}", name))

@@ -23,7 +23,7 @@ from ..base import metrics, task_scores
 from .layouts.common import SCALE, shown
 
 POLARITIES = ("negative", "positive")
-SCALES = ("valence", "arousal")
+SCALE_NAMES = ("valence", "arousal")
 Data = Any  # a `datasets.Dataset`, which stands on this file
 
 
@@ -118,9 +118,9 @@ def _chosen(data: Data) -> np.ndarray:
 
 
 def _scales(data: Data) -> tuple[str, ...]:
-    if data.extra is None or not set(SCALES) <= set(data.extra):
+    if data.extra is None or not set(SCALE_NAMES) <= set(data.extra):
         raise _no(data)
-    return SCALES
+    return SCALE_NAMES
 
 
 def _on_scale(data: Data) -> np.ndarray:
@@ -271,7 +271,7 @@ TASKS = {
         right=lambda outputs, targets: ((outputs >= 0) == (targets >= 0)).float().mean(1),
         answers=_measured,
         known=lambda data, indices: {
-            f"label_{name}": data.extra[name].to_numpy(float)[indices] for name in SCALES
+            f"label_{name}": data.extra[name].to_numpy(float)[indices] for name in SCALE_NAMES
         },
         answered=lambda classes, answers: _each("", classes, answers),
         said=lambda classes, answers: _each("", classes, answers),
@@ -280,7 +280,7 @@ TASKS = {
         constant=lambda frame: _mean_known(frame, ""),
         columns=lambda classes: [*(f"label_{name}" for name in classes), *classes],
         measured=True,
-        fixed=SCALES,
+        fixed=SCALE_NAMES,
         best="valence_ccc",
     ),
 }
@@ -310,7 +310,7 @@ def same_known(data: Data, indices, frame: pd.DataFrame) -> bool:
 def wrong_columns(task: str, frame: pd.DataFrame) -> str:
     """What is wrong with the columns of a predictions.csv of the task, "" where nothing is."""
     given = [str(column) for column in frame.columns[1:]]
-    classes = tuple(c.removeprefix("p_") for c in given if c.startswith("p_")) or SCALES
+    classes = tuple(c.removeprefix("p_") for c in given if c.startswith("p_")) or SCALE_NAMES
     expected = TASKS[task].columns(classes)
     optional = [c for c in expected if c != "emotion" or task == "emotion"]
     fine = given in (expected, optional) and list(frame.columns[:1]) == ["path"]
@@ -321,7 +321,7 @@ def wrong_values(task: str, frame: pd.DataFrame) -> str:
     """What is wrong with the numbers of a predictions.csv of the task, "" where nothing is."""
     low, high = SCALE
     for column in frame.columns.drop(["path", "emotion"], errors="ignore"):
-        ends = (low, high) if column.removeprefix("label_") in SCALES else (0, 1)
+        ends = (low, high) if column.removeprefix("label_") in SCALE_NAMES else (0, 1)
         if not frame[column].between(*ends).all():
             return f"has a {column} that is not between {ends[0]:g} and {ends[1]:g}"
     sums = torch.tensor(frame.filter(regex="^p_").to_numpy(float)).sum(1)

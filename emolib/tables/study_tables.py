@@ -42,7 +42,7 @@ def build(
     data together, or one method with different settings; FileNotFoundError without a complete run.
     """
     wanted = None if specs is None else {spec.id for spec in specs}
-    root, built = Path(results_root), {}
+    root, built = Path(results_root), dict[str, dict[int | str, pd.DataFrame]]()
     for folder in [root / study] if study else studies_in(root):
         if tasks.has_tasks(folder):
             tasks.write_tasks(folder)

@@ -19,10 +19,10 @@ from ..data.batches import decode_all
 from ..data.datasets import Dataset
 from ..data.layouts.common import POLARITY, SCALE
 from ..data.layouts.own import labelled
-from ..data.tasks import POLARITIES, SCALES
+from ..data.tasks import POLARITIES, SCALE_NAMES
 from ..network.build import build_network
 from ..spec import recipe
-from ..spec.run_spec import RunSpec
+from ..spec.run_spec import RunSpec, TaskName
 from ..spec.systems import system_of
 from ..use.predict import Predictor
 from . import loop
@@ -75,7 +75,7 @@ class _Estimator(BaseEstimator):
         tags.input_tags.string = True
         return tags
 
-    def _train(self, paths: list[Path], task: str, labels: np.ndarray, **known):
+    def _train(self, paths: list[Path], task: TaskName, labels: np.ndarray, **known):
         """Trains the network on pictures of which a `Dataset` is told `labels` and `known`."""
         spec, device = self._spec(len(paths), task), pick_device(self.device)
         root = os.path.commonpath([path.parent for path in paths])
@@ -104,7 +104,7 @@ class _Estimator(BaseEstimator):
         found = self._predictor().predict(_paths(X))
         return found.drop(columns=["path", "label", "emotion"], errors="ignore").to_numpy(float)
 
-    def _spec(self, pictures: int, task: str = "polarity") -> RunSpec:
+    def _spec(self, pictures: int, task: TaskName = "polarity") -> RunSpec:
         given = {name: value for name, value in self.get_params().items() if value is not None}
         del given["weights"], given["device"]
         system = system_of(self.model)
@@ -193,7 +193,7 @@ class EmotionRegressor(RegressorMixin, _Estimator):
                 f"y of shape {measured.shape}, {measured.min():g} to {measured.max():g}: valence "
                 f"and arousal of each picture, in two columns, from {low:g} to {high:g}"
             )
-        extra = pd.DataFrame(measured, columns=list(SCALES))
+        extra = pd.DataFrame(measured, columns=list(SCALE_NAMES))
         return self._train(paths, "valence", np.full(len(paths), -1), extra=extra)
 
     def predict(self, X) -> np.ndarray:
@@ -201,7 +201,7 @@ class EmotionRegressor(RegressorMixin, _Estimator):
         return self._answers(X)
 
     def _names(self) -> tuple[str, ...]:
-        return SCALES
+        return SCALE_NAMES
 
 
 def fit(pictures, labels=None, **settings) -> Predictor:
