@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(chosen) -> None:
-    """what pictures say, as CSV: path, label (1 = positive), p_positive
+    """what pictures say, as CSV: path, label (1 = positive), p_positive, or a task's own columns
 
     example: emolib predict pictures/ --out answers.csv
     """
@@ -90,7 +90,8 @@ def _predict(chosen) -> None:
         frame = _loaded(chosen).predict(chosen.pictures)
     if chosen.out:
         write_csv(Path(chosen.out), frame)
-        print(f"{chosen.out}: {len(frame)} pictures, {frame['label'].sum()} of them positive")
+        positive = f", {frame['label'].sum()} of them positive" if "label" in frame else ""
+        print(f"{chosen.out}: {len(frame)} pictures{positive}")
     else:
         frame.to_csv(sys.stdout, index=False, float_format="%.6g")
 

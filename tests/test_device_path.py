@@ -22,6 +22,7 @@ from emolib.network.rivals import priya2020
 from emolib.spec import systems
 from emolib.training import cost, launch, local, sweep
 from emolib.training import loop as training
+from emolib.training import run as running
 from emolib.training.run import computing
 from emolib.training.task import Places
 
@@ -608,7 +609,7 @@ def test_nothing_is_trained_again_after_a_kill_between_training_and_test(
 
     monkeypatch.setattr(training, "one_epoch", counted)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "probabilities", killed)
+        patch.setattr(running, "answers_for", killed)
         emolib.run(spec, root, tmp_path, device="cpu")
     assert emolib.run(spec, root, tmp_path, device="cpu").metrics["n"] == 6 and len(epochs) == 3
 

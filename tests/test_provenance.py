@@ -102,7 +102,7 @@ CORRUPTIONS = {
             edit_csv(s / f"runs/{FIRST}/predictions.csv", 0, "p_positive", 7),
         ),
         f"runs/{FIRST}/predictions.csv",
-        "probabilities outside",
+        "p_positive that is not between 0 and 1",
     ),
     "a label of an older run": (
         lambda s: (

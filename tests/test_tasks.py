@@ -230,6 +230,70 @@ def test_a_task_learns(tmp_path):
     assert learnt[0] < learnt[1]
 
 
+def test_a_last_layer_of_other_classes_is_new_also_where_it_has_the_same_shape(tmp_path):
+    make_fi(tmp_path, each=3)
+    make_voted(tmp_path, each=3)
+    spec = tiny(task="valence", init="fi:scratch", epochs=1, lr=1e-12, weight_decay=0.0)
+    folder = emolib.run(spec, tmp_path, tmp_path / "results", **CPU).folder
+    start = load_file(folder.parent / spec.predecessor().id / "model.safetensors")
+    end = load_file(folder / "model.safetensors")
+    last, before = "classifier.6.weight", "classifier.3.weight"
+    assert start[last].shape == end[last].shape and not torch.allclose(start[last], end[last])
+    assert torch.allclose(start[before], end[before], atol=1e-6)
+
+
+def own_votes(root, header, *rows):
+    for i in range(len(rows)):
+        picture(root / f"own/{i}.png", seed=i)
+    lines = [f"{i}.png,{row}" for i, row in enumerate(rows)]
+    write(root / "own/labels.csv", header, *lines)
+
+
+def test_other_names_of_the_same_numbers_are_other_targets(tmp_path):
+    spec = replace(tiny(task="distribution"), dataset="own")
+    rows = [f"{i % 2},{0.1 * i},{1 - 0.1 * i}" for i in range(10)]
+    own_votes(tmp_path, "path,fold,p_joy,p_fear", *rows)
+    emolib.run(spec, tmp_path, tmp_path / "results", **CPU)
+    assert not emolib.verify(tmp_path / "results", tmp_path)
+    own_votes(tmp_path, "path,fold,p_fear,p_joy", *rows)
+    with pytest.raises(ValueError, match="made with another set of targets"):
+        emolib.run(spec, tmp_path, tmp_path / "results", **CPU)
+    assert any("other targets" in f.why for f in emolib.verify(tmp_path / "results", tmp_path))
+
+
+def test_emotions_that_read_like_numbers_or_like_none_are_words(tmp_path):
+    rows = [f"{i % 2},{('01', 'NA', '2')[i % 3]}" for i in range(12)]
+    own_votes(tmp_path, "path,fold,emotion", *rows)
+    spec = replace(tiny(task="emotion"), dataset="own")
+    run = emolib.run(spec, tmp_path, tmp_path / "results", **CPU)
+    assert set(run.predictions["emotion"]) == {"01", "NA", "2"}
+    emolib.tables.build(tmp_path / "results")
+    assert not emolib.verify(tmp_path / "results", tmp_path)  # of one fold too
+    study = emolib.Study.configure("paper", str(tmp_path), "results", "s", "own", "resnet10t")
+    assert "own" in study.note  # also without a column label
+    with pytest.raises(ValueError, match="polarity of each picture, a column label"):
+        emolib.run(replace(spec, task="polarity"), tmp_path, tmp_path / "results", **CPU)
+
+
+def test_runs_of_two_settings_are_not_one_row(root, tmp_path):
+    for least in (0.2, 0.5):
+        emolib.run(tiny(task="multilabel", least_votes=least), root, tmp_path, **CPU)
+    with pytest.raises(ValueError, match="are one row of the tables but differ in least_votes"):
+        emolib.tables.build(tmp_path)
+
+
+def test_a_constant_answer_names_the_emotions_that_help_it_most():
+    there = [{"a", "b"}, {"a", "b"}, {"a"}, {"c"}]
+    known = {f"label_{name}": [int(name in each) for each in there] for name in "abc"}
+    answer = TASKS["multilabel"].constant(pd.DataFrame(known).assign(p_a=0.0, p_b=0.0, p_c=0.0))
+    f1 = {
+        few: np.mean([2 * len(each & set(few)) / (len(each) + len(few)) for each in there])
+        for few in ("a", "ab", "abc")  # the most frequent ones
+    }
+    said = [name.removeprefix("p_") for name, p in answer.items() if p >= 0.5]
+    assert sorted(said) == sorted(max(f1, key=f1.get))
+
+
 def test_a_fine_tuning_for_another_task_has_a_new_last_layer_only(tmp_path):
     make_fi(tmp_path, each=5)
     make_voted(tmp_path)
@@ -281,7 +345,7 @@ def test_a_set_without_what_a_task_needs_is_one_clear_error(make, task, message,
         ("path,valence,arousal", "a.png,nan,5", "line 2 has a valence of nan; it is from 1 to 9"),
         ("path,valence,arousal", "a.png,9.5,5", "line 2 has a valence of 9.5; it is from 1 to 9"),
         ("path,fold", "a.png,0", "says nothing of its pictures; expected path,label"),
-        ("path,emotion", "a.png,joy", "task='polarity' needs .*, a column label"),
+        ("path,p_valence,p_joy", "a.png,0.5,0.5", "has the column p_valence, which names no"),
     ],
 )
 def test_what_is_wrong_in_ones_own_list_names_the_row(header, row, message, tmp_path):

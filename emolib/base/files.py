@@ -107,8 +107,9 @@ def write_csv(path: Path, frame) -> None:
 
 
 def read_csv(path: Path):
-    """What `write_csv` wrote, file names that are not UTF-8 included."""
-    return pd.read_csv(path, encoding_errors="surrogateescape")
+    """What `write_csv` wrote, file names that are not UTF-8 included. An emotion is a word, also
+    where it reads like a number or like none."""
+    return pd.read_csv(path, encoding_errors="surrogateescape", converters={"emotion": str})
 
 
 def read_json(path: Path):

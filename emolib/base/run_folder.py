@@ -119,6 +119,12 @@ def identity_of(folder: Path) -> dict:
     return {name: facts[name] for name in DEPENDS_ON if name in facts}
 
 
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """What the answers of a complete run are of; of polarity where it does not say."""
+    said = read_json(folder / "environment.json").get("classes", ("negative", "positive"))
+    return tuple(said)
+
+
 def sealed(folder: Path) -> str | None:
     """SHA-256 of a complete run's weights as it wrote them; None where that is not known."""
     if not is_complete(folder):

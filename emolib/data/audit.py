@@ -151,7 +151,7 @@ def _single(data, frame: pd.DataFrame, image_size: int) -> list[dict]:
         ("smaller than the crop", readable & short, sizes),
         ("in no fold", in_no_fold, [""] * len(data)),
     ]
-    if data.extra is not None and "valence" in data.extra:
+    if data.extra is not None and "labels" in data.options:
         valence = data.extra["valence"].to_numpy()
         positive = np.isin(data.emotions, ROI_POSITIVE)
         against = (valence != NEUTRAL) & ((valence > NEUTRAL) != positive)

@@ -158,7 +158,8 @@ class Dataset:
         """A hash over what is learnt, which the fingerprint leaves out; None for polarity."""
         if self.task == "polarity":
             return None
-        return _hash(zip(self.names, map(str, self.targets.tolist()), strict=True))
+        rows = zip(self.names, map(str, self.targets.tolist()), strict=True)
+        return _hash([("", str(self.classes)), *rows])
 
     def _classes(self) -> np.ndarray:
         """What folds are stratified by: the emotions where each has one label, else the labels."""
@@ -225,7 +226,8 @@ def open_dataset(
     data = _without_excluded(data)
     data = _by_valence(data) if labels == "valence" else data
     data = replace(data, task=task, least_votes=least_votes)
-    _ = data.targets  # raises where the set does not have them
+    if task != "polarity":  # what is not asked for need not be there: own/ may have no label
+        _ = data.targets
     return data
 
 

@@ -24,8 +24,8 @@ def build_network(
 ) -> torch.nn.Module:
     """The spec's network at its start: random, ImageNet or the weights of the run `before`.
 
-    The fully connected layers of a fine-tuning start from its predecessor's too. classes: of the
-    last layer. new_last: where `before` has another number of them, the last layer stays random.
+    The fully connected layers of a fine-tuning start from its predecessor's too. classes: how
+    many the last layer has. new_last: `before` has other ones, so that this layer stays random.
     """
     seed_all(spec.seed)
     weights = weights_file(spec, weights)
@@ -36,9 +36,10 @@ def build_network(
     )
     if before:
         state = load_file(before)
-        if new_last:  # the network is the same, so that nothing else can have another shape
-            own = model.state_dict()
-            state |= {k: own[k] for k in state if k in own and own[k].shape != state[k].shape}
+        if new_last:  # what has another shape with another number of classes
+            wider = create.create_model(spec.model, spec.backbone, classes + 1, **options)
+            own, other = model.state_dict(), wider.state_dict()
+            state |= {name: t for name, t in own.items() if t.shape != other[name].shape}
         getattr(model, "start_from", model.load_state_dict)(state)
     return model
 

@@ -46,6 +46,6 @@ def not_asked(study: Study) -> str:
 
 
 def draw_answers(study: Study):
-    """The figure of the study's tasks, as `tables.tasks.write_tasks` keeps it."""
+    """The figure of the study's tasks, as `tables.tasks.write_tasks` keeps it; None without any."""
     found = tasks.answers_by_task(study.folder)
-    return task_plots.draw_tasks(found, tasks.task_title(study.folder))
+    return task_plots.draw_tasks(found, tasks.task_title(study.folder)) if found else None

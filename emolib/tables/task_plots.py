@@ -86,7 +86,8 @@ def _several(axis, frame: pd.DataFrame) -> None:
             score = average_precision_score(known[:, k], p[:, k])
             often = known[:, k].mean()
             words = f"{name}: {score:.2f} (constant {often:.2f})"
-            axis.plot(recall, precision, color=COLORS[k], label=words)
+            color, style = COLORS[k % len(COLORS)], "-" if k < len(COLORS) else "--"
+            axis.plot(recall, precision, style, color=color, label=words)
     axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     _legend(axis)
 

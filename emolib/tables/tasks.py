@@ -18,9 +18,10 @@ from ..base.run_folder import read_spec
 from ..data.tasks import TASKS
 from ..spec.sets import in_words
 from . import pages, task_plots
-from .frame import complete_runs, near_twins
+from .frame import START_FACTS, check_one_source, complete_runs, near_twins
 from .names import readable
 from .plots import save_beside
+from .rows import check_one_setting
 
 STEM = "tasks"
 OTHERS = tuple(name for name in TASKS if name != "polarity")
@@ -28,6 +29,7 @@ TASK_COLUMNS = (
     "dataset task method measure value low high constant difference diff_low diff_high verdict "
     "pictures folds seeds run_ids"
 ).split()
+RUN_COLUMNS = ["id", "spec", "dataset", "data", "weights", *START_FACTS]
 READ_COLUMNS = ["measure", "value", "low", "high", "constant", "verdict"]
 TIMES, FEW = 1000, 200  # samples of pictures; of them for measures that are no mean over pictures
 BETTER, NOT_BETTER = "better than a constant answer", "not better than a constant answer"
@@ -38,22 +40,36 @@ def has_tasks(folder: Path) -> bool:
     return bool(complete_runs(folder, OTHERS))
 
 
-def answers_by_task(folder: Path) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """{(set, task, method): predictions.csv of its runs under each other, with fold, seed, run}."""
+def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.DataFrame]:
+    """{(set, task, method): predictions.csv of its runs under each other, with fold, seed, run}.
+    ids: of these runs only. Pre-trainings of leakage-free runs are left out, as in other tables.
+
+    Raises ValueError where runs of one key differ in more than fold and seed, or in their data.
+    """
     parts: dict[tuple[str, str, str], list] = {}
-    for run in complete_runs(folder, OTHERS):
-        spec = read_spec(run / "spec.json")
+    known = []
+    for run in complete_runs(folder, OTHERS, ids):
+        spec, facts = read_spec(run / "spec.json"), read_json(run / "environment.json")
+        if spec.apart:
+            continue
+        known.append({"id": run.name, "spec": spec, "dataset": spec.dataset, **facts})
         about = {"fold": spec.fold, "seed": spec.seed, "run": run.name}
         frame = read_csv(run / "predictions.csv").assign(**about)
         parts.setdefault((spec.dataset, spec.task, spec.method), []).append(frame)
+    if known:
+        runs = pd.DataFrame(known).reindex(columns=RUN_COLUMNS)
+        check_one_source(folder, runs)
+        keys = [(s.dataset, s.task, s.method) for s in runs["spec"]]
+        for _, group in runs.groupby(keys):
+            check_one_setting(folder, group)
     order = sorted(parts, key=lambda key: (key[0], OTHERS.index(key[1]), key[2]))
     return {key: pd.concat(parts[key], ignore_index=True) for key in order}
 
 
-def task_table(folder: Path) -> pd.DataFrame:
-    """TASK_COLUMNS of a study's runs; empty without any."""
+def task_table(folder: Path, ids=None) -> pd.DataFrame:
+    """TASK_COLUMNS of a study's runs, or of those in `ids`; empty without any."""
     twins, rows = near_twins(folder), []
-    for (dataset, task, method), frame in answers_by_task(folder).items():
+    for (dataset, task, method), frame in answers_by_task(folder, ids).items():
         about = {"dataset": dataset, "task": task, "method": method}
         about |= {"pictures": frame["path"].nunique(), "folds": frame["fold"].nunique()}
         ids = ";".join(sorted(frame["run"].unique()))
@@ -61,7 +77,8 @@ def task_table(folder: Path) -> pd.DataFrame:
         groups = [twins.get((dataset, path), path) for path in frame["path"].astype(str)]
         frame = frame.assign(group=groups)
         rows += [about | row for row in _measured(task, frame)]
-    return pd.DataFrame(rows, columns=TASK_COLUMNS)
+    numbers = dict.fromkeys(("value", "low", "high", "constant", "difference"), float)
+    return pd.DataFrame(rows, columns=TASK_COLUMNS).astype(numbers)
 
 
 def _measured(task: str, frame: pd.DataFrame) -> Iterator[dict]:
@@ -78,7 +95,7 @@ def _measured(task: str, frame: pd.DataFrame) -> Iterator[dict]:
     drawn = [scores(frame.iloc[np.repeat(np.arange(len(frame)), c[group])]) for c in counts[:FEW]]
     again = pd.DataFrame(drawn if others else [], columns=others, dtype=float)
     for measure, value in values.items():
-        row = {"measure": measure, "value": value, "constant": known.get(measure)}
+        row = {"measure": measure, "value": value, "constant": known.get(measure, np.nan)}
         found = again[measure] if measure in others else _means(each[measure], counts, group)
         row["low"], row["high"] = np.nanpercentile(found, (2.5, 97.5))
         if measure in each and len(constant):
@@ -117,19 +134,16 @@ def constant_answers(task: str, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_tasks(folder: Path) -> pd.DataFrame:
-    """Writes a study's tasks.csv, .md and .png; returns the table."""
+    """Writes a study's tasks.csv, .md and .png; returns the table. Nothing without runs."""
     table = task_table(folder)
+    if table.empty:
+        return table
     write_csv(folder / f"{STEM}.csv", table)
-    write_text(folder / f"{STEM}.md", task_page(folder, table))
+    # from the digits that are kept, as whoever checks it has no others
+    write_text(folder / f"{STEM}.md", task_page(folder, read_csv(folder / f"{STEM}.csv")))
     figure = task_plots.draw_tasks(answers_by_task(folder), task_title(folder))
     save_beside(folder / f"{STEM}.csv", figure)
     return table
-
-
-def _title(folder: Path) -> str:
-    first = complete_runs(folder, OTHERS)[0]
-    demo = read_json(first / "environment.json")["data"]["demo"]
-    return pages.marked("Tasks: emotions, distributions, several at once, valence", demo)
 
 
 def task_title(folder: Path) -> str:

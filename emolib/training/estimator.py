@@ -183,6 +183,11 @@ class EmotionRegressor(RegressorMixin, _Estimator):
     """Valence and arousal of pictures. y: n×2, from 1 to 9, as Emotion6 has them. Parameters, X and
     all else are as in `EmotionClassifier`."""
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = tags.target_tags.two_d_labels = True
+        return tags
+
     def fit(self, X, y) -> "EmotionRegressor":
         paths = _paths(X)
         measured = check_array(y, dtype=float)

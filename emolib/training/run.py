@@ -70,7 +70,8 @@ def train_run(
             if ranks.first:
                 write_json(folder / "spec.json", spec.to_dict())
             classes = task.data.classes
-            network = build_network(spec, places.weights, before, len(classes), new_last=True)
+            other = before is not None and tuple(run_folder.classes_of(before.parent)) != classes
+            network = build_network(spec, places.weights, before, len(classes), new_last=other)
             model = loop.moved(network, device)
             if hashed := backbones.downloaded(model):
                 rests_on["weights_sha256"] = hashed

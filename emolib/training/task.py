@@ -55,6 +55,7 @@ class Task:
     def of(cls, spec: RunSpec, places: Places, data: Dataset | None = None) -> "Task":
         """data: the spec's set, where it is already open. Raises what `split` raises."""
         data = places.dataset(spec) if data is None else data
+        _ = data.targets  # raises where the set does not have what is to be learnt
         parts = split(spec, data, places)
         train, validation, test = parts
         identity = _identity(spec, data, parts, places.weights)

@@ -100,7 +100,10 @@ def _metrics(folder: Path, spec: RunSpec, result: RunResult) -> list[str]:
     if spec.task != "polarity":
         columns: list[pages.Column] = [("", itemgetter(0)), ("this run", itemgetter(1))]
         known = {name: value for name, value in result.metrics.items() if value is not None}
-        rows = [(name.replace("_", " "), f"{value:.4g}") for name, value in known.items()]
+        rows = [
+            (name.replace("_", " "), f"{value}" if name == "n" else f"{value:.4g}")
+            for name, value in known.items()
+        ]
         return [
             *pages.markdown_table(columns, rows),
             "",

@@ -77,7 +77,7 @@ class Predictor:
         """The answer for one picture and where D is high. ValueError where the system has no D, or
         where it does not answer with a polarity."""
         self._check_D()
-        if self.classes != POLARITIES:
+        if self.spec.task != "polarity":
             raise ValueError(
                 f"{self.spec.id} answers with {', '.join(self.classes)}; explain() is for "
                 "polarity: take predict() and regions()"

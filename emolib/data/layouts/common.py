@@ -25,7 +25,7 @@ AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
 SCALE = 1.0, 9.0  # of valence and arousal, as Emotion6 has them
 NEUTRAL = 5.0  # its middle
-VOTES_MISS = 0.01  # by so much may shares of votes miss 1, as where a file rounds them
+VOTES_MISS = 0.005  # by so much may each share of votes be off, as where a file has two decimals
 MAX_LIST_BYTES = 1 << 26  # of a label file; the longest real one has 2 MB
 VOTED = (*ROI_NEGATIVE[:3], "joy", "sadness", "surprise", "neutral")
 MEASURED = ("valence", "arousal", *VOTED)
@@ -246,7 +246,7 @@ def wrong_votes(votes: list[float]) -> str:
     """What is wrong with the shares of a picture's votes, "" where nothing is."""
     if not all(share >= 0 for share in votes):
         return f"has a negative share of votes, {min(votes):g}"
-    off = abs(sum(votes) - 1) > VOTES_MISS
+    off = abs(sum(votes) - 1) > VOTES_MISS * len(votes) + 1e-9
     return f"has shares of votes that sum to {sum(votes):g}, not to 1" if off else ""
 
 

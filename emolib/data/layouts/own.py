@@ -86,6 +86,8 @@ def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
             low, high = (0, 1) if name.startswith(VOTES) else SCALE
             if not low <= value <= high:
                 return f"has a {name} of {value:g}; it is from {low:g} to {high:g}"
+    if bad := {VOTES, VOTES + "valence", VOTES + "arousal"} & set(row):
+        return f"has the column {sorted(bad)[0]}, which names no emotion"
     if votes and (wrong := common.wrong_votes(votes)):
         return wrong
     return "" if emotion else "has no emotion"

@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from ...base.files import read_csv
+from ...base.run_folder import is_complete
 from .. import tasks
+from ..table import run_ids
 from .run_checks import judged
 from .table_checks import figure_of
 
@@ -17,17 +19,22 @@ def check_tasks(folder: Path) -> Iterator[tuple[Path, str, str]]:
     file = folder / f"{tasks.STEM}.csv"
     if not file.exists():
         return
-    if not tasks.has_tasks(folder):
-        yield file, "unchecked", "its runs are not here"
+    try:
+        named = {run for cell in read_csv(file)["run_ids"] for run in run_ids(cell)}
+    except Exception as error:  # whatever a damaged file makes pandas raise
+        yield file, "wrong", f"not readable as a table ({' '.join(str(error).split())})"
         return
-    yield file, *judged(partial(_table, folder, file))
+    if absent := [run for run in named if not is_complete(folder / "runs" / run)]:
+        yield file, "unchecked", f"{len(absent)} of its runs are not here"
+        return
+    yield file, *judged(partial(_table, folder, file, named))
     yield file.with_suffix(".md"), *judged(partial(_page, folder, file))
     yield file.with_suffix(".png"), *judged(partial(figure_of, file))
 
 
-def _table(folder: Path, file: Path) -> str | None:
+def _table(folder: Path, file: Path, named: set[str]) -> str | None:
     try:
-        made = tasks.task_table(folder)
+        made = tasks.task_table(folder, named)
         pd.testing.assert_frame_equal(read_csv(file), made, check_dtype=False, rtol=1e-4, atol=1e-6)
     except AssertionError:
         return "does not follow from its runs"
