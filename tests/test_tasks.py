@@ -231,8 +231,8 @@ def test_a_task_learns(tmp_path):
 
 
 def test_a_last_layer_of_other_classes_is_new_also_where_it_has_the_same_shape(tmp_path):
-    make_fi(tmp_path, each=3)
-    make_voted(tmp_path, each=3)
+    make_fi(tmp_path, each=5)
+    make_voted(tmp_path)
     spec = tiny(task="valence", init="fi:scratch", epochs=1, lr=1e-12, weight_decay=0.0)
     folder = emolib.run(spec, tmp_path, tmp_path / "results", **CPU).folder
     start = load_file(folder.parent / spec.predecessor().id / "model.safetensors")

@@ -109,7 +109,11 @@ def write_csv(path: Path, frame) -> None:
 def read_csv(path: Path):
     """What `write_csv` wrote, file names that are not UTF-8 included. An emotion is a word, also
     where it reads like a number or like none."""
-    return pd.read_csv(path, encoding_errors="surrogateescape", converters={"emotion": str})
+    frame = pd.read_csv(path, encoding_errors="surrogateescape")
+    if "emotion" in frame:
+        how: dict = {"usecols": ["emotion"], "dtype": str, "keep_default_na": False}
+        frame["emotion"] = pd.read_csv(path, encoding_errors="surrogateescape", **how)["emotion"]
+    return frame
 
 
 def read_json(path: Path):

@@ -59,8 +59,8 @@ def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.Dat
     if known:
         runs = pd.DataFrame(known).reindex(columns=RUN_COLUMNS)
         check_one_source(folder, runs)
-        keys = [(s.dataset, s.task, s.method) for s in runs["spec"]]
-        for _, group in runs.groupby(keys):
+        rows = runs["spec"].map(lambda s: f"{s.dataset} {s.task} {s.method}")
+        for _, group in runs.groupby(rows):
             check_one_setting(folder, group)
     order = sorted(parts, key=lambda key: (key[0], OTHERS.index(key[1]), key[2]))
     return {key: pd.concat(parts[key], ignore_index=True) for key in order}
