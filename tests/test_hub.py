@@ -14,6 +14,7 @@ import emolib
 from emolib.base import run_folder
 from emolib.base.files import write_json
 from emolib.data import tasks
+from emolib.data.predictions import predictions_of
 from emolib.network.build import build_network
 from emolib.use import hub
 
@@ -41,7 +42,7 @@ def study(root, tmp_path_factory):
         write_json(run / "spec.json", spec.to_dict())
         model = build_network(spec)
         answered = 0.1 + 0.8 * p
-        table = tasks.predictions(data, test, np.stack([1 - answered, answered], axis=1))
+        table = predictions_of(data, test, np.stack([1 - answered, answered], axis=1))
         scores = tasks.TASKS["polarity"].scores
         history, cpu = [{"epoch": 1}], torch.device("cpu")
         run_folder.write_run(run, table, scores, history, model, facts, cpu)

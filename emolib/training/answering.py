@@ -6,7 +6,8 @@ import torch
 from ..base.devices import autocast
 from ..base.parallel import Ranks
 from ..data.batches import Batches, Pictures
-from ..data.tasks import TASKS, predictions
+from ..data.predictions import predictions_of
+from ..data.tasks import TASKS
 from ..spec.run_spec import RunSpec
 from .frozen import FrozenViews
 
@@ -44,7 +45,7 @@ def validate(model, pictures: Pictures | FrozenViews, indices, device, spec: Run
     """The history's "val_loss" and, as "val_…", the task's scores on these pictures but for n."""
     task, data = TASKS[spec.task], pictures.data
     logits = _logits(model, pictures, indices, device, spec)
-    frame = predictions(data, indices, task.answers(logits).numpy())
+    frame = predictions_of(data, indices, task.answers(logits).numpy())
     targets = torch.from_numpy(data.targets[indices])
     loss = float(task.loss(logits, targets if targets.ndim == 1 else targets.double()))
     scored = {f"val_{name}": v for name, v in task.scores(frame).items() if name != "n"}

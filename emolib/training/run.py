@@ -19,6 +19,7 @@ from ..base.files import content, sweep_up, write_json
 from ..base.parallel import Ranks
 from ..base.run_folder import RunResult, is_complete
 from ..data import tasks
+from ..data.predictions import predictions_of
 from ..network import backbones, create
 from ..network.build import build_network
 from ..spec.run_spec import RunSpec
@@ -97,9 +98,9 @@ def train_run(
                     "compiled": compiling.was_kept((spec.step, device)),
                     "seconds": seconds,
                 }
-                predictions = tasks.predictions(task.data, task.test, found)
+                table = predictions_of(task.data, task.test, found)
                 scores = tasks.TASKS[spec.task].scores
-                run_folder.write_run(folder, predictions, scores, history, model, facts, device)
+                run_folder.write_run(folder, table, scores, history, model, facts, device)
                 reuse.take_again(task.folder)
         ranks.wait()
     return run_folder.read_run(task.folder)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...base.files import read_csv, read_json
 from ...base.run_folder import read_spec
-from ...data import tasks
+from ...data import predictions, tasks
 from ...spec.run_spec import RunSpec
 from ...spec.schedules import rate
 from ...spec.sets import SETS
@@ -96,7 +96,7 @@ def _history(folder: Path) -> str | None:
 
 def _predictions(folder: Path) -> str | None:
     frame, task = read_csv(folder / "predictions.csv"), read_spec(folder / "spec.json").task
-    if wrong := tasks.wrong_columns(task, frame) or tasks.wrong_values(task, frame):
+    if wrong := predictions.wrong_columns(task, frame) or predictions.wrong_values(task, frame):
         return wrong
     if frame["path"].duplicated().any():
         return f"has {frame['path'][frame['path'].duplicated()].iloc[0]!r} twice"

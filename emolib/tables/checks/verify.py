@@ -13,7 +13,7 @@ from typing import Any
 
 from ...base.files import content, read_csv, read_json
 from ...base.run_folder import SEALED, differ, is_complete, read_spec, weights_of
-from ...data import audit, tasks
+from ...data import audit, predictions
 from ...data.datasets import Dataset, open_dataset
 from ...data.manifest import manifest
 from .. import leaderboard, report
@@ -176,7 +176,7 @@ def _against_each_other(runs: dict) -> Iterator[Said]:
         if found := other(folder, environment.get("weights_sha256"), "download", network):
             why = f"started from another download of timm's weights than {found[0].name}"
             yield file, "wrong", why
-        pictures = tasks.known_of(frame)
+        pictures = predictions.known_of(frame)
         split = (*spec.data_options.values(), spec.dataset, spec.split_seed)
         split += (spec.grouped, spec.official)
         if found := other(folder, pictures, "fold", split, spec.fold):
@@ -287,6 +287,6 @@ def _against_data(runs: dict, data_root) -> Iterator[Said]:
             yield file, "wrong", why + data.fingerprint()
         elif not spec.grouped:
             _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
-            if not tasks.same_known(data, test, frame):
+            if not predictions.same_known(data, test, frame):
                 why = "has other test pictures or labels than the set"
                 yield folder / "predictions.csv", "wrong", why
