@@ -21,13 +21,20 @@ from emolib.data.tasks import TASKS
 from emolib.spec.sets import BOTH, in_words
 from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
+from emolib.tables.names import readable
 from emolib.tables.plots import COLORS, GREY, OURS, intervals, panels
+from emolib.tables.tasks import MEASURE_WORDS, score_of
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "measured"
+BEYOND = "tasks-lite2"
 BEST, PRINTED = "frozen-lite2", "table6-lite0-128"
 TRANSFER = "transfer-lite0-128"
-FIGURES = ("matched-lite0-128/matched.png", "frozen-lite2/readings.png")  # that docs/ shows
+FIGURES = (  # that docs/ shows
+    "matched-lite0-128/matched.png",
+    "frozen-lite2/readings.png",
+    "tasks-lite2/tasks.png",
+)
 SETS = {name: in_words(name) for name in ("twitter1", "emotionroi")}
 
 
@@ -239,23 +246,40 @@ def tasks() -> str:
     return "\n".join(lines)
 
 
+def beyond() -> str:
+    """Markdown: what networks of other tasks than polarity reached on real pictures."""
+    frame = pd.read_csv(MEASURED / BEYOND / "tasks.csv")
+    methods = list(frame["method"].unique())
+    lines = ["| task | measure | " + " | ".join(map(readable, methods)) + " | constant answer |"]
+    lines += ["| --- " * (3 + len(methods)) + "|"]
+    for (task, measure), rows in frame.groupby(["task", "measure"], sort=False):
+        of = rows.set_index("method")
+        known = f"{rows['constant'].iloc[0]:.3f}" if rows["constant"].notna().any() else "–"
+        cells = [TASKS[task].title, MEASURE_WORDS[measure]]
+        cells += [score_of(of.loc[m]) if m in of.index else "" for m in methods]
+        lines.append("| " + " | ".join([*cells, known]) + " |")
+    return "\n".join(lines)
+
+
 def filled(page: str) -> str:
-    """A page of PAGES with its table between its two marks."""
-    name, made = PAGES[page]
-    before, after = f"<!-- {name} -->", f"<!-- /{name} -->"
+    """A page of PAGES with each table between its two marks."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    pattern = re.compile(re.escape(before) + ".*?" + re.escape(after), re.S)
-    assert len(pattern.findall(text)) == 1, page
-    return pattern.sub(lambda _: f"{before}\n\n{made()}\n\n{after}", text)
+    for name, made in PAGES[page].items():
+        before, after = f"<!-- {name} -->", f"<!-- /{name} -->"
+        pattern = re.compile(re.escape(before) + ".*?" + re.escape(after), re.S)
+        assert len(pattern.findall(text)) == 1, page
+        whole = f"{before}\n\n{made()}\n\n{after}"
+        text = pattern.sub(lambda _, whole=whole: whole, text)
+    return text
 
 
 PAGES = {
-    "README.md": ("findings", table),
-    "docs/index.md": ("findings", table),
-    "docs/rivals.md": ("rivals", rivals),
-    "docs/sets.md": ("sets", sets),
-    "docs/evaluate.md": ("protocols", protocols),
-    "docs/tasks.md": ("tasks", tasks),
+    "README.md": {"findings": table},
+    "docs/index.md": {"findings": table},
+    "docs/rivals.md": {"rivals": rivals},
+    "docs/sets.md": {"sets": sets},
+    "docs/evaluate.md": {"protocols": protocols},
+    "docs/tasks.md": {"tasks": tasks, "measured": beyond},
 }
 
 

@@ -158,8 +158,8 @@ def task_page(folder: Path, table: pd.DataFrame) -> str:
     lines = [f"# {task_title(folder)}", ""]
     columns: list[pages.Column] = [
         ("method", lambda row: readable(row["method"])),
-        ("measure", lambda row: _MEASURES.get(row["measure"], row["measure"])),
-        ("value (95% interval)", _score),
+        ("measure", lambda row: MEASURE_WORDS.get(row["measure"], row["measure"])),
+        ("value (95% interval)", score_of),
         ("constant answer", pages.number("constant", ".3f")),
         ("verdict", lambda row: row["verdict"] if isinstance(row["verdict"], str) else ""),
     ]
@@ -171,11 +171,12 @@ def task_page(folder: Path, table: pd.DataFrame) -> str:
     return "\n".join([*lines, _HOW, ""])
 
 
-def _score(row) -> str:
+def score_of(row) -> str:
+    """A value with its interval, as the page writes it."""
     return f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
 
 
-_MEASURES = {
+MEASURE_WORDS = {
     "kl": "KL divergence (lower is better)",
     "chebyshev": "Chebyshev distance (lower is better)",
     "clark": "Clark distance (lower is better)",
