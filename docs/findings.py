@@ -162,7 +162,23 @@ def findings() -> list[tuple[str, str, str, str]]:
             "yes" if hiding == showing == tests else "hardly",
         )
     )
+    votes, valence = (of_task(measure) for measure in ("kl", "valence_pearson"))
+    found.append(
+        (
+            "Questions beyond polarity (EmotionROI)",
+            "future work",
+            f"{readable(votes['method'])}: KL from people's votes {score_of(votes)}; valence, "
+            f"r = {score_of(valence)}",
+            f"{votes['verdict']} (KL {votes['constant']:.3f})",
+        )
+    )
     return found
+
+
+def of_task(measure: str) -> pd.Series:
+    """The row of a measure beyond polarity: the network's, else its backbone's alone."""
+    frame = pd.read_csv(MEASURED / BEYOND / "tasks.csv")
+    return frame[frame["measure"] == measure].set_index("method", drop=False).sort_index().iloc[0]
 
 
 def majority(study: str, name: str = "twitter1") -> float:

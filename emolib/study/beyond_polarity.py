@@ -9,9 +9,10 @@ from .study import Study
 
 
 def cannot(study: Study) -> dict[tuple[str, str], str]:
-    """{(set, task): "" or why the set cannot be asked}, of the study's sets."""
+    """{(set, task): "" or why the set cannot be asked}, of the sets that the study fine-tunes on;
+    of FI where it is alone."""
     found = {}
-    for dataset in study.datasets:
+    for dataset in study.small or study.datasets:
         for task in tasks.OTHERS:
             try:
                 open_dataset(dataset, study.data_root, task=task)
