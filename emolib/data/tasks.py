@@ -177,6 +177,10 @@ def _divergence(logits: Tensor, targets: Tensor) -> Tensor:
     return F.kl_div(logits.log_softmax(1), targets, reduction="batchmean")
 
 
+def _same_class(logits: Tensor, targets: Tensor) -> Tensor:
+    return (logits.argmax(1) == targets).float()
+
+
 def _same_top(logits: Tensor, targets: Tensor) -> Tensor:
     return (logits.argmax(1) == targets.argmax(1)).float()
 
@@ -188,7 +192,7 @@ TASKS = {
         classes=lambda data: POLARITIES,
         targets=_polarities,
         loss=F.cross_entropy,  # Eq. 10
-        right=lambda logits, targets: (logits.argmax(1) == targets).float(),
+        right=_same_class,
         answers=lambda logits: logits.softmax(1),
         known=lambda data, indices: {"label": data.labels[indices]},
         answered=lambda classes, answers: {"p_positive": answers[:, 1]},
@@ -212,7 +216,7 @@ TASKS = {
         classes=_emotions,
         targets=_emotion_numbers,
         loss=F.cross_entropy,
-        right=lambda logits, targets: (logits.argmax(1) == targets).float(),
+        right=_same_class,
         answers=lambda logits: logits.softmax(1),
         known=_word,
         answered=lambda classes, answers: _each("p_", classes, answers),

@@ -90,35 +90,39 @@ def _measured(task: str, frame: pd.DataFrame) -> Iterator[dict]:
     known = scores(constant) if len(constant) else {}
     each = TASKS[task].by_picture(frame)
     other = TASKS[task].by_picture(constant) if len(constant) else {}
-    counts, group = _drawn(frame["group"])
+    counts = _drawn(frame["group"])
     others = [m for m in values.index if m not in each]
-    drawn = [scores(frame.iloc[np.repeat(np.arange(len(frame)), c[group])]) for c in counts[:FEW]]
-    again = pd.DataFrame(drawn if others else [], columns=others, dtype=float)
+    samples = (
+        np.repeat(np.arange(len(frame)), c.astype(int)) for c in counts[: FEW * bool(others)]
+    )
+    again = pd.DataFrame(
+        [scores(frame.iloc[rows]) for rows in samples], columns=others, dtype=float
+    )
     for measure, value in values.items():
         row = {"measure": measure, "value": value, "constant": known.get(measure, np.nan)}
-        found = again[measure] if measure in others else _means(each[measure], counts, group)
+        found = again[measure] if measure in others else _means(each[measure], counts)
         row["low"], row["high"] = np.nanpercentile(found, (2.5, 97.5))
         if measure in each and len(constant):
             gap = each[measure] - other[measure]
-            low, high = np.percentile(_means(gap, counts, group), (2.5, 97.5))
+            low, high = np.percentile(_means(gap, counts), (2.5, 97.5))
             good = high < 0 if measure in task_scores.LOWER else low > 0
             row |= {"difference": gap.mean(), "diff_low": low, "diff_high": high}
             row["verdict"] = BETTER if good else NOT_BETTER
         yield row
 
 
-def _drawn(groups: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """(how often each group is drawn in each of TIMES samples, the number of each row's group)."""
+def _drawn(groups: pd.Series) -> np.ndarray:
+    """TIMES×rows: how often each row is in each sample of as many groups as there are."""
     number = pd.factorize(groups)[0]
     count = number.max() + 1
     rng = np.random.default_rng(0)
-    return rng.multinomial(count, np.full(count, 1 / count), size=TIMES), number
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=TIMES)
+    return drawn[:, number].astype(float)
 
 
-def _means(values: np.ndarray, counts: np.ndarray, group: np.ndarray) -> np.ndarray:
+def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The mean of `values` in each sample."""
-    weights = counts[:, group]
-    return weights @ values / weights.sum(1)
+    return counts @ values / counts.sum(1)
 
 
 def constant_answers(task: str, frame: pd.DataFrame) -> pd.DataFrame:
