@@ -201,7 +201,7 @@ def test_a_run_does_not_go_on_from_a_start_that_is_another_now(root, tmp_path, m
     "lr, what",
     [
         (1e39, "a weight is no number after epoch 1; lower lr"),
-        (1e30, "a test picture's probability is no number; lower lr"),
+        (1e30, "the answer for a test picture is no number; lower lr"),
     ],
 )
 def test_weights_that_the_last_step_spoils_stop_the_run(root, tmp_path, lr, what):
