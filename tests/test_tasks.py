@@ -92,6 +92,43 @@ def test_the_measures_of_several_emotions_are_counted_by_hand():
     assert found["example_f1"] == pytest.approx(100 * (1 + 2 / 3 + 0) / 3)
 
 
+#: W as the authors' code has it, rows and columns in the order of the wheel.
+AUTHORS = np.array(
+    [
+        [1, 2, 3, 4, 8, 7, 6, 5],
+        [2, 1, 2, 3, 7, 8, 7, 6],
+        [3, 2, 1, 2, 6, 7, 8, 7],
+        [4, 3, 2, 1, 5, 6, 7, 8],
+        [8, 7, 6, 5, 1, 2, 3, 4],
+        [7, 8, 7, 6, 2, 1, 2, 3],
+        [6, 7, 8, 7, 3, 2, 1, 2],
+        [5, 6, 7, 8, 4, 3, 2, 1],
+    ]
+)
+
+
+def test_confusions_on_the_wheel_are_those_of_the_authors_matrix():
+    names = "amusement contentment awe excitement fear sadness disgust anger".split()
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(8), 60)
+    known, said = rng.integers(0, 8, 60), p.argmax(1)
+    frame = pd.DataFrame({"emotion": np.array(names)[known]})
+    frame = frame.assign(**{f"p_{n}": p[:, k] for k, n in enumerate(names)})
+    S = np.zeros((8, 8))
+    np.add.at(S, (known, said), 1)
+    found = task_scores.of_emotion(frame)
+    assert found["ecc"] == pytest.approx(100 * (S / AUTHORS).sum() / 60)
+    off = ~np.eye(8, dtype=bool)
+    mistakes = (S[off] / (AUTHORS[off] - 1)).sum() / S[off].sum()
+    assert found["emc"] == pytest.approx(100 * mistakes)
+    same = (p[:, :4].sum(1) >= 0.5) == (known < 4)
+    assert found["polarity_accuracy"] == pytest.approx(100 * same.mean())
+    right = pd.DataFrame({"emotion": names} | {f"p_{n}": np.eye(8)[k] for k, n in enumerate(names)})
+    assert task_scores.of_emotion(right)["emc"] is None
+    others = frame.rename(columns={"p_awe": "p_calm"}).replace("awe", "calm")
+    assert {"ecc", "emc", "polarity_accuracy"}.isdisjoint(task_scores.of_emotion(others))
+
+
 @pytest.mark.parametrize("task", OTHERS)
 def test_a_task_is_trained_kept_verified_and_loaded(task, root, runs, tmp_path):
     run, data = runs[task], open_dataset("emotionroi", root, task=task)

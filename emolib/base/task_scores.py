@@ -1,7 +1,7 @@
 """What answers beyond polarity are worth, from a predictions.csv: libraries' measures, one place.
 
-Numbers are plain: shares are 0…1 but for accuracy and F1, which are in percent. None where a
-measure is not defined, as a correlation with a constant answer.
+Numbers are plain: shares are 0…1 but for accuracy, F1 and confidence, which are in percent. None
+where a measure is not defined, as a correlation with a constant answer.
 """
 
 import math
@@ -13,28 +13,43 @@ import torch
 from scipy.special import rel_entr
 from sklearn import metrics as sk
 
+from .emotions import NEGATIVE, POSITIVE, WHEEL, distances_on_wheel
+
 LOWER = ("kl", "chebyshev", "clark", "canberra", "valence_mae", "arousal_mae")  # is better
 
 
 def of_emotion(frame: pd.DataFrame) -> dict:
-    """Of one emotion a picture: accuracy, balanced accuracy and macro F1, in percent."""
+    """Of one emotion a picture, in percent: accuracy, balanced accuracy and macro F1; where the
+    emotions have a polarity, how often the answer has the right one; where they are FI's eight, the
+    confidence in confusions and in mistakes (`_on_wheel`)."""
     known, said = np.unique(_emotions(frame), return_inverse=True)[1].reshape(2, -1)  # numbers
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of emotions that no test picture has
         balanced = sk.balanced_accuracy_score(known, said)
         f1 = sk.f1_score(known, said, labels=np.unique(known), average="macro", zero_division=0)
-    return _whole(
-        accuracy=100 * sk.accuracy_score(known, said),
-        balanced_accuracy=100 * balanced,
-        macro_f1=100 * f1,
-        n=len(frame),
-    )
+    means = {name: values.mean() for name, values in right_emotions(frame).items()}
+    found = means | {"balanced_accuracy": 100 * balanced, "macro_f1": 100 * f1}
+    return _whole(**found, **_of_mistakes(frame), n=len(frame))
 
 
 def right_emotions(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The accuracy of `of_emotion` picture by picture, 100 or 0."""
+    """Those scores of `of_emotion` that are a mean over pictures, picture by picture."""
     known, said = _emotions(frame)
-    return {"accuracy": 100.0 * (known == said)}
+    found = {"accuracy": 100.0 * (known == said)} | right_polarities(frame)
+    if (apart := _on_wheel(frame)) is not None:
+        found["ecc"] = 100 / apart
+    return found
+
+
+def right_polarities(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """{"polarity_accuracy": N of 100 or 0}: whether the emotions of the known one's polarity have
+    at least as large a sum as the others. {} where some emotion known has no polarity."""
+    names, p = columns(frame, "p_")
+    if "emotion" not in frame or not {*frame["emotion"]} <= POSITIVE | NEGATIVE:
+        return {}
+    sides = [p[:, np.isin(names, list(side))].sum(1) for side in (NEGATIVE, POSITIVE)]
+    known = frame["emotion"].isin(POSITIVE).to_numpy()
+    return {"polarity_accuracy": 100.0 * ((sides[1] >= sides[0]) == known)}
 
 
 def _emotions(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -43,15 +58,38 @@ def _emotions(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return frame["emotion"].astype(str).to_numpy(), np.array(names)[p.argmax(1)]
 
 
+def _on_wheel(frame: pd.DataFrame) -> np.ndarray | None:
+    """W of each picture's known and answered emotion; None where an emotion is not on the wheel.
+    ECC, the emotion confusion confidence (Zhao et al. 2024, Eq. 3), is the mean of 1/W."""
+    known, said = _emotions(frame)
+    on_it = {*columns(frame, "p_")[0], *known} <= {*WHEEL}
+    return distances_on_wheel(known, said) if on_it else None
+
+
+def _of_mistakes(frame: pd.DataFrame) -> dict[str, float]:
+    """{"emc"}, the emotional mistake confidence (Eq. 4): the mean of 1/(W − 1) over the mistakes,
+    in percent, no number without one. {} off the wheel."""
+    if (apart := _on_wheel(frame)) is None:
+        return {}
+    wrong = apart[apart > 1]
+    return {"emc": 100 * (1 / (wrong - 1)).mean() if len(wrong) else math.nan}
+
+
 def of_distribution(frame: pd.DataFrame) -> dict:
     """Of people's votes: the six measures of Geng (TKDE 2016), each the mean over the pictures.
     Kullback-Leibler divergence from the votes, in nats; Chebyshev, Clark and Canberra distance:
-    lower is better. Cosine and intersection: higher is better."""
-    return _whole(**{k: v.mean() for k, v in distances(frame).items()}, n=len(frame))
+    lower is better. Cosine and intersection: higher is better. And `right_polarities`, in percent,
+    of the word for the picture where there is one."""
+    return _whole(**{k: v.mean() for k, v in each_distribution(frame).items()}, n=len(frame))
+
+
+def each_distribution(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The scores of `of_distribution` picture by picture."""
+    return distances(frame) | right_polarities(frame)
 
 
 def distances(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The measures of `of_distribution` for each picture."""
+    """The six measures of `of_distribution` for each picture."""
     (_, known), (_, p) = columns(frame, "label_"), columns(frame, "p_")
     gap, total = np.abs(known - p), known + p
     ratio = np.divide(gap, total, out=np.zeros_like(gap), where=total > 0)

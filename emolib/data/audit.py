@@ -11,7 +11,8 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .layouts.common import NEUTRAL, ROI_POSITIVE
+from ..base.emotions import ROI_POSITIVE
+from .layouts.common import NEUTRAL
 
 FILE = "audit.csv"  # of a study, what `audit` found in its sets
 NEAR = 6  # bits of 64; unrelated photographs differ in 32 on average

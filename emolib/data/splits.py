@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from ..base.emotions import FI_POSITIVE
 from . import audit
 from .datasets import Dataset, open_dataset
-from .layouts.common import FI_POSITIVE, SUFFIXES, case_folded
+from .layouts.common import SUFFIXES, case_folded
 from .manifest import manifest
 
 LISTS = Path(__file__).with_name("lists")

@@ -6,6 +6,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
+from ..base.emotions import WHEEL
 from ..base.task_scores import columns, distances
 from ..data.layouts.common import SCALE
 from ..spec.sets import in_words
@@ -37,9 +38,11 @@ def _legend(axis, **options) -> None:
 
 
 def _confusion(axis, frame: pd.DataFrame) -> None:
-    """Rows: the known emotion; the share of its pictures that is called each, in percent."""
+    """Rows: the known emotion; the share of its pictures that is called each, in percent. FI's in
+    the order of Mikels' wheel."""
     names, p = columns(frame, "p_")
     said = np.array(names)[p.argmax(1)]
+    names = WHEEL if {*names} == {*WHEEL} else names
     shares = 100 * confusion_matrix(
         frame["emotion"].astype(str), said, labels=names, normalize="true"
     )

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..base import task_scores
 from ..base.files import read_csv, read_json, write_csv, write_text
 from ..base.run_folder import read_spec
 from ..data.tasks import TASKS
 from ..spec.sets import in_words
-from . import pages, task_plots
+from . import pages, significance, task_plots
 from .frame import START_FACTS, check_one_source, complete_runs, near_twins
 from .names import readable
 from .plots import save_beside
@@ -26,8 +27,8 @@ from .rows import check_one_setting
 STEM = "tasks"
 OTHERS = tuple(name for name in TASKS if name != "polarity")
 TASK_COLUMNS = (
-    "dataset task method measure value low high constant difference diff_low diff_high verdict "
-    "pictures folds seeds run_ids"
+    "dataset task method measure value low high constant difference diff_low diff_high p_holm "
+    "verdict pictures folds seeds run_ids"
 ).split()
 RUN_COLUMNS = ["id", "spec", "dataset", "data", "weights", *START_FACTS]
 READ_COLUMNS = ["measure", "value", "low", "high", "constant", "verdict"]
@@ -76,21 +77,33 @@ def task_table(folder: Path, ids=None) -> pd.DataFrame:
         about |= {"seeds": frame["seed"].nunique(), "run_ids": ids}
         groups = [twins.get((dataset, path), path) for path in frame["path"].astype(str)]
         frame = frame.assign(group=groups)
-        rows += [about | row for row in _measured(task, frame)]
-    numbers = dict.fromkeys(("value", "low", "high", "constant", "difference"), float)
+        rows += [about | row for row in rows_of_task(task, frame)]
+    numbers = dict.fromkeys(("value", "low", "high", "constant", "difference", "p_holm"), float)
     return pd.DataFrame(rows, columns=TASK_COLUMNS).astype(numbers)
 
 
-def _measured(task: str, frame: pd.DataFrame) -> Iterator[dict]:
+def rows_of_task(task: str, frame: pd.DataFrame) -> list[dict]:
     """A row a measure: its value, the mean over seeds, the interval, what the constant answer has
-    and, where the measure is a mean over pictures, how far apart the two are."""
+    and, where the measure is a mean over pictures, how far apart the two are: p_holm is corrected
+    for the number of measures. frame: a predictions.csv with fold, seed and, of near-twins the
+    same, group."""
+    rows = list(_of_each_measure(task, frame))
+    compared = [row for row in rows if "p" in row]
+    for row, p in zip(compared, significance.holm([r["p"] for r in compared]), strict=True):
+        lower = row["measure"] in task_scores.LOWER
+        good = p < significance.ALPHA and (row["difference"] < 0) == lower
+        row |= {"p_holm": p, "verdict": BETTER if good else NOT_BETTER}
+    return rows
+
+
+def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
     scores, constant = TASKS[task].scores, constant_answers(task, frame)
     seeds = [part for _, part in frame.groupby("seed")]
     values = pd.DataFrame([scores(part) for part in seeds], dtype=float).drop(columns="n").mean()
     known = scores(constant) if len(constant) else {}
     each = TASKS[task].by_picture(frame)
     other = TASKS[task].by_picture(constant) if len(constant) else {}
-    counts = _drawn(frame["group"])
+    counts = resamples(frame["group"])
     others = [m for m in values.index if m not in each]
     samples = (
         np.repeat(np.arange(len(frame)), c.astype(int)) for c in counts[: FEW * bool(others)]
@@ -103,15 +116,21 @@ def _measured(task: str, frame: pd.DataFrame) -> Iterator[dict]:
         found = again[measure] if measure in others else _means(each[measure], counts)
         row["low"], row["high"] = np.nanpercentile(found, (2.5, 97.5))
         if measure in each and len(constant):
-            gap = each[measure] - other[measure]
-            low, high = np.percentile(_means(gap, counts), (2.5, 97.5))
-            good = high < 0 if measure in task_scores.LOWER else low > 0
-            row |= {"difference": gap.mean(), "diff_low": low, "diff_high": high}
-            row["verdict"] = BETTER if good else NOT_BETTER
+            row |= apart(each[measure] - other[measure], counts)
         yield row
 
 
-def _drawn(groups: pd.Series) -> np.ndarray:
+def apart(gap: np.ndarray, counts: np.ndarray) -> dict:
+    """The mean of a difference picture by picture, its 95% interval, and p of a true one of 0, by
+    the spread of the samples `counts`."""
+    means = _means(gap, counts)
+    low, high = np.percentile(means, (2.5, 97.5))
+    spread, mean = means.std(), gap.mean()
+    p = 2 * stats.norm.sf(abs(mean) / spread) if spread > 0 else float(mean == 0)
+    return {"difference": mean, "diff_low": low, "diff_high": high, "p": p}
+
+
+def resamples(groups: pd.Series) -> np.ndarray:
     """TIMES×rows: how often each row is in each sample of as many groups as there are."""
     number = pd.factorize(groups)[0]
     count = number.max() + 1
@@ -190,6 +209,9 @@ MEASURE_WORDS = {
     "accuracy": "accuracy, %",
     "balanced_accuracy": "balanced accuracy, %",
     "macro_f1": "macro F1, %",
+    "polarity_accuracy": "accuracy of the polarity it implies, %",
+    "ecc": "emotion confusion confidence, %",
+    "emc": "emotional mistake confidence, %",
     "mean_average_precision": "mean average precision",
     "example_f1": "F1 by picture, %",
     "valence_pearson": "valence: Pearson's r",
@@ -203,6 +225,6 @@ _HOW = (
     "The score over the test pictures of all folds together, each answered by the network that has "
     "not learnt it; of several seeds the mean. In brackets the 95% interval: pictures drawn again, "
     "near-twins together where there is an `audit.csv`. Constant answer: what the pictures of the "
-    "other folds say on average. Verdict: whether the interval of the difference to it, picture by "
-    "picture, excludes 0."
+    "other folds say on average. Verdict: whether the difference to it, picture by picture, is "
+    "told apart from 0, corrected for the number of measures (Holm)."
 )

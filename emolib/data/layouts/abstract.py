@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from ...base.emotions import FI, FI_POSITIVE
 from . import common
 from .artphoto import SPELT
-from .common import FI, FI_POSITIVE, Listing, layout, shortened, shown
+from .common import Listing, layout, shortened, shown
 
 VOTES_FILE = "ABSTRACT_groundTruth.csv"
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ...base.emotions import FI, FI_POSITIVE
 from . import common
-from .common import FI, FI_POSITIVE, Listing, layout, shown
+from .common import Listing, layout, shown
 
 SPELT = {emotion: emotion for emotion in FI} | {"sad": "sadness", "content": "contentment"}
 

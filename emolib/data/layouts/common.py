@@ -13,12 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-FI_POSITIVE = ("amusement", "awe", "contentment", "excitement")
-FI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-FI = FI_POSITIVE + FI_NEGATIVE
-ROI_POSITIVE = ("joy", "surprise")
-ROI_NEGATIVE = ("anger", "disgust", "fear", "sadness")
-ROI = ROI_POSITIVE + ROI_NEGATIVE
+from ...base.emotions import ROI_NEGATIVE
+
 SUFFIXES = set(".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .avif .tif .tiff".split())
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...base.emotions import FI, FI_POSITIVE
 from . import common
-from .common import FI, FI_POSITIVE, Listing, layout, shown
+from .common import Listing, layout, shown
 
 THREE_LISTS = ("train", "val", "test")
 

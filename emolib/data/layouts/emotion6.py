@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from ...base.emotions import ROI
 from . import common
-from .common import ROI, Listing, layout
+from .common import Listing, layout
 from .emotionroi import six_folders
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from ...base.emotions import ROI, ROI_POSITIVE
 from . import common, polarity
-from .common import MEASURED, ROI, ROI_POSITIVE, SCALE, SUFFIXES, VOTED, Listing, layout, shown
+from .common import MEASURED, SCALE, SUFFIXES, VOTED, Listing, layout, shown
 
 
 @layout("emotionroi", "six emotion folders (anger/, …)", lambda folder: common.has(ROI, folder))

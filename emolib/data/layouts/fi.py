@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from ...base.emotions import FI, FI_POSITIVE
 from . import common, polarity
-from .common import FI, FI_POSITIVE, PARTS, Listing, layout, shortened, shown
+from .common import PARTS, Listing, layout, shortened, shown
 
 
 def _is_json(file: Path) -> bool:
