@@ -63,10 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--data-root", default="", help="also hold the sets there against the runs")
     leaderboard, evaluate = command(_leaderboard), command(_evaluate)
     leaderboard.add_argument("results_root")
-    evaluate.add_argument("predictions", nargs="+", help="CSV files with columns path, p_positive")
+    evaluate.add_argument("predictions", nargs="+", help="CSV files: path, p_positive or others")
     evaluate.add_argument(
         "--set", required=True, type=str.lower, dest="dataset", help="twitter1, emotionroi or fi"
     )
+    evaluate.add_argument("--task", default="", help="default: what the columns are of")
+    evaluate.add_argument("--data-root", help="where the set lies, to read votes or valence there")
     evaluate.add_argument("--protocol", help="default: folds, or the one that the set has")
     evaluate.add_argument("--against", metavar="DIR", help="a results folder; default: all systems")
     evaluate.add_argument("--trained-on", metavar="RUN", help="what it learnt: a run folder, a CSV")
@@ -191,12 +193,13 @@ def _evaluate(chosen) -> None:
 
     protocol = chosen.protocol or splits.protocols(chosen.dataset)[0]
     how = {"against": chosen.against, "trained_on": chosen.trained_on, "name": chosen.name}
+    how |= {"task": chosen.task, "data_root": chosen.data_root}
     found = evaluate(chosen.predictions, chosen.dataset, protocol, **how)
     if chosen.out:
         found.write(chosen.out)
     print(found.text())
     if chosen.out:
-        print(f"{chosen.out}: evaluation.md, evaluation.png, row.md and CSV files")
+        print(f"{chosen.out}: evaluation.md, evaluation.png and CSV files")
 
 
 def _audit(chosen) -> None:

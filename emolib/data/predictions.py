@@ -34,11 +34,16 @@ def same_known(data: Data, indices, frame: pd.DataFrame) -> bool:
         [c for c in frame if c in known] == list(known)
         and [c for c in frame if c.startswith("p_")] == _said(data)
         and mine.keys() == its.keys()
-        and all(
-            a == b or (isinstance(a, float) and abs(a - b) < 1e-5 * max(1, abs(a)))
-            for path in mine
-            for a, b in zip(mine[path], its[path], strict=True)
-        )
+        and agree(mine, its)
+    )
+
+
+def agree(mine: dict[str, tuple], its: dict[str, tuple]) -> bool:
+    """Whether two `known_of` say the same of all pictures of the first, to a CSV's digits."""
+    return all(
+        a == b or (isinstance(a, float) and abs(a - b) < 1e-5 * max(1, abs(a)))
+        for path in mine
+        for a, b in zip(mine[path], its[path], strict=True)
     )
 
 

@@ -7,15 +7,15 @@ pages and figures share; and the tables themselves: `paper` (7 to 9 and their di
 `matched`, `readings`, `transfer`. `study_tables` lists and writes them. `tasks` and `task_plots`
 have the runs beyond polarity. `sources` says which runs a measurement comes from, `report` sums
 up. For everybody's predictions: `sheet` (what they answer),
-`entrants` (which systems there are), `evaluation` (what is found), `referee`, `leaderboard`. And
-`checks` asks whether all of it follows from the runs.
+`entrants` (which systems there are), `evaluation` (what is found), `referee`, `task_referee`
+(beyond polarity), `leaderboard`. And `checks` asks whether all of it follows from the runs.
 """
 
 import lazy_loader
 
 _files = "significance frame rows comparison table pages plots names paper matched readings".split()
 _files += "transfer tasks task_plots study_tables sources report".split()
-_files += "sheet entrants evaluation referee leaderboard checks".split()
+_files += "sheet entrants evaluation task_referee referee leaderboard checks".split()
 _names = {
     "frame": ["missing", "read_runs"],
     "pages": ["marked"],

@@ -1,6 +1,5 @@
 """What `referee.evaluate` found, as words, tables and a figure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
@@ -15,10 +14,9 @@ from ..data import splits
 from ..spec.sets import in_words
 from . import pages, plots
 from .entrants import in_short
-from .sheet import Sheet
+from .sheet import NAMED, Sheet
 
 SURE_AT = 0.8  # of a wrong answer: the probability that it gave the wrong class
-NAMED = 5  # pictures of a kind that a text names
 SCORE_WORDS = {
     "accuracy": "accuracy (Eq. 11)",
     "recall": "recall of the positive class (Eq. 12)",
@@ -55,7 +53,7 @@ class Evaluation:
     def row(self) -> dict:
         """A row of a table: set, protocol, system, pictures, and the scores with their bounds."""
         found = {"set": self.dataset, "protocol": self.protocol, "system": self.name}
-        found["pictures"] = self._answered()
+        found["pictures"] = self.sheet.answered
         for score in self.scores.itertuples():
             found |= {score.metric: score.value}
             found |= {f"{score.metric}_low": score.low, f"{score.metric}_high": score.high}
@@ -64,7 +62,7 @@ class Evaluation:
     def text(self) -> str:
         """All of it in words, as Markdown."""
         lines = [f"# {self.name} on {in_words(self.dataset)}: {self.protocol}", ""]
-        lines += [f"{self._answered()} pictures answered.", *self._names(), ""]
+        lines += [f"{self.sheet.answered} pictures answered.", *self.sheet.about_names(), ""]
         columns = [
             ("score", lambda row: SCORE_WORDS[row["metric"]]),
             ("value (95% interval)", score_cell),
@@ -146,21 +144,6 @@ class Evaluation:
         cells = {name: score_cell(found.loc[name]) for name in found.index}
         columns += [(SCORE_WORDS[name], itemgetter(name)) for name in found.index]
         return pages.markdown_table(columns, [self.row() | cells])
-
-    def _answered(self) -> str:
-        return f"{len(self.sheet.tested)} of {self.sheet.expected}"
-
-    def _names(self) -> Iterable[str]:
-        kinds = {
-            "without an answer": self.sheet.missing,
-            "names that mean no test picture of it": self.sheet.foreign,
-            "names that may mean several pictures (give their folders)": self.sheet.unclear,
-            "given twice, with one answer": self.sheet.repeated,
-        }
-        for what, names in kinds.items():
-            if names:
-                more = ", …" * (len(names) > NAMED)
-                yield f"- {len(names)} {what}: {', '.join(names[:NAMED])}{more}"
 
     def _auroc(self) -> float:
         return self.scores.set_index("metric")["value"]["auroc"]

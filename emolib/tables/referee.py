@@ -17,7 +17,8 @@ from .comparison import NOT_TRAINED, Row, paired, tidy_rows, with_verdicts
 from .evaluation import SURE_AT, Evaluation, difference_cell
 from .frame import answers_of
 from .rows import answers, mean_over_pictures, statistics
-from .sheet import read_answers, read_sheet
+from .sheet import columns_of, read_answers, read_sheet
+from .task_referee import TaskEvaluation, evaluate_task, task_of
 
 # scores whose interval is over resampled pictures; of the others `rows.statistics` gives it
 RESAMPLED = ["f1", "auroc", "log_loss", "ece"]
@@ -29,8 +30,15 @@ NOT_BETTER = "Not better than a constant answer"
 
 
 def evaluate(
-    predictions, set: str, protocol: str = "folds", against=None, trained_on=None, name="yours"
-) -> Evaluation:
+    predictions,
+    set: str,
+    protocol: str = "folds",
+    against=None,
+    trained_on=None,
+    name="yours",
+    task="",
+    data_root=None,
+) -> Evaluation | TaskEvaluation:
     """What predictions are worth on a set whose list is public, and how they stand beside others.
 
     predictions: a frame or CSV files with the columns path and p_positive, a row a picture of all
@@ -39,10 +47,18 @@ def evaluate(
     runs they are held against; unless given, every system of the leaderboard. trained_on: what the
     network learnt, as a run folder, a CSV with a column path, or names.
 
+    Beyond polarity, `task_referee.evaluate_task` is asked: the columns are then p_<emotion>, or
+    valence and arousal, and what is known as in a predictions.csv of that task. task: which one,
+    where the columns fit several. data_root: where the set lies, if what is known is read there.
+
     Raises what `sheet.read_sheet` does, ValueError where the network learnt a picture that it
     answers, and FileNotFoundError where `against` holds no complete run.
     """
     set = set.lower()
+    if (task or task_of(columns_of(predictions))) != "polarity":
+        found = evaluate_task(predictions, set, protocol, against, name, task, data_root)
+        _check_not_learnt(found.sheet.tested, set, trained_on)
+        return found
     sheet = read_sheet(predictions, set, protocol)
     tested = sheet.tested
     _check_not_learnt(tested, set, trained_on)
