@@ -124,12 +124,12 @@ def test_the_number_of_processes_changes_no_byte_and_another_seed_every_picture(
 ):
     monkeypatch.setattr(demo, "CHUNK", 2)
     for folder, seed, processes in (("one", 3, 1), ("two", 3, 2), ("other", 4, 1)):
-        demo.write_set(tmp_path / folder, "emotionroi", seed, 24, processes)
+        demo.write_set(tmp_path / folder, "emotionroi", seed, 12, processes)
     one, two, other = (contents(tmp_path / folder) for folder in ("one", "two", "other"))
     assert one == two
     assert one.keys() == other.keys()
     pictures = [name for name in one if name.startswith("images")]
-    assert len(pictures) == 24 and all(one[name] != other[name] for name in pictures)
+    assert len(pictures) == 12 and all(one[name] != other[name] for name in pictures)
 
 
 @pytest.mark.parametrize("name", styles.STYLES)

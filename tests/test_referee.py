@@ -220,7 +220,7 @@ def test_one_fold_by_the_network_that_has_not_learnt_it_is_taken(weak):
 
 
 def test_resampled_bounds_of_the_log_loss_are_those_of_a_mean(probe, monkeypatch):
-    monkeypatch.setattr(referee, "TIMES", 400)
+    monkeypatch.setattr(referee, "TIMES", 200)
     listed = splits.tested("twitter1").set_index("path")
     tested = listed.assign(p_positive=probe.set_index("path")["p_positive"]).reset_index()
     tested["group"] = tested["path"]

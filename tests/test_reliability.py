@@ -51,6 +51,7 @@ def photo(twitter, number=0):
     return twitter / f"twitter1/Agg_AMT_Candidates/{number}_é b.JPG"
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_a_random_moment_ends_with_the_same_bytes():
     """The long form: tests/chaos.py."""
     done = subprocess.run(

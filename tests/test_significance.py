@@ -118,7 +118,7 @@ def test_equal_systems_are_told_apart_as_rarely_as_the_table_of_levels_says():
     rng = np.random.default_rng(0)
     found = {
         seeds: np.mean(
-            [levels.trial(levels.CASES["modules"], 300, seeds, rng)["pictures"] for _ in range(120)]
+            [levels.trial(levels.CASES["modules"], 300, seeds, rng)["pictures"] for _ in range(60)]
         )
         for seeds in (1, 3)
     }
