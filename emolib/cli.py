@@ -108,10 +108,7 @@ def _explain(chosen) -> None:
     found = _loaded(chosen).explain(chosen.picture)
     with whole_file(Path(chosen.out)) as part:
         found.overlay.save(part, format="PNG")
-    print(
-        f"{found.path}: {'positive' if found.label else 'negative'}, p_positive "
-        f"{found.p_positive:.3f}; regions (x0, y0, x1, y1 in pixels, highest D):"
-    )
+    print(f"{found.path}: {found.said}; regions (x0, y0, x1, y1 in pixels, highest D):")
     for *sides, score in found.boxes:
         print(*sides, f"{score:.3f}")
 

@@ -143,7 +143,11 @@ MAKERS = {
         (OWN, put("calm", "ca\0lm"), r"not UTF-8 text \(it holds NUL"),
         (OWN, lambda text: text.encode("utf-16"), "not UTF-8 text"),
         (OWN, lambda text: text.encode("latin-1"), "not UTF-8 text"),
-        (OWN, lambda text: b"a," * 1_000_000 + b"\n", "has the columns a,a,a.*expected path\\[,label"),
+        (
+            OWN,
+            lambda text: b"a," * 1_000_000 + b"\n",
+            r"has the columns a,a.*expected path\[,label",
+        ),
         (OWN, append("x" * 200_000 + ",1,0,calm"), r"line 8 is no line of CSV \(field larger"),
         (OWN, put("calm", '"calm'), r"line 2 is no line of CSV \(unexpected end of data"),
         (OWN, put("0,calm", "999999999,calm"), "labels.csv: folds must be .* fold 3 has no row"),

@@ -1,5 +1,6 @@
 """Beyond polarity: what is learnt of a set, and what the answers are worth."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -151,8 +152,12 @@ def test_a_task_is_trained_kept_verified_and_loaded(task, root, runs, tmp_path):
     again = hub.Network.from_pretrained(str(saved))
     again.save_pretrained(str(tmp_path / "again"))
     assert emolib.load(tmp_path / "again", **CPU).predict(files).equals(answers)
-    with pytest.raises(ValueError, match="explain.. is for polarity"):
-        emolib.load(run.folder, **CPU).explain(files[0])
+    explained, first = emolib.load(run.folder, **CPU).explain(files[0]), answers.iloc[0]
+    assert explained.answers == pytest.approx(first.drop("path").to_dict(), abs=1e-5)
+    highest = first.drop(["path", "emotion"], errors="ignore").astype(float).sort_values().index[-1]
+    first_word = "valence" if task == "valence" else highest.removeprefix("p_")
+    assert explained.said.startswith(first_word) and explained.D.shape == (32, 32)
+    assert Image.open(io.BytesIO(explained._repr_png_())).format == "PNG"
 
 
 @pytest.mark.parametrize("task", OTHERS)

@@ -49,6 +49,7 @@ class LabelTask:
     known: Callable[[Data, np.ndarray], dict]
     answered: Callable[[tuple[str, ...], np.ndarray], dict]
     said: Callable[[tuple[str, ...], np.ndarray], dict]
+    words: Callable[[dict], str]  # one picture's `said`
     scores: Callable[[pd.DataFrame], dict]
     by_picture: Callable[[pd.DataFrame], dict[str, np.ndarray]]
     constant: Callable[[pd.DataFrame], dict[str, float]]
@@ -146,6 +147,13 @@ def _with_the_first(classes: tuple[str, ...], answers: np.ndarray) -> dict:
     return {"emotion": first} | _each("p_", classes, answers)
 
 
+def _highest(said: dict) -> str:
+    """The three most probable emotions."""
+    p = pd.Series({name: said[name] for name in said if name.startswith("p_")})
+    first = p.sort_values(ascending=False, kind="stable").head(3)
+    return ", ".join(f"{name.removeprefix('p_')} {value:.2f}" for name, value in first.items())
+
+
 def _of_votes(classes: tuple[str, ...], prefixes=("label_", "p_")) -> list[str]:
     return ["emotion", *(prefix + name for prefix in prefixes for name in classes)]
 
@@ -200,6 +208,7 @@ TASKS = {
             "label": (answers[:, 1] >= 0.5).astype(int),
             "p_positive": answers[:, 1],
         },
+        words=lambda said: f"{POLARITIES[said['label']]}, p_positive {said['p_positive']:.3f}",
         scores=lambda frame: metrics.scores(frame["label"], frame["p_positive"]),
         by_picture=lambda frame: {
             "accuracy": 100.0 * ((frame["p_positive"] >= 0.5) == frame["label"]).to_numpy()
@@ -221,6 +230,7 @@ TASKS = {
         known=_word,
         answered=lambda classes, answers: _each("p_", classes, answers),
         said=_with_the_first,
+        words=_highest,
         scores=task_scores.of_emotion,
         by_picture=task_scores.right_emotions,
         constant=_most_frequent,
@@ -242,6 +252,7 @@ TASKS = {
         ),
         answered=lambda classes, answers: _each("p_", classes, answers),
         said=_with_the_first,
+        words=_highest,
         scores=task_scores.of_distribution,
         by_picture=task_scores.each_distribution,
         constant=lambda frame: _mean_known(frame, "p_"),
@@ -263,6 +274,7 @@ TASKS = {
         ),
         answered=lambda classes, answers: _each("p_", classes, answers),
         said=_with_the_first,
+        words=_highest,
         scores=task_scores.of_several,
         by_picture=task_scores.f1_of_several,
         constant=_best_few,
@@ -285,6 +297,7 @@ TASKS = {
         },
         answered=lambda classes, answers: _each("", classes, answers),
         said=lambda classes, answers: _each("", classes, answers),
+        words=lambda said: ", ".join(f"{name} {value:.1f}" for name, value in said.items()),
         scores=task_scores.of_scales,
         by_picture=task_scores.errors_of_scales,
         constant=lambda frame: _mean_known(frame, ""),

@@ -15,13 +15,23 @@ class Explanation:
     """Made by `Predictor.explain`; in Jupyter it shows `figure()`."""
 
     path: str  # or a name, as in `predict`
-    label: int  # 1 = positive
-    p_positive: float
+    answers: dict  # what `predict` says of it: label and p_positive, p_<emotion>, or valence, …
+    said: str  # the same in a few words
     picture: Image.Image = field(repr=False)  # the whole picture, upright
     crop: tuple  # (x0, y0, x1, y1) of what the network saw, px of `picture`
     view: np.ndarray = field(repr=False)  # the same as it saw it: S×S×3 uint8
     D: np.ndarray = field(repr=False)  # S×S float32 in (0, 1), bilinear from a quarter of the side
     boxes: list  # [(x0, y0, x1, y1, score), …] in px of `picture`, highest score first
+
+    @property
+    def label(self) -> int:
+        """1 = positive. KeyError where the network answers with something else."""
+        return self.answers["label"]
+
+    @property
+    def p_positive(self) -> float:
+        """As `label`."""
+        return self.answers["p_positive"]
 
     @property
     def overlay(self) -> Image.Image:
@@ -45,8 +55,7 @@ class Explanation:
         for (x0, y0, x1, y1), colour, style in frames:
             line = {"fill": False, "lw": 1.5, "edgecolor": colour, "linestyle": style}
             left.add_patch(Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0, y1 - y0, **line))
-        word, p = ("positive", self.p_positive) if self.label else ("negative", 1 - self.p_positive)
-        left.set_title(f"{word}, {p:.0%}; dashed: what the network saw", fontsize=9)
+        left.set_title(f"{self.said}\ndashed: what the network saw", fontsize=9)
         right.imshow(self.overlay)
         right.set_title(f"region map D, {self.D.min():.2f} to {self.D.max():.2f}", fontsize=9)
         for axis in (left, right):

@@ -74,17 +74,11 @@ class Predictor:
         return torch.cat(D).cpu().numpy() if D else np.zeros((0, 0, 0), np.float32)
 
     def explain(self, picture) -> Explanation:
-        """The answer for one picture and where D is high. ValueError where the system has no D, or
-        where it does not answer with a polarity."""
+        """The answer for one picture and where D is high. ValueError where the system has no D."""
         self._check_D()
-        if self.spec.task != "polarity":
-            raise ValueError(
-                f"{self.spec.id} answers with {', '.join(self.classes)}; explain() is for "
-                "polarity: take predict() and regions()"
-            )
         name, picture = _one(picture)
         whole = as_pixels(name, picture)  # 3×H×W
-        row = self.predict(whole).iloc[0]
+        (said,) = self.predict(whole).drop(columns="path").to_dict("records")
         D = torch.from_numpy(self.regions(whole))[:, None]
         image, (top, left, size, _, _) = self._shrunk(name, whole)
         scale_y, scale_x = whole.shape[1] / image.shape[0], whole.shape[2] / image.shape[1]
@@ -97,8 +91,8 @@ class Predictor:
         cell = size / D.shape[-1]
         return Explanation(
             path=name,
-            label=int(row["label"]),
-            p_positive=float(row["p_positive"]),
+            answers=said,
+            said=TASKS[self.spec.task].words(said),
             picture=Image.fromarray(whole.permute(1, 2, 0).numpy()),
             crop=in_picture(0, 0, size, size),
             view=self.view(whole),
