@@ -34,7 +34,7 @@ class Watcher(threading.Thread):
     def __init__(self, file: Path):
         super().__init__(daemon=True)
         self.file, self.over, self.started = file, threading.Event(), time.monotonic()
-        self.runs = self.done = 0
+        self.runs = self.done = self.pictures = self.learnt = 0
         self.live, self.said = sys.stdout.isatty(), ""
 
     def run(self) -> None:
@@ -54,14 +54,16 @@ class Watcher(threading.Thread):
     def words(self, told: dict) -> str:
         """What a line of the file says to a person."""
         if "runs" in told:
-            self.runs += told["runs"]
+            if not self.runs:
+                self.started = time.monotonic()
+            self.runs, self.pictures = self.runs + told["runs"], self.pictures + told["pictures"]
             return f"{told['runs']} runs to train"
         if "step" in told:
             return f"{told['step']}, {told['number']} of {told['total']}"
-        share = told["epoch"] / told["epochs"]
-        whole, self.done = self.done, self.done + (share == 1)
-        seconds = (time.monotonic() - self.started) / max(whole + share, 0.1)
-        left = seconds * max(self.runs - whole - share, 0) / 60
+        whole, self.done = self.done, self.done + (told["epoch"] == told["epochs"])
+        self.learnt += told["pictures"]
+        each = (time.monotonic() - self.started) / self.learnt
+        left = each * max(self.pictures - self.learnt, 0) / 60
         return (
             f"run {min(whole + 1, self.runs)} of {self.runs}, epoch {told['epoch']} of "
             f"{told['epochs']}, {told['rate']:.0f} pictures/s, about {left:.0f} min left: "

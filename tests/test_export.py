@@ -74,6 +74,7 @@ NETWORKS = [
     dict(afa=False),
     dict(afa=False, readings=emolib.Readings(without_afa="region")),
     dict(mai=False, afa=False),
+    dict(num_classes=7),
 ]
 BACKBONES = ["hrnet_w18_small", "resnet18", "tf_efficientnet_lite0", "convnext_atto"]
 

@@ -30,6 +30,11 @@ def bar(things, description: str, total: int | None = None):
     return quiet(things, desc=description, total=total, leave=False, file=sys.stdout)
 
 
+def asked() -> bool:
+    """Whether somebody reads what `tell` writes."""
+    return bool(os.environ.get(TOLD_IN))
+
+
 def tell(**facts) -> None:
     """Adds a line of JSON to the file that TOLD_IN names, from whatever process. Without one, or
     where it cannot be written, nothing happens: progress stops no training."""

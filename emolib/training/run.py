@@ -173,8 +173,10 @@ def _keeper(task: Task, folder: Path, rests_on: dict, device: torch.device):
             return
         task.check_unchanged()  # what is kept is of these pictures
         row, epochs = state["history"][-1], sum(phase.epochs for phase in task.spec.phases)
-        rate = len(task.train) / max(row["seconds"], 1e-9)
-        progress.tell(run=folder.name, epoch=row["epoch"], epochs=epochs, rate=rate)
+        pictures = len(task.train)
+        rate = pictures / max(row["seconds"], 1e-9)
+        told = {"epoch": row["epoch"], "epochs": epochs, "pictures": pictures, "rate": rate}
+        progress.tell(run=folder.name, **told)
         last = row["epoch"] == epochs
         if last or time.monotonic() - kept_at >= seconds_between:
             checkpoints.save_checkpoint(folder, task.spec, rests_on, device, state)

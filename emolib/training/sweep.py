@@ -11,11 +11,12 @@ from pathlib import Path
 from ..base import progress
 from ..base.run_folder import RunResult, has_weights, is_complete
 from ..spec.run_spec import RunSpec
+from ..spec.systems import system_of
 from . import launch, local
 from .check import check_runs
 from .cost import share_devices
 from .run import train_run
-from .task import Places
+from .task import Places, split
 
 EXECUTORS = ("local", "torchrun", "slurm")
 
@@ -70,7 +71,8 @@ def run_all(
             if (before := spec.predecessor()) and before in failed:
                 failed[spec] = f"it starts from {before.id}, which failed"
         stage = [spec for spec in stage if spec not in failed]
-        progress.tell(runs=len(stage))
+        if progress.asked():
+            progress.tell(runs=len(stage), pictures=sum(_pictures(s, places) for s in stage))
         if name == "slurm":
             try:
                 failed |= launch.slurm(stage, places) if stage else {}
@@ -93,6 +95,15 @@ def run_all(
         f"{time.perf_counter() - started:.0f} s"
     )
     return [results[spec] for spec in specs]
+
+
+def _pictures(spec: RunSpec, places: Places) -> int:
+    """How many it learns from, those of each epoch counted again. None is told of for a system that
+    is fitted, which has no epochs."""
+    if system_of(spec.model).fitted:
+        return 0
+    train, _, _ = split(spec, places.dataset(spec), places)
+    return len(train) * sum(phase.epochs for phase in spec.phases)
 
 
 def stages(specs, places: Places, look: bool = True) -> list[list[RunSpec]]:
