@@ -121,6 +121,18 @@ def test_what_cannot_be_right_names_the_row(change, dataset, how, message, commi
         emolib.evaluate(frame, dataset, **how)
 
 
+def test_one_split_has_no_constant_answer_and_says_so():
+    split = splits.tested("fi", "split").iloc[::2]
+    named = ("amusement", "awe", "contentment", "excitement", "anger", "disgust", "fear", "sadness")
+    p = np.random.default_rng(0).dirichlet(np.ones(8), len(split))
+    columns = {f"p_{name}": p[:, k] for k, name in enumerate(named)}
+    found = emolib.evaluate(pd.DataFrame({"path": split["path"]} | columns), "fi", "split")
+    value = found.scores.set_index("measure")["value"]
+    assert 9 < value["accuracy"] < 16 and value["accuracy"] < value["ecc"] < 50
+    assert found.scores["constant"].isna().all() and "no constant answer" in found.text()
+    assert "nothing to compare with" in found.text()
+
+
 def test_a_set_whose_list_has_no_emotions_says_so():
     listed = splits.tested("twitter1")
     with pytest.raises(ValueError, match="twitter1: its list has no emotions"):

@@ -75,6 +75,8 @@ class TaskEvaluation:
             ("verdict", lambda row: row["verdict"] if isinstance(row["verdict"], str) else ""),
         ]
         lines += [*pages.markdown_table(columns, self.scores.to_dict("records")), ""]
+        if self.answers["fold"].nunique() == 1:
+            lines += ["One fold says nothing of the pictures it learnt: no constant answer.", ""]
         if self.against.empty:
             lines += ["No run here answers all of these pictures: nothing to compare with.", ""]
         else:
