@@ -35,6 +35,7 @@ class Watcher(threading.Thread):
         super().__init__(daemon=True)
         self.file, self.over, self.started = file, threading.Event(), time.monotonic()
         self.runs = self.done = self.pictures = self.learnt = 0
+        self.seen = set[str]()
         self.live, self.said = sys.stdout.isatty(), ""
 
     def run(self) -> None:
@@ -61,6 +62,9 @@ class Watcher(threading.Thread):
         if "step" in told:
             return f"{told['step']}, {told['number']} of {told['total']}"
         whole, self.done = self.done, self.done + (told["epoch"] == told["epochs"])
+        if told["run"] not in self.seen:  # what it learnt before it was stopped is not ahead
+            self.seen.add(told["run"])
+            self.pictures -= (told["epoch"] - 1) * told["pictures"]
         self.learnt += told["pictures"]
         each = (time.monotonic() - self.started) / self.learnt
         left = each * max(self.pictures - self.learnt, 0) / 60

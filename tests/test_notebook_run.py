@@ -66,8 +66,21 @@ def test_words_count_runs_and_guess_the_time_left(run, tmp_path, monkeypatch):
     assert said.startswith("run 1 of 4, epoch 1 of 2, 40 pictures/s, about 2 min left")
     clock += 60
     assert "about 0 min left" in watcher.words(told | {"epoch": 2})
+    told["run"] = "emotionroi-maiafa"
     assert watcher.words(told | {"epoch": 1}).startswith("run 2 of 4")
     assert watcher.words({"step": "fi: examine", "number": 3, "total": 9}) == "fi: examine, 3 of 9"
+
+
+def test_epochs_from_before_a_stop_are_not_ahead(run, tmp_path, monkeypatch):
+    watcher = run.Watcher(tmp_path / "told")
+    clock = watcher.started
+    monkeypatch.setattr(run.time, "monotonic", lambda: clock)
+    watcher.words({"runs": 1, "pictures": 10 * 1000})
+    clock += 60
+    told = {"run": "twitter1-maiafa", "epochs": 10, "rate": 16.7, "pictures": 1000}
+    assert "epoch 9 of 10, 17 pictures/s, about 1 min left" in watcher.words(told | {"epoch": 9})
+    clock += 60
+    assert "about 0 min left" in watcher.words(told | {"epoch": 10})
 
 
 def test_wrong_words_are_refused(run):

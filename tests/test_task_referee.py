@@ -1,5 +1,7 @@
 """Anyone's answers beyond polarity, held against the sets and against the committed runs."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +94,7 @@ def test_what_is_known_can_be_read_from_the_set(tmp_path, monkeypatch):
     how = {"task": "distribution", "data_root": tmp_path}
     found = emolib.evaluate(frame, "emotionroi", **how).scores.set_index("measure")["value"]
     assert found["kl"] == pytest.approx(0, abs=1e-5) and found["cosine"] == pytest.approx(1)
-    with pytest.raises(ValueError, match="distribution has the columns p_anger, .*, not joy"):
+    with pytest.raises(ValueError, match="distribution has the columns p_anger, .*, not p_joy"):
         emolib.evaluate(frame[["path", "p_joy"]].assign(p_joy=1), "emotionroi", **how)
 
 
@@ -101,7 +103,7 @@ def test_what_is_known_can_be_read_from_the_set(tmp_path, monkeypatch):
     [
         (lambda f: f.assign(p_joy=2), "emotionroi", {}, r"row 0: images/.*: p_joy is 2, not in 0"),
         (lambda f: f.assign(p_joy=f["p_joy"] + 0.1), "emotionroi", {}, "sum to 1.1; 1 is needed"),
-        (lambda f: f.drop(columns="p_joy"), "emotionroi", {}, "each emotion; not p_joy"),
+        (lambda f: f.drop(columns="p_joy"), "emotionroi", {}, "p_joy is missing; each of its"),
         (
             lambda f: f,
             "emotionroi",
@@ -129,8 +131,74 @@ def test_one_split_has_no_constant_answer_and_says_so():
     found = emolib.evaluate(pd.DataFrame({"path": split["path"]} | columns), "fi", "split")
     value = found.scores.set_index("measure")["value"]
     assert 9 < value["accuracy"] < 16 and value["accuracy"] < value["ecc"] < 50
-    assert found.scores["constant"].isna().all() and "no constant answer" in found.text()
+    assert found.scores["constant"].isna().all() and "is not known" in found.text()
     assert "nothing to compare with" in found.text()
+
+
+def test_what_is_known_has_to_be_of_what_is_answered(committed):
+    votes, several = committed["distribution"], committed["multilabel"]
+    with pytest.raises(ValueError, match="of the same names; neutral is on one side alone"):
+        emolib.evaluate(votes.drop(columns="p_neutral"), "emotionroi")
+    joyless = votes.drop(columns=["p_joy", "label_joy"])
+    with pytest.raises(
+        ValueError, match=r"anger/\d+.jpg: label_anger, … sum to 0.9.*; 1 is needed"
+    ):
+        emolib.evaluate(joyless, "emotionroi")
+    with pytest.raises(ValueError, match=r"there \(1\) or not \(0\) in multilabel"):
+        emolib.evaluate(votes, "emotionroi", task="multilabel")
+    with pytest.raises(ValueError, match="say which task it is"):
+        emolib.evaluate(committed["emotion"], "emotionroi", data_root="/nowhere")
+    one = emolib.evaluate(several[["path", "label_joy", "p_joy"]], "emotionroi")
+    assert one.task == "multilabel" and one.against.empty  # the runs answer for more emotions
+
+
+@pytest.mark.parametrize("task", ["emotion", "distribution"])
+def test_digits_that_a_file_has_rounded_change_little(task, committed):
+    frame = committed[task]
+    rounded = frame.assign(**frame.filter(like="p_").round(3))
+    found = emolib.evaluate(rounded, "emotionroi")
+    table = pd.read_csv(STUDY / "tasks.csv").query("task == @task").set_index("measure")
+    values = found.scores.set_index("measure")["value"]
+    assert found.task == task
+    assert np.allclose(values, table.loc[values.index, "value"], rtol=0.03)
+
+
+def test_runs_on_drawn_pictures_are_no_systems(committed, tmp_path):
+    for run in sorted((STUDY / "runs").iterdir()):
+        if json.loads((run / "spec.json").read_text()).get("task") == "valence":
+            shutil.copytree(run, tmp_path / "s/runs" / run.name)
+    valence = committed["valence"]
+    assert len(emolib.evaluate(valence, "emotionroi", against=tmp_path).against) == 2
+    for file in tmp_path.glob("s/runs/*/environment.json"):
+        about = json.loads(file.read_text())
+        about["data"]["demo"] = True
+        file.write_text(json.dumps(about))
+    assert emolib.evaluate(valence, "emotionroi", against=tmp_path).against.empty
+
+
+def test_a_measure_that_is_no_number_has_no_verdict():
+    counts = tasks.resamples(pd.Series(list("abcd")))
+    rows = [
+        {"measure": name} | tasks.apart(np.array(gap), counts)
+        for name, gap in (("cosine", [0.1, np.nan, 0.1, 0.1]), ("kl", [-1.0, -1.1, -1.0, -0.9]))
+    ]
+    tasks.judge(rows, "better", "worse", "cannot tell")
+    assert [row["verdict"] for row in rows] == [None, "better"]
+
+
+def test_files_may_come_from_an_iterator_and_have_no_empty_path_or_column_twice(
+    committed, tmp_path
+):
+    frame = committed["valence"]
+    for name, part in (("a", frame.iloc[:900]), ("b", frame.iloc[900:])):
+        part.to_csv(tmp_path / f"{name}.csv", index=False)
+    assert emolib.evaluate(tmp_path.glob("?.csv"), "emotionroi").sheet.whole
+    frame.assign(path=frame["path"].where(frame.index != 4)).to_csv(tmp_path / "c.csv", index=False)
+    assert cli.main(["evaluate", str(tmp_path / "c.csv"), "--set", "emotionroi"]) == 2
+    with pytest.raises(ValueError, match="c.csv line 6: there is an answer and no path"):
+        emolib.evaluate(tmp_path / "c.csv", "emotionroi")
+    with pytest.raises(ValueError, match="row 1: column valence is there twice"):
+        emolib.evaluate(frame.assign(Valence=5), "emotionroi")
 
 
 def test_a_set_whose_list_has_no_emotions_says_so():

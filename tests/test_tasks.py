@@ -158,6 +158,7 @@ def test_a_task_is_trained_kept_verified_and_loaded(task, root, runs, tmp_path):
     first_word = "valence" if task == "valence" else highest.removeprefix("p_")
     assert explained.said.startswith(first_word) and explained.D.shape == (32, 32)
     assert Image.open(io.BytesIO(explained._repr_png_())).format == "PNG"
+    assert not hasattr(explained, "p_positive")
 
 
 @pytest.mark.parametrize("task", OTHERS)

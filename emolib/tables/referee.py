@@ -55,6 +55,8 @@ def evaluate(
     answers, and FileNotFoundError where `against` holds no complete run.
     """
     set = set.lower()
+    if not isinstance(predictions, (pd.DataFrame, str, Path)):
+        predictions = list(predictions)  # they are read twice
     if (task or task_of(columns_of(predictions))) != "polarity":
         found = evaluate_task(predictions, set, protocol, against, name, task, data_root)
         _check_not_learnt(found.sheet.tested, set, trained_on)

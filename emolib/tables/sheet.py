@@ -57,7 +57,7 @@ def read_sheet(
 
     Raises ValueError that names the row for an answer that is no such number and for two answers
     to one picture, and where no name means a picture, or where less than half of a fold is
-    answered: scores are means over folds.
+    answered: scores are over whole folds.
     """
     listed = splits.tested(dataset, protocol)
     frame = _rows(predictions, list(answers), ends)
@@ -90,7 +90,7 @@ def read_sheet(
         if 2 * len(part) < (of_fold := part["of_fold"].iloc[0]):
             raise ValueError(
                 f"fold {fold}: {len(part)} of its {of_fold} pictures are answered; scores are "
-                "means over folds, so answer more of it, or leave it out"
+                "over whole folds, so answer more of it, or leave it out"
             )
     missing = listed["path"].drop(answer.index).tolist()
     return Sheet(len(listed), tested.reset_index(drop=True), missing, foreign, unclear, repeated)
@@ -110,7 +110,10 @@ def _parts(predictions) -> Iterator[tuple[str, pd.DataFrame, int]]:
         files = [predictions] if isinstance(predictions, (str, Path)) else list(predictions)
         frames = [(f"{file} line", read_answers(file), 2) for file in files]
     for where, frame, first in frames:
-        yield where, frame.set_axis([str(c).strip().lower() for c in frame], axis=1), first
+        columns = pd.Index([str(c).strip().lower() for c in frame])
+        if columns.has_duplicates:
+            raise ValueError(f"{where} 1: column {columns[columns.duplicated()][0]} is there twice")
+        yield where, frame.set_axis(columns, axis=1), first
 
 
 def _rows(predictions, answers: list[str], ends: tuple) -> pd.DataFrame:
@@ -122,6 +125,9 @@ def _rows(predictions, answers: list[str], ends: tuple) -> pd.DataFrame:
             wanted = " and ".join([", ".join(["path", *answers[:-1]]), answers[-1]])
             raise ValueError(f"{where} 1: columns {wanted} are needed, not {there}")
         frame = frame[frame[["path", *answers]].notna().any(axis=1)]  # no empty lines
+        if (nameless := frame["path"].isna()).any():
+            line = frame.index[int(np.argmax(nameless))]
+            raise ValueError(f"{where} {line + first}: there is an answer and no path")
         numbers = frame[answers].apply(pd.to_numeric, errors="coerce")
         for column in answers:
             wrong = ~numbers[column].between(*ends)  # nan is not

@@ -88,12 +88,17 @@ def rows_of_task(task: str, frame: pd.DataFrame) -> list[dict]:
     for the number of measures. frame: a predictions.csv with fold, seed and, of near-twins the
     same, group."""
     rows = list(_of_each_measure(task, frame))
-    compared = [row for row in rows if "p" in row]
-    for row, p in zip(compared, significance.holm([r["p"] for r in compared]), strict=True):
-        lower = row["measure"] in task_scores.LOWER
-        good = p < significance.ALPHA and (row["difference"] < 0) == lower
-        row |= {"p_holm": p, "verdict": BETTER if good else NOT_BETTER}
+    judge([row for row in rows if "p" in row], BETTER, NOT_BETTER, NOT_BETTER)
     return rows
+
+
+def judge(rows: list[dict], better: str, worse: str, neither: str) -> None:
+    """Adds p_holm, p corrected for the number of rows, and the verdict. None where p is no number:
+    one of the two has no such measure."""
+    for row, p in zip(rows, significance.holm([row["p"] for row in rows]), strict=True):
+        good = (row["difference"] < 0) == (row["measure"] in task_scores.LOWER)
+        verdict = neither if p >= significance.ALPHA else better if good else worse
+        row |= {"p_holm": p, "verdict": None if np.isnan(p) else verdict}
 
 
 def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
@@ -114,7 +119,8 @@ def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
     for measure, value in values.items():
         row = {"measure": measure, "value": value, "constant": known.get(measure, np.nan)}
         found = again[measure] if measure in others else _means(each[measure], counts)
-        row["low"], row["high"] = np.nanpercentile(found, (2.5, 97.5))
+        bounds = np.nanpercentile(found, (2.5, 97.5)) if np.isfinite(found).any() else (np.nan,) * 2
+        row["low"], row["high"] = bounds
         if measure in each and len(constant):
             row |= apart(each[measure] - other[measure], counts)
         yield row
@@ -122,11 +128,11 @@ def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
 
 def apart(gap: np.ndarray, counts: np.ndarray) -> dict:
     """The mean of a difference picture by picture, its 95% interval, and p of a true one of 0, by
-    the spread of the samples `counts`."""
+    the spread of the samples `counts`. No numbers where a picture has none."""
     means = _means(gap, counts)
     low, high = np.percentile(means, (2.5, 97.5))
     spread, mean = means.std(), gap.mean()
-    p = 2 * stats.norm.sf(abs(mean) / spread) if spread > 0 else float(mean == 0)
+    p = float(mean == 0) if spread == 0 else 2 * stats.norm.sf(abs(mean) / spread)
     return {"difference": mean, "diff_low": low, "diff_high": high, "p": p}
 
 
@@ -172,20 +178,18 @@ def write_tasks(folder: Path) -> pd.DataFrame:
 def task_title(folder: Path) -> str:
     """Of the page and the figure; it says where the pictures are drawn ones."""
     first = complete_runs(folder, OTHERS)[0]
-    demo = read_json(first / "environment.json")["data"]["demo"]
-    return pages.marked("Tasks: emotions, distributions, several at once, valence", demo)
+    return pages.marked("Tasks: emotions, distributions, several at once, valence", is_drawn(first))
+
+
+def is_drawn(run: Path) -> bool:
+    """Whether a run is on drawn pictures."""
+    return read_json(run / "environment.json")["data"]["demo"]
 
 
 def task_page(folder: Path, table: pd.DataFrame) -> str:
     """The table in Markdown, one part a set and task."""
     lines = [f"# {task_title(folder)}", ""]
-    columns: list[pages.Column] = [
-        ("method", lambda row: readable(row["method"])),
-        ("measure", lambda row: MEASURE_WORDS.get(row["measure"], row["measure"])),
-        ("value (95% interval)", score_of),
-        ("constant answer", pages.number("constant", ".3f")),
-        ("verdict", lambda row: row["verdict"] if isinstance(row["verdict"], str) else ""),
-    ]
+    columns = [("method", lambda row: readable(row["method"])), *measure_columns()]
     for (dataset, task), rows in table.groupby(["dataset", "task"], sort=False):
         first = rows.iloc[0]
         lines += [f"## {in_words(str(dataset))}: {TASKS[str(task)].title}", ""]
@@ -194,8 +198,25 @@ def task_page(folder: Path, table: pd.DataFrame) -> str:
     return "\n".join([*lines, _HOW, ""])
 
 
+def measure_columns() -> list[pages.Column]:
+    """Of a page's table with a row a measure, as `rows_of_task` gives them."""
+    return [
+        ("measure", measure_of),
+        ("value (95% interval)", score_of),
+        ("constant answer", pages.number("constant", ".3f")),
+        ("verdict", lambda row: row["verdict"] if isinstance(row["verdict"], str) else ""),
+    ]
+
+
+def measure_of(row) -> str:
+    """A row's measure in words."""
+    return MEASURE_WORDS.get(row["measure"], row["measure"])
+
+
 def score_of(row) -> str:
-    """A value with its interval, as the page writes it."""
+    """A value with its interval, as the page writes it; "" where there is none."""
+    if np.isnan(row["value"]):
+        return ""
     return f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
 
 

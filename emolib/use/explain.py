@@ -25,13 +25,18 @@ class Explanation:
 
     @property
     def label(self) -> int:
-        """1 = positive. KeyError where the network answers with something else."""
-        return self.answers["label"]
+        """1 = positive. AttributeError where the network answers with something else."""
+        return self._of_polarity("label")
 
     @property
     def p_positive(self) -> float:
         """As `label`."""
-        return self.answers["p_positive"]
+        return self._of_polarity("p_positive")
+
+    def _of_polarity(self, name: str):
+        if name not in self.answers:
+            raise AttributeError(f"no {name}: the network answers with {', '.join(self.answers)}")
+        return self.answers[name]
 
     @property
     def overlay(self) -> Image.Image:
