@@ -63,6 +63,32 @@ def test_emotionroi_folds_are_a_stratified_partition(tmp_path):
     assert [m.parts[-2:] for m in data.maps] == [p.parts[-2:] for p in data.paths]
 
 
+def test_the_usual_split_is_the_sets_own_lists(tmp_path):
+    make_roi(tmp_path, each=6)
+    lists = tmp_path / "emotionroi/training_testing_split"
+    lists.mkdir()
+    names = [f"{emotion}/{i}.jpg" for emotion in ROI for i in range(6)]
+    parts = {"training": names[::3], "testing": sorted({*names} - {*names[::3]})}
+    for part, held in parts.items():
+        (lists / f"{part}.txt").write_text("\n".join(held), encoding="utf-8")
+    (tmp_path / "emotionroi/excluded.csv").write_text("path,reason\nimages/anger/0.jpg,blank\n")
+    data = emolib.open_dataset("emotionroi", tmp_path, split="usual")
+    ((train, test),) = data.folds(seed=5)
+    assert [data.names[i] for i in test] == sorted(f"images/{n}" for n in parts["testing"])
+    kept = sorted({f"images/{n}" for n in parts["training"]} - {"images/anger/0.jpg"})
+    assert [data.names[i] for i in train] == kept
+    with pytest.raises(ValueError, match="a single split cannot keep near-twins together"):
+        data.folds(grouped=np.arange(len(data)))
+    assert len(emolib.open_dataset("emotionroi", tmp_path).folds()) == 5
+    (lists / "training.txt").unlink()
+    with pytest.raises(ValueError, match="split='usual' needs a split that the set brings"):
+        emolib.open_dataset("emotionroi", tmp_path, split="usual")
+    (lists / "training.txt").write_text("anger/1.jpg\nanger/1.jpg\n")
+    with pytest.raises(ValueError, match="training.txt line 2 names 'anger/1.jpg', a second time"):
+        emolib.open_dataset("emotionroi", tmp_path)
+    assert emolib.RunSpec("twitter1", split="usual") == emolib.RunSpec("twitter1")
+
+
 def test_twitter_takes_its_own_folds_and_else_draws_stratified_ones(tmp_path):
     names = make_twitter(tmp_path / "own")
     data = emolib.open_dataset("twitter1", tmp_path / "own")

@@ -46,6 +46,65 @@ def test_emoset_is_read_from_its_lists_with_its_own_test_pictures(tmp_path):
         emolib.open_dataset("emoset", tmp_path)
 
 
+@pytest.mark.parametrize("name", ["flickr_ldl", "twitter_ldl"])
+def test_voted_sets_are_read_in_both_of_their_forms(name, tmp_path):
+    counts = {f"{i}.jpg": [i % 3, 1, 0, 0, 2, 0, 0, i % 2] for i in range(11)}
+    for i, file in enumerate(counts):
+        picture(tmp_path / name / "images" / file, seed=i)
+    header = "images-name Amusement Awe Contentment Excitement Anger Disgust Fear Sadness"
+    lines = [f"{file} {' '.join(map(str, row))} " for file, row in counts.items()]
+    votes_file = tmp_path / name / "ground_truth.txt"
+    votes_file.write_text("\n".join([header, *lines]), encoding="utf-8")
+    data = emolib.open_dataset(name, tmp_path, task="distribution")
+    for file, row in zip(data.names, data.targets, strict=True):
+        expected = np.array(counts[file.removeprefix("images/")]) / sum(counts[file[7:]])
+        np.testing.assert_allclose(row, expected, rtol=1e-6)
+    assert data.classes == tuple(header.lower().split()[1:]) and len(data.folds()) == 5
+    several = emolib.open_dataset(name, tmp_path, task="multilabel", least_votes=0.5)
+    assert several.targets[data.names.index("images/0.jpg")].tolist() == [0, 0, 0, 0, 1, 0, 0, 0]
+    for task in ("polarity", "emotion"):
+        with pytest.raises(ValueError, match=f"{name}: task='{task}' needs"):
+            emolib.open_dataset(name, tmp_path, task=task).targets  # noqa: B018
+    with pytest.raises(ValueError, match="split='usual' needs a split"):
+        emolib.open_dataset(name, tmp_path, split="usual")
+    # StyleEDL's form: no header, shares, the class behind them
+    votes_file.unlink()
+    parts = {"train": lines[:8], "test": lines[8:]}
+    for part, held in parts.items():
+        shares = [[file, *counts[file]] for file in (line.split()[0] for line in held)]
+        text = [f"{n} {' '.join(f'{v / sum(row):.6f}' for v in row)} 4" for n, *row in shares]
+        (tmp_path / name / f"ground_truth_{part}.txt").write_text("\n".join(text))
+    cut = emolib.open_dataset(name, tmp_path, task="distribution", split="usual")
+    np.testing.assert_allclose(cut.targets, data.targets, atol=1e-5)
+    ((train, test),) = cut.folds()
+    assert (len(train), len(test)) == (8, 3)
+    assert {cut.names[i] for i in test} == {f"images/{line.split()[0]}" for line in lines[8:]}
+    assert len(emolib.open_dataset(name, tmp_path, task="distribution").folds()) == 5
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("1.jpg 1 0 0 0 0 0 0 0", "line 1 is '1.jpg 1 0.*expected images-name amusement awe"),
+        ("{header}\n9.jpg 1 0 0 0 0 0 0 0", "line 2 names '9.jpg', which is not in .*images"),
+        ("{header}\n1.jpg 1 0 0 0 0 0 0", "line 2 is '1.jpg 1.*expected a name and eight numbers"),
+        ("{header}\n1.jpg 1 0 0 0 x 0 0 0", "line 2 is '1.jpg 1 0 0 0 x.*a name and eight numbers"),
+        ("{header}\n1.jpg 1 0 0 0 -1 0 0 0", "line 2 has a negative share of votes, -1"),
+        ("{header}\n1.jpg 0 0 0 0 0 0 0 0", "line 2 has shares of votes that sum to 0, not to 1"),
+        ("{header}\n1.jpg .2 .2 0 0 0 0 0 0", "line 2 has shares of votes that sum to 0.4"),
+        ("{header}\n1.jpg nan 1 0 0 0 0 0 0", "line 2 has a negative share of votes, nan"),
+        ("{header}\n1.jpg 1 0 0 0 0 0 0 0\n1.jpg 1 0 0 0 0 0 0 0", "line 3 names '1.jpg' a second"),
+        ("{header}", "names no picture"),
+    ],
+)
+def test_what_is_wrong_in_a_list_of_votes_names_the_line(text, message, tmp_path):
+    picture(tmp_path / "flickr_ldl/images/1.jpg")
+    header = "images-name Amusement Awe Contentment Excitement Anger Disgust Fear Sadness"
+    (tmp_path / "flickr_ldl/ground_truth.txt").write_text(text.format(header=header))
+    with pytest.raises(ValueError, match=message):
+        emolib.open_dataset("flickr_ldl", tmp_path)
+
+
 def test_emotion6_always_has_its_measured_valence(tmp_path):
     make_valence(tmp_path, each=5, valence={"joy/1.jpg": 7})
     (tmp_path / "emotionroi").rename(tmp_path / "emotion6")

@@ -30,8 +30,12 @@ def few_resamples(monkeypatch):
 def committed():
     """{task: the committed answers of its five networks}"""
     found = tasks.answers_by_task(STUDY)
-    about = ["fold", "seed", "run"]
-    return {task: f.drop(columns=about) for (_, task, _), f in found.items()}
+    about = {"fold", "seed", "run"}
+    return {
+        task: frame[[c for c in frame if c not in about and not c.startswith(tasks.ALWAYS)]]
+        for (_, task, method), frame in found.items()
+        if method == "without_both"
+    }
 
 
 @pytest.mark.parametrize("task", OTHERS)

@@ -1,6 +1,7 @@
 """Beyond polarity: what is learnt of a set, and what the answers are worth."""
 
 import io
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -204,15 +205,17 @@ def test_what_is_said_of_each_picture_has_the_scores_as_its_mean(task, runs):
 
 def test_the_table_of_tasks_follows_from_its_runs(root, tmp_path):
     folds = [tiny(task="distribution", fold=k) for k in (0, 1)]
-    first, second = (emolib.run(spec, root, tmp_path, **CPU).predictions for spec in folds)
+    done = [emolib.run(spec, root, tmp_path, **CPU) for spec in folds]
+    first, second = (run.predictions for run in done)
+    data = open_dataset("emotionroi", root, task="distribution")
+    learnt = [data.targets[train].mean(0) for train, _ in data.folds()[:2]]
     emolib.tables.build(tmp_path)
     table = pd.read_csv(tmp_path / "demo/tasks.csv").set_index("measure")
     assert table.loc["kl", "pictures"] == len(first) + len(second) and not emolib.verify(tmp_path)
     voted = [c for c in first if c.startswith("label_")]
     found, constant = [], []
-    for mine, other in ((first, second), (second, first)):
+    for mine, always in zip((first, second), learnt, strict=True):
         said = mine[[c.replace("label_", "p_") for c in voted]].to_numpy()
-        always = other[voted].mean().to_numpy()  # a fold has learnt the other's test pictures
         for row, answer in zip(mine[voted].to_numpy(), said, strict=True):
             there = row > 0
             found.append((row[there] * np.log(row[there] / answer[there])).sum())
@@ -231,6 +234,38 @@ def test_the_table_of_tasks_follows_from_its_runs(root, tmp_path):
     file.write_text(good)
     (tmp_path / "demo/tasks.md").write_text("other")
     assert [f.file for f in emolib.verify(tmp_path)] == ["demo/tasks.md"]
+
+
+def test_one_split_is_held_against_what_its_training_pictures_say(root, tmp_path):
+    """By the long way, of a split that the set brings."""
+    shutil.copytree(root / "emotionroi", tmp_path / "emotionroi")
+    lists = tmp_path / "emotionroi/training_testing_split"
+    lists.mkdir(exist_ok=True)
+    names = sorted(open_dataset("emotionroi", tmp_path).names)
+    parts = {"training": names[::2], "testing": names[1::2]}
+    for part, held in parts.items():
+        text = "\n".join(name.removeprefix("images/") for name in held)
+        (lists / f"{part}.txt").write_text(text, encoding="utf-8")
+    spec = tiny(task="valence", split="usual")
+    run = emolib.run(spec, tmp_path, tmp_path / "results", **CPU)
+    assert run.predictions["path"].tolist() == parts["testing"]
+    data = open_dataset("emotionroi", tmp_path)
+    known = data.extra.set_axis(data.names)["valence"]
+    emolib.tables.build(tmp_path / "results")
+    table = pd.read_csv(tmp_path / "results/demo/tasks.csv").set_index("measure")
+    errors = (known[parts["testing"]] - known[parts["training"]].mean()).abs()
+    assert table.loc["valence_mae", "constant"] == pytest.approx(errors.mean(), rel=1e-5)
+    assert table["folds"].eq(1).all() and table.loc["valence_mae", "verdict"]
+    assert "a single split" in (tmp_path / "results/demo/tasks.md").read_text(encoding="utf-8")
+    assert not emolib.verify(tmp_path / "results", tmp_path)
+    facts = run.folder / "environment.json"
+    other = facts.read_text(encoding="utf-8").replace('"valence": ', '"valence": 1')
+    facts.write_text(other, encoding="utf-8")
+    emolib.tables.build(tmp_path / "results")
+    (found,) = emolib.verify(tmp_path / "results", tmp_path)
+    assert found.why == "has a constant answer that its training pictures do not give"
+    with pytest.raises(ValueError, match="fold=1: emotionroi has folds 0 to 0"):
+        emolib.run(replace(spec, fold=1), tmp_path, tmp_path / "other", **CPU)
 
 
 def test_a_study_says_what_its_sets_cannot_be_asked(root, tmp_path):

@@ -109,6 +109,8 @@ class Dataset:
             return [(np.sort(train), np.sort(test))]
         count = len(self.official_folds or ()) or one.folds
         if groups is not None:
+            if count == 1:
+                raise ValueError(f"{self.name}: a single split cannot keep near-twins together")
             split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return list(split.split(np.zeros(len(self)), self._classes(), groups))
         if self.official_folds and official:
@@ -188,6 +190,7 @@ def open_dataset(
     root,
     agree: int = 3,
     labels: str = "keyword",
+    split: str = "folds",
     task: str = "polarity",
     least_votes: float = 0.2,
 ) -> Dataset:
@@ -197,7 +200,8 @@ def open_dataset(
     because the paper splits anew. `agree`: how many of five voters at least agreed (3, 4 or 5), for
     Twitter I and FI's CSV files. `labels`: EmotionROI's by the emotion searched for ("keyword") or
     by Emotion6's measured "valence", positive above 5; a picture at exactly 5 is neither and is
-    left out, in a warning that names it. Pictures in `excluded.csv` (path,reason) are left out.
+    left out, in a warning that names it. `split`: "usual" for the single split that others use,
+    where the set brings one. Pictures in `excluded.csv` (path,reason) are left out.
     `task`: what is to be learnt of it, one of `tasks.TASKS`; `least_votes`: from which share of the
     votes on an emotion is one of several.
 
@@ -213,12 +217,22 @@ def open_dataset(
         raise ValueError(f"task={task!r}: one of {', '.join(tasks.TASKS)}")
     if labels not in ("keyword", "valence"):
         raise ValueError(f"labels={labels!r}: one of keyword, valence")
+    if split not in ("folds", "usual"):
+        raise ValueError(f"split={split!r}: one of folds, usual")
     folder = Path(root) / name
     if not folder.is_dir():
         where = "(docs/sets.md says where to ask for it and how it is laid out)"
         wanted = f"data_root must hold {name}/ {where}"
         raise FileNotFoundError(f"{name}: there is no folder {folder}; {wanted}")
-    data = Dataset(name, folder, **vars(layouts.read_layout(name, folder, agree)))
+    listing = vars(layouts.read_layout(name, folder, agree))
+    usual = listing.pop("usual")
+    if split == "usual":
+        if not usual:
+            needs = "needs a split that the set brings, as EmotionROI's training_testing_split/"
+            raise ValueError(f"{name}: split='usual' {needs}; {folder} is {listing['layout']}")
+        listing["official_folds"] = [usual]
+        listing["layout"] += f", the usual split of {len(usual[0])} and {len(usual[1])}"
+    data = Dataset(name, folder, **listing)
     if agree != 3 and "agree" not in data.options:
         needs = "needs to know how many voters agreed on each picture"
         silent = f"{folder} does not say ({data.layout})"

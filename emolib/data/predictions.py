@@ -15,6 +15,12 @@ def predictions_of(data: Data, indices, answers: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"path": [data.names[i] for i in indices]} | known | said)
 
 
+def constant_of(data: Data, indices) -> dict[str, float]:
+    """The one answer that is best by these pictures where nothing is known of a picture."""
+    nothing = np.zeros((len(indices), len(data.classes)))
+    return TASKS[data.task].constant(predictions_of(data, indices, nothing))
+
+
 def known_of(frame: pd.DataFrame) -> dict[str, tuple]:
     """{path: what is known of the picture} in a predictions.csv: its label, emotion, …"""
     columns = [c for c in frame.columns if c.startswith("label") or c == "emotion"]
@@ -45,6 +51,11 @@ def agree(mine: dict[str, tuple], its: dict[str, tuple]) -> bool:
         for path in mine
         for a, b in zip(mine[path], its[path], strict=True)
     )
+
+
+def same_answer(mine: dict[str, float], its: dict[str, float]) -> bool:
+    """Whether two `constant_of` are the same, but for the order in which they were summed."""
+    return agree({"": (*mine, *mine.values())}, {"": (*its, *its.values())})
 
 
 def _said(data: Data) -> list[str]:

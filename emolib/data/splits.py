@@ -107,11 +107,9 @@ def _twitter1(root: Path) -> pd.DataFrame:
 def _emotionroi(root: Path) -> pd.DataFrame:
     data = open_dataset("emotionroi", root)
     found = _with_groups(data).assign(folds=_folds(data, data.names))
-    place = data.root / "training_testing_split"
-    texts = {part: (place / f"{part}.txt").read_text("utf-8") for part in ("training", "testing")}
-    value = {"training": "train", "testing": "0"}
-    parts = {f"images/{line}": value[p] for p, text in texts.items() for line in text.split()}
-    return found.assign(split=found["path"].map(parts))[[*FACTS, "folds", "grouped", "split"]]
+    usual = open_dataset("emotionroi", root, split="usual")
+    found["split"] = _folds(usual, found["path"])
+    return found[[*FACTS, "folds", "grouped", "split"]]
 
 
 def _fi(root: Path) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from . import recipe
-from .sets import DATASETS, SETS
+from .sets import DATASETS, SETS, EmotionSet
 from .systems import SYSTEMS, System, system_of
 from .values import checked, members
 
@@ -77,7 +77,7 @@ class RunSpec:
     model: str = "maiafa"
     backbone: str | None = None  # None: the system's own, `systems.System`
     fold: int = 0
-    # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …; None becomes the paper's
+    # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
     init: str = None  # type: ignore[assignment]
     seed: int = 0
     split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds
@@ -87,6 +87,7 @@ class RunSpec:
     share: float = 1.0  # of the fold's training pictures that are used
     agree: typing.Literal[3, 4, 5] = 3  # Twitter I: how many of five annotators agreed
     labels: typing.Literal["keyword", "valence"] = "keyword"  # EmotionROI: whose polarity
+    split: typing.Literal["folds", "usual"] = "folds"  # "usual": the single one that a set brings
     task: TaskName = "polarity"  # what is learnt, one of `data.tasks.TASKS`
     least_votes: float = 0.2  # multilabel: the share of votes from which an emotion is there
     mai: bool = True
@@ -132,9 +133,8 @@ class RunSpec:
             what = "is its own backbone" if system.backbone else "has no backbone"
             raise ValueError(f"backbone={self.backbone!r}: model {self.model!r} {what}")
         self._put(backbone=self.backbone or system.backbone)
-        self._forget_what_does_not_apply(system)
-        if self.lr is None:
-            self._put(lr=of_set.lr)
+        self._forget_what_does_not_apply(system, of_set)
+        self._put(lr=of_set.lr if self.lr is None else self.lr)
         if self.lr_step is None:
             self._put(lr_step=max(1, -(-self.epochs // 3)) if isinstance(self.epochs, int) else 1)
         if isinstance(self.apart, (list, tuple)):
@@ -150,7 +150,7 @@ class RunSpec:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
-    def _forget_what_does_not_apply(self, system: System) -> None:
+    def _forget_what_does_not_apply(self, system: System, of_set: EmotionSet) -> None:
         """Sets what the system or the set does not have to the defaults, so that equal runs have
         equal names."""
         names = [n for n in ARCHITECTURE if n not in system.settings]
@@ -161,8 +161,8 @@ class RunSpec:
         names += ["freeze_bn", "precision", "head_epochs", "layer_decay"] if self.freeze else []
         names += ["head_lr"] if self.layer_decay != 1 else []
         names += ["lr_step"] if self.schedule == "cosine" else []
-        names += {one.option for one in SETS.values()} - {"", SETS[self.dataset].option}
-        if self.grouped or not SETS[self.dataset].brings_folds:
+        names += {name for one in SETS.values() for name in one.options} - {*of_set.options}
+        if self.grouped or not of_set.brings_folds:
             names += ["official"]
         default = {f.name: f.default for f in fields(self)} | {"readings": Readings()}
         self._put(**{name: default[name] for name in names})
@@ -210,7 +210,7 @@ class RunSpec:
     @property
     def data_options(self) -> dict:
         """What `open_dataset` is told besides name and folder."""
-        names = ("agree", "labels", "task", "least_votes")
+        names = ("agree", "labels", "split", "task", "least_votes")
         return {name: getattr(self, name) for name in names}
 
     @property

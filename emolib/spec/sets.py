@@ -20,7 +20,7 @@ class EmotionSet:
     lr: float = 1e-4  # Table 6
     init: str = "fi:imagenet"  # the chain that the paper starts from
     brings_folds: bool = False  # whether copies may have folds of their own
-    option: str = ""  # the field of RunSpec that is a matter of this set alone
+    options: tuple[str, ...] = ()  # the fields of RunSpec that are a matter of this set alone
     emotions: bool = True  # whether there may be finer classes
     tested: dict[str, int] = field(default_factory=dict)  # the paper's test pictures, a metric
 
@@ -58,7 +58,7 @@ SETS = {
         "imatge-upc/sentiment-2017-imavis on GitHub (MIT)",
         "769 positive, 500 negative at three agree",
         brings_folds=True,
-        option="agree",
+        options=("agree",),
         emotions=False,
         tested={"accuracy": 1269, "recall": 769},
     ),
@@ -69,7 +69,7 @@ SETS = {
         "as positive.",
         "its authors (Cornell University), for academic research",
         "660 positive, 1,320 negative",
-        option="labels",
+        options=("labels", "split"),
         tested={"accuracy": 1980, "recall": 660},
     ),
     "own": EmotionSet(
@@ -87,7 +87,7 @@ SETS = {
         "as positive. Fifteen people a picture gave valence, arousal and emotions.",
         "its authors (Cornell University), for academic research",
         "1,980; they are EmotionROI's",
-        option="labels",
+        options=("labels", "split"),
     ),
     "emoset": EmotionSet(
         "EmoSet",
@@ -123,6 +123,24 @@ SETS = {
         "Amazon Mechanical Turk workers said whether a picture is positive or negative.",
         "its authors (Columbia University)",
         "603: 470 positive, 133 negative",
+        emotions=False,
+    ),
+    "flickr_ldl": EmotionSet(
+        "Flickr_LDL",
+        "Flickr_LDL (Yang et al., AAAI 2017): photographs from Flickr",
+        "Several people a picture each chose one of eight emotions.",
+        "its authors (Nankai University)",
+        "about 11,000, with people's votes for eight emotions and nothing else",
+        options=("split",),
+        emotions=False,
+    ),
+    "twitter_ldl": EmotionSet(
+        "Twitter_LDL",
+        "Twitter_LDL (Yang et al., AAAI 2017): pictures out of tweets",
+        "Several people a picture each chose one of eight emotions.",
+        "its authors (Nankai University)",
+        "about 10,000, with people's votes for eight emotions and nothing else",
+        options=("split",),
         emotions=False,
     ),
 }

@@ -53,15 +53,15 @@ PROFILES = {
             "freeze_bn": True,
         },
         # At maiafa's own budget. Those with boxes, towers or stages of their own take too long.
-        systems=("frozen_probe", "mcpnet", "priya2020"),
+        systems=("frozen_probe", "mcpnet"),
         comparisons=("matched",),
-        networks=4,
+        networks=2,
     ),
 }
 # What may differ between the trainings of one chain; the rest belongs to the network they share.
 PROTOCOL = ("image_size", *(name for name in TRAINING if name != "deterministic"))
 # each a matter of one set, in whatever place of a chain
-LABELLING = tuple(dict.fromkeys(one.option for one in SETS.values() if one.option))
+LABELLING = tuple(dict.fromkeys(name for one in SETS.values() for name in one.options))
 SET_ELSEWHERE = {
     "dataset": "the parameter datasets",
     "backbone": "the parameter backbone",

@@ -148,11 +148,11 @@ def missing_line(missing: dict[str, str]) -> str:
 
 def fewer_folds(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """A line that names the rows over fewer folds than their set has (the small sets)."""
-    fold = {run.id: run.spec.fold for run in runs.itertuples()}
+    fold = {run.id: run.spec.fold for run in runs.itertuples() if run.spec.split == "folds"}
     few: dict[tuple[str, int], dict[str, None]] = {}
     for row in table[(table["runs"] > 0) & table["dataset"].isin(SMALL)].itertuples():
-        count = len({fold[run] for run in run_ids(row.run_ids)})
-        if count < SETS[row.dataset].folds:
+        count = len({fold[run] for run in run_ids(row.run_ids) if run in fold})
+        if 0 < count < SETS[row.dataset].folds:
             few.setdefault((row.dataset, count), {})[f"`{row.method}`"] = None
     parts = [f"{d}, {n} of {SETS[d].folds}: {', '.join(rows)}" for (d, n), rows in few.items()]
     return ["", f"Fewer folds than the set has: {'; '.join(parts)}."] if parts else []

@@ -65,7 +65,7 @@ def _distribution(axis, frame: pd.DataFrame) -> None:
     at = np.arange(len(of_leader))
     axis.bar(at - 0.2, voted, 0.38, color=GREY, label="people's votes")
     axis.bar(at + 0.2, answered, 0.38, color=OURS, label="answered")
-    axis.plot(at, always, "_", color="black", ms=22, label="constant answer")
+    axis.plot(at, always, "_", color="black", ms=22, label="votes for it, all pictures")
     axis.set_xticks(
         at, [f"{names[k]}\n({rows.sum()})" for k, rows in of_leader.items()], rotation=0
     )

@@ -2,8 +2,9 @@
 
 `tasks.csv` has a row a set, task, method and measure: the score over the test pictures of all
 folds, each picture answered by the network that has not learnt it, and its 95% interval. The
-constant answer of a fold is what the pictures of the other folds say on average: their most
-frequent emotion, their mean distribution, the shares of their emotions, their mean valence.
+constant answer of a run is what the pictures it learnt from say on average, as its environment.json
+has it: their most frequent emotion, their mean distribution, the shares of their emotions, their
+mean valence.
 """
 
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ TASK_COLUMNS = (
 ).split()
 RUN_COLUMNS = ["id", "spec", "dataset", "data", "weights", *START_FACTS]
 READ_COLUMNS = ["measure", "value", "low", "high", "constant", "verdict"]
+ALWAYS = "always_"  # before the columns of a constant answer, beside a network's
 TIMES, FEW = 1000, 200  # samples of pictures; of them for measures that are no mean over pictures
 BETTER, NOT_BETTER = "better than a constant answer", "not better than a constant answer"
 
@@ -42,7 +44,8 @@ def has_tasks(folder: Path) -> bool:
 
 
 def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.DataFrame]:
-    """{(set, task, method): predictions.csv of its runs under each other, with fold, seed, run}.
+    """{(set, task, method): predictions.csv of its runs under each other, with fold, seed, run and
+    the constant answer, ALWAYS before its columns}.
     ids: of these runs only. Pre-trainings of leakage-free runs are left out, as in other tables.
 
     Raises ValueError where runs of one key differ in more than fold and seed, or in their data.
@@ -55,6 +58,7 @@ def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.Dat
             continue
         known.append({"id": run.name, "spec": spec, "dataset": spec.dataset, **facts})
         about = {"fold": spec.fold, "seed": spec.seed, "run": run.name}
+        about |= {ALWAYS + name: value for name, value in facts.get("constant", {}).items()}
         frame = read_csv(run / "predictions.csv").assign(**about)
         parts.setdefault((spec.dataset, spec.task, spec.method), []).append(frame)
     if known:
@@ -85,8 +89,8 @@ def task_table(folder: Path, ids=None) -> pd.DataFrame:
 def rows_of_task(task: str, frame: pd.DataFrame) -> list[dict]:
     """A row a measure: its value, the mean over seeds, the interval, what the constant answer has
     and, where the measure is a mean over pictures, how far apart the two are: p_holm is corrected
-    for the number of measures. frame: a predictions.csv with fold, seed and, of near-twins the
-    same, group."""
+    for the number of measures. frame: a predictions.csv with fold, seed, of near-twins the same
+    group, and the constant answer where it is known."""
     rows = list(_of_each_measure(task, frame))
     judge([row for row in rows if "p" in row], BETTER, NOT_BETTER, NOT_BETTER)
     return rows
@@ -102,7 +106,7 @@ def judge(rows: list[dict], better: str, worse: str, neither: str) -> None:
 
 
 def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
-    scores, constant = TASKS[task].scores, constant_answers(task, frame)
+    scores, constant = TASKS[task].scores, constant_answers(frame)
     seeds = [part for _, part in frame.groupby("seed")]
     values = pd.DataFrame([scores(part) for part in seeds], dtype=float).drop(columns="n").mean()
     known = scores(constant) if len(constant) else {}
@@ -150,16 +154,22 @@ def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return counts @ values / counts.sum(1)
 
 
-def constant_answers(task: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with the constant answer of each fold in place of the network's. Empty where there is
-    one fold: nothing is known of what that one learnt."""
+def constant_answers(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with the constant answer in place of the network's; empty where it is not known."""
+    said = {c.removeprefix(ALWAYS): frame[c] for c in frame if c.startswith(ALWAYS)}
+    known = said and all(values.notna().all() for values in said.values())
+    return frame.assign(**said) if known else frame.iloc[:0]
+
+
+def with_constant(task: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with what the pictures of the other folds say on average as constant answer. Without
+    it where there is one fold: nothing is known of what that one learnt."""
     parts = []
     for fold, part in frame.groupby("fold"):
         learnt = frame[frame["fold"] != fold]
-        if len(learnt):
-            parts.append(part.assign(**TASKS[task].constant(learnt)))
-    # in the frame's own order, so that pictures can be compared
-    return pd.concat(parts).reindex(frame.index) if parts else frame.iloc[:0]
+        said = TASKS[task].constant(learnt) if len(learnt) else {}
+        parts.append(part.assign(**{ALWAYS + name: value for name, value in said.items()}))
+    return pd.concat(parts).reindex(frame.index)
 
 
 def write_tasks(folder: Path) -> pd.DataFrame:
@@ -194,7 +204,8 @@ def task_page(folder: Path, table: pd.DataFrame) -> str:
         first = rows.iloc[0]
         lines += [f"## {in_words(str(dataset))}: {TASKS[str(task)].title}", ""]
         lines += pages.markdown_table(columns, rows.to_dict("records"))
-        lines += ["", f"{first['pictures']} pictures in {first['folds']} folds.", ""]
+        many = f"{first['folds']} folds" if first["folds"] > 1 else "a single split"
+        lines += ["", f"{first['pictures']} test pictures in {many}.", ""]
     return "\n".join([*lines, _HOW, ""])
 
 
@@ -245,7 +256,7 @@ MEASURE_WORDS = {
 _HOW = (
     "The score over the test pictures of all folds together, each answered by the network that has "
     "not learnt it; of several seeds the mean. In brackets the 95% interval: pictures drawn again, "
-    "near-twins together where there is an `audit.csv`. Constant answer: what the pictures of the "
-    "other folds say on average. Verdict: whether the difference to it, picture by picture, is "
-    "told apart from 0, corrected for the number of measures (Holm)."
+    "near-twins together where there is an `audit.csv`. Constant answer: what the pictures that "
+    "were learnt from say on average. Verdict: whether the difference to it, picture by picture, "
+    "is told apart from 0, corrected for the number of measures (Holm)."
 )

@@ -19,7 +19,7 @@ from ..base.files import content, sweep_up, write_json
 from ..base.parallel import Ranks
 from ..base.run_folder import RunResult, is_complete
 from ..data import tasks
-from ..data.predictions import predictions_of
+from ..data.predictions import constant_of, predictions_of
 from ..network import backbones, create
 from ..network.build import build_network
 from ..spec.run_spec import RunSpec
@@ -91,7 +91,7 @@ def train_run(
                 predictor = Predictor(spec, model.eval(), device, places.weights, classes=classes)
                 facts = {
                     **rests_on,
-                    **({"classes": list(classes)} if spec.task != "polarity" else {}),
+                    **(_of_task(task) if spec.task != "polarity" else {}),
                     **create.size(model, spec.image_size),
                     "trained_on": len(task.train),
                     "pictures_per_second": speed(predictor, tested),
@@ -104,6 +104,13 @@ def train_run(
                 reuse.take_again(task.folder)
         ranks.wait()
     return run_folder.read_run(task.folder)
+
+
+def _of_task(task: Task) -> dict:
+    """For environment.json: what the answers are of, and the constant answer by the pictures that
+    are trained on or validated."""
+    learnt = np.union1d(task.train, task.validation)
+    return {"classes": list(task.data.classes), "constant": constant_of(task.data, learnt)}
 
 
 @contextlib.contextmanager

@@ -140,7 +140,9 @@ def _split(spec: RunSpec, environment: dict, tested: int) -> str:
     grouped += f", {spec.share:.0%} of the training pictures" if spec.share < 1 else ""
     one = SETS[spec.dataset]
     kind = f"fold {spec.fold}, counted from 0"
-    if one.folds == 1:
+    if spec.split == "usual":
+        kind = "the usual split"
+    elif one.folds == 1:
         kind = "/".join(f"{100 * share:.0f}" for share in one.shares)
     of = f"{trained} pictures trained on, " if trained else ""
     return f"{kind}{grouped}; {of}{tested} tested. No epoch was chosen on the test pictures."
@@ -153,7 +155,7 @@ def _start(spec: RunSpec) -> str:
 
 
 def _labelled(spec: RunSpec) -> str:
-    if TASKS[spec.task].measured and SETS[spec.dataset].option == "labels":
+    if TASKS[spec.task].measured and "labels" in SETS[spec.dataset].options:
         return STUDIED
     if spec.dataset == "emotionroi" and spec.labels == "valence":
         return VALENCE

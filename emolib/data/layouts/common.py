@@ -40,6 +40,7 @@ class Listing:
     extra: pd.DataFrame | None = None
     options: dict = field(default_factory=dict)
     votes: tuple[str, ...] = ()
+    usual: tuple | None = None  # indices (trained on, tested) of the single split that others use
 
 
 @dataclass(frozen=True)

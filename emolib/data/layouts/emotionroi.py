@@ -4,6 +4,7 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ...base.emotions import ROI, ROI_POSITIVE
@@ -27,12 +28,7 @@ def six_folders(name: str, folder: Path, images: Path) -> Listing:
     pictures = common.emotion_folders(name, images, ROI, ROI_POSITIVE)
     names = [common.nfc(p.relative_to(images).as_posix()) for p in pictures.paths]
     index = {common.case_folded(name): i for i, name in enumerate(names)}
-    for split in ("training", "testing"):  # not used for folds, but it tells a half-copied set
-        file = folder / "training_testing_split" / f"{split}.txt"
-        for row, line in common.filled_lines(file) if os.path.lexists(file) else ():
-            if common.case_folded(line.strip()) not in index:
-                wrong = f"{shown(line.strip())}, which is not in {images}; copy the set again"
-                raise ValueError(f"{name}: {file} line {row} names {wrong}")
+    pictures.usual = _usual(name, folder / "training_testing_split", index, images)
     if images != folder:
         pictures.layout = f"images/ with {pictures.layout}"
     if (folder / "ground_truth").is_dir():
@@ -49,6 +45,24 @@ def six_folders(name: str, folder: Path, images: Path) -> Listing:
 def roi_polarity_in_parts(folder: Path, agree: int) -> Listing:
     """Without the finer emotions, maps and measured valence."""
     return polarity.joined_parts("emotionroi", folder)
+
+
+def _usual(name: str, folder: Path, index: dict, images: Path) -> tuple | None:
+    """Indices (trained on, tested) of the split in `folder`, None where a list of it is missing. A
+    list that names a picture that is not there tells a half-copied set."""
+    parts, seen = [], set()
+    for part in ("training", "testing"):
+        file, rows = folder / f"{part}.txt", []
+        for row, line in common.filled_lines(file) if os.path.lexists(file) else ():
+            key = common.case_folded(line.strip())
+            if key not in index or key in seen:
+                wrong = "a second time" if key in seen else f"which is not in {images}"
+                here = f"{name}: {file} line {row} names {shown(line.strip())}, {wrong}"
+                raise ValueError(f"{here}; copy the set again")
+            seen.add(key)
+            rows.append(index[key])
+        parts.append(np.sort(np.array(rows, int)))
+    return tuple(parts) if all(map(len, parts)) else None
 
 
 def _maps(name: str, folder: Path, images: Path, paths: list[Path]) -> list[Path]:

@@ -286,7 +286,10 @@ def _against_data(runs: dict, data_root) -> Iterator[Said]:
             why = f"is on {known}; {spec.dataset} in data_root has the fingerprint "
             yield file, "wrong", why + data.fingerprint()
         elif not spec.grouped:
-            _, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
+            train, test = data.folds(spec.split_seed, official=spec.official)[spec.fold]
             if not predictions.same_known(data, test, frame):
                 why = "has other test pictures or labels than the set"
                 yield folder / "predictions.csv", "wrong", why
+            said = environment.get("constant") if spec.share == 1 and not spec.apart else None
+            if said and not predictions.same_answer(said, predictions.constant_of(data, train)):
+                yield file, "wrong", "has a constant answer that its training pictures do not give"
