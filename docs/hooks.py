@@ -11,10 +11,10 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @event_priority(100)  # before mkdocs-jupyter looks for notebooks
 def on_files(files, config):
-    for notebook in sorted((RESULTS / "demo" / "notebooks").glob("*.ipynb")):
-        place = f"notebooks/{notebook.name}"
-        where = str(RESULTS / "demo"), config.site_dir, config.use_directory_urls
-        files.append(File(place, *where))
+    where = str(RESULTS), config.site_dir, config.use_directory_urls
+    for study in [RESULTS / "demo", *sorted((RESULTS / "measured").iterdir())]:
+        for notebook in sorted((study / "notebooks").glob("*.ipynb")):
+            files.append(File(notebook.relative_to(RESULTS).as_posix(), *where))
     report = (RESULTS / "REPORT.md").read_text(encoding="utf-8")
     files.append(File.generated(config, "report.md", content=report))
     board = RESULTS / "leaderboard"

@@ -9,6 +9,7 @@ from trees import FI, make_valence, picture
 
 import emolib
 from emolib.spec.sets import SETS
+from emolib.study import figures, frames
 
 
 def two(folder, count=4, shift=0):
@@ -80,6 +81,23 @@ def test_voted_sets_are_read_in_both_of_their_forms(name, tmp_path):
     assert (len(train), len(test)) == (8, 3)
     assert {cut.names[i] for i in test} == {f"images/{line.split()[0]}" for line in lines[8:]}
     assert len(emolib.open_dataset(name, tmp_path, task="distribution").folds()) == 5
+
+
+def test_a_set_that_does_not_say_what_is_positive_is_shown_without_that(tmp_path):
+    lines = ["images-name Amusement Awe Contentment Excitement Anger Disgust Fear Sadness"]
+    for i in range(10):
+        picture(tmp_path / f"flickr_ldl/images/{i}.jpg", seed=i)
+        lines.append(f"{i}.jpg 1 0 0 0 0 0 0 {i}")
+    (tmp_path / "flickr_ldl/ground_truth.txt").write_text("\n".join(lines))
+    study = emolib.Study.configure("best", tmp_path, tmp_path / "results", "mine")
+    table = frames.table5(study)
+    assert table["pictures (found)"].tolist() == [10]
+    assert table["positive (found)"].isna().all()
+    assert frames.splits(study)["positive in test (%)"].isna().all()
+    figure = figures.samples(study.open("flickr_ldl"))
+    assert figure.get_suptitle() == "Flickr_LDL: some of its pictures"
+    assert all(axis.images and not axis.get_title() for axis in figure.axes)
+    assert not any(text.get_text() for text in figures.class_balance(table).axes[0].texts)
 
 
 @pytest.mark.parametrize(

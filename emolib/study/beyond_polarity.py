@@ -41,9 +41,9 @@ def task_runs(study: Study, methods: str = "") -> list[RunSpec]:
 
 
 def not_asked(study: Study) -> str:
-    """Markdown: the tasks that a set cannot be asked, and why; "" where there is none."""
+    """Markdown: the tasks that a set cannot be asked, and why."""
     lines = [f"- {why}" for why in cannot(study).values() if why]
-    return "\n".join(["Not asked:", "", *lines]) if lines else ""
+    return "\n".join(["Not asked:", "", *lines] if lines else ["All of them."])
 
 
 def draw_answers(study: Study):

@@ -18,17 +18,19 @@ MOST_PAIRS = 12
 
 
 def samples(data) -> Figure:
-    """Random pictures of a set, positive ones above, negative ones below."""
+    """Random pictures of a set, positive ones above, negative ones below, where that is known."""
     rng = np.random.default_rng(0)
     figure, axes = panels(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
-    for label, row in zip((1, 0), axes, strict=True):
+    known = data.labels.min() >= 0
+    for label, row in zip((1, 0) if known else (-1, -1), axes, strict=True):
         chosen = rng.permutation(np.flatnonzero(data.labels == label))
         for axis in row:
             axis.axis("off")
         for axis, index in zip(row, chosen, strict=False):
             emotion = None if data.emotions is None else data.emotions[index]
             _picture(axis, data.paths[index], label, emotion or _said(label), 8)
-    figure.suptitle(drawn(f"{in_words(data.name)}: positive above, negative below", data.demo))
+    what = "positive above, negative below" if known else "some of its pictures"
+    figure.suptitle(drawn(f"{in_words(data.name)}: {what}", data.demo))
     return figure
 
 
@@ -95,11 +97,12 @@ def draw_wrong(wrong: pd.DataFrame, data) -> Figure | None:
 
 def _picture(axis, path, label: int, title: str, size: int) -> None:
     axis.imshow(decode(path).permute(1, 2, 0))
-    axis.set_title(title, fontsize=size, color=POSITIVE if label else NEGATIVE)
+    color = {1: POSITIVE, 0: NEGATIVE}.get(label, "black")
+    axis.set_title(title, fontsize=size, color=color)
 
 
 def _said(label: int) -> str:
-    return "positive" if label else "negative"
+    return {1: "positive", 0: "negative"}.get(label, "")
 
 
 def training_curves(

@@ -131,7 +131,7 @@ def plain_run(result):
     one on a set that `result` was pre-trained on; None where there is neither."""
     spec = result.spec
     seen = operator.attrgetter("model", "image_size", "seed")
-    names = "dataset fold split_seed grouped apart official agree labels".split()
+    names = "dataset fold split_seed grouped apart official agree labels split".split()
     split = operator.attrgetter(*names)
     wanted = (spec.backbone, spec.image_size, spec.seed)
     plain = [r for r in _runs(result.folder.parent) if seen(r.spec) == wanted]
