@@ -80,8 +80,14 @@ def test_the_usual_split_is_the_sets_own_lists(tmp_path):
     with pytest.raises(ValueError, match="a single split cannot keep near-twins together"):
         data.folds(grouped=np.arange(len(data)))
     assert len(emolib.open_dataset("emotionroi", tmp_path).folds()) == 5
+    assert len(data.folds(official=False)) == 5
+    left = "".join(f"images/{name},blank\n" for name in parts["testing"])
+    (tmp_path / "emotionroi/excluded.csv").write_text("path,reason\n" + left)
+    spec = emolib.RunSpec("emotionroi", backbone="test_efficientnet", init="scratch", split="usual")
+    with pytest.raises(ValueError, match="left out by excluded.csv.* has no picture to test"):
+        emolib.run(spec, tmp_path, tmp_path / "results", device="cpu")
     (lists / "training.txt").unlink()
-    with pytest.raises(ValueError, match="split='usual' needs a split that the set brings"):
+    with pytest.raises(ValueError, match="split='usual' needs two lists"):
         emolib.open_dataset("emotionroi", tmp_path, split="usual")
     (lists / "training.txt").write_text("anger/1.jpg\nanger/1.jpg\n")
     with pytest.raises(ValueError, match="training.txt line 2 names 'anger/1.jpg', a second time"):

@@ -66,7 +66,7 @@ def test_voted_sets_are_read_in_both_of_their_forms(name, tmp_path):
     for task in ("polarity", "emotion"):
         with pytest.raises(ValueError, match=f"{name}: task='{task}' needs"):
             emolib.open_dataset(name, tmp_path, task=task).targets  # noqa: B018
-    with pytest.raises(ValueError, match="split='usual' needs a split"):
+    with pytest.raises(ValueError, match="split='usual' needs two lists"):
         emolib.open_dataset(name, tmp_path, split="usual")
     # StyleEDL's form: no header, shares, the class behind them
     votes_file.unlink()
@@ -96,8 +96,29 @@ def test_a_set_that_does_not_say_what_is_positive_is_shown_without_that(tmp_path
     assert frames.splits(study)["positive in test (%)"].isna().all()
     figure = figures.samples(study.open("flickr_ldl"))
     assert figure.get_suptitle() == "Flickr_LDL: some of its pictures"
-    assert all(axis.images and not axis.get_title() for axis in figure.axes)
+    assert sum(bool(axis.images) for axis in figure.axes) == 10
+    assert not any(axis.get_title() for axis in figure.axes)
     assert not any(text.get_text() for text in figures.class_balance(table).axes[0].texts)
+
+
+@pytest.mark.parametrize(
+    "second, message",
+    [
+        ("2.jpg 1 0 0 0 0 0 0 0", "test.txt line 1 is .*expected a name, eight shares and a class"),
+        ("2.jpg 1 0 0 0 0 0 0 0 joy", "test.txt line 1 is .*eight shares and a class"),
+        ("1.jpg 1 0 0 0 0 0 0 0 0", "test.txt line 1 names '1.jpg' a second time"),
+        ("A.jpg 1 0 0 0 0 0 0 0 0", "test.txt line 1 names 'A.jpg' may be .*differ only in case"),
+        ("a  b.jpg .5 0 0 0 0 0 0 0 0", "test.txt line 1 has shares of votes that sum to 0.5"),
+        ("", "ground_truth_test.txt names no picture"),
+    ],
+)
+def test_what_is_wrong_in_the_second_of_two_lists_names_it(second, message, tmp_path):
+    for file in ("1.jpg", "2.jpg", "a.JPG", "A.JPG", "a  b.jpg"):
+        picture(tmp_path / "twitter_ldl/images" / file)
+    for part, text in (("train", "1.jpg 1 0 0 0 0 0 0 0 0"), ("test", second)):
+        (tmp_path / f"twitter_ldl/ground_truth_{part}.txt").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        emolib.open_dataset("twitter_ldl", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +126,8 @@ def test_a_set_that_does_not_say_what_is_positive_is_shown_without_that(tmp_path
     [
         ("1.jpg 1 0 0 0 0 0 0 0", "line 1 is '1.jpg 1 0.*expected images-name amusement awe"),
         ("{header}\n9.jpg 1 0 0 0 0 0 0 0", "line 2 names '9.jpg', which is not in .*images"),
-        ("{header}\n1.jpg 1 0 0 0 0 0 0", "line 2 is '1.jpg 1.*expected a name and eight numbers"),
-        ("{header}\n1.jpg 1 0 0 0 x 0 0 0", "line 2 is '1.jpg 1 0 0 0 x.*a name and eight numbers"),
+        ("{header}\n1.jpg 1 0 0 0 0 0 0", "line 2 is '1.jpg 1.*expected a name and eight counts"),
+        ("{header}\n1.jpg 1 0 0 0 x 0 0 0", "line 2 is '1.jpg 1 0 0 0 x.*a name and eight counts"),
         ("{header}\n1.jpg 1 0 0 0 -1 0 0 0", "line 2 has a negative share of votes, -1"),
         ("{header}\n1.jpg 0 0 0 0 0 0 0 0", "line 2 has shares of votes that sum to 0, not to 1"),
         ("{header}\n1.jpg .2 .2 0 0 0 0 0 0", "line 2 has shares of votes that sum to 0.4"),

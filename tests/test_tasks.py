@@ -259,11 +259,23 @@ def test_one_split_is_held_against_what_its_training_pictures_say(root, tmp_path
     assert "a single split" in (tmp_path / "results/demo/tasks.md").read_text(encoding="utf-8")
     assert not emolib.verify(tmp_path / "results", tmp_path)
     facts = run.folder / "environment.json"
+    good = facts.read_text(encoding="utf-8")
+    for damaged in ('"constant": [1, ', '"constant": {"joy": 1, '):
+        facts.write_text(good.replace('"constant": {', damaged), encoding="utf-8")
+        assert any(
+            "environment.json" in found.file for found in emolib.verify(tmp_path / "results")
+        )
+    facts.write_text(good.replace('"valence": ', '"pleasure": '), encoding="utf-8")
+    with pytest.raises(ValueError, match="environment.json has the constant answer .*expected a"):
+        emolib.tables.build(tmp_path / "results")
+    facts.write_text(good, encoding="utf-8")
     other = facts.read_text(encoding="utf-8").replace('"valence": ', '"valence": 1')
     facts.write_text(other, encoding="utf-8")
     emolib.tables.build(tmp_path / "results")
     (found,) = emolib.verify(tmp_path / "results", tmp_path)
     assert found.why == "has a constant answer that its training pictures do not give"
+    pretrained = emolib.RunSpec("own", init="emotionroi:scratch").predecessor()
+    assert replace(spec, init="own:scratch").predecessor().split == pretrained.split == "folds"
     with pytest.raises(ValueError, match="fold=1: emotionroi has folds 0 to 0"):
         emolib.run(replace(spec, fold=1), tmp_path, tmp_path / "other", **CPU)
 

@@ -70,7 +70,7 @@ def audit(datasets: list, frames: dict[str, pd.DataFrame], image_size: int = 224
     Of one picture: "unreadable"; "smaller than the crop" (short side below `image_size` px); "in no
     fold"; "valence against keyword", where EmotionROI's measured valence contradicts its folder.
     Of pairs within a set or between two: "identical" and "near-twin". `conflict` says that their
-    labels differ, `leaks` which folds' test and training lists they connect.
+    known labels differ, `leaks` which folds' test and training lists they connect.
     """
     found = []
     for data in datasets:
@@ -175,7 +175,8 @@ def _pairs(data, other, frames: dict) -> list[dict]:
         other_label = int(other.labels[pair.b])
         row |= {"other_dataset": other.name, "other_path": other.names[pair.b]}
         row |= {"other_label": other_label, "distance": pair.distance}
-        row["conflict"] = row["label"] != other_label
+        both_known = min(row["label"], other_label) >= 0
+        row["conflict"] = both_known and row["label"] != other_label
         if within:
             apart = sides[:, pair.a] * sides[:, pair.b] == -1
             row["leaks"] = " ".join(map(str, np.flatnonzero(apart)))

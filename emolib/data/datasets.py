@@ -107,14 +107,15 @@ class Dataset:
                 split = GroupShuffleSplit(1, test_size=share, random_state=seed)
                 train, test = next(split.split(groups, groups=groups))
             return [(np.sort(train), np.sort(test))]
-        count = len(self.official_folds or ()) or one.folds
+        own = self.official_folds or []
+        if groups is not None and len(own) == 1:
+            raise ValueError(f"{self.name}: a single split cannot keep near-twins together")
+        count = len(own) if len(own) > 1 else one.folds
         if groups is not None:
-            if count == 1:
-                raise ValueError(f"{self.name}: a single split cannot keep near-twins together")
             split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
             return list(split.split(np.zeros(len(self)), self._classes(), groups))
-        if self.official_folds and official:
-            return self.official_folds
+        if own and official:
+            return own
         split = StratifiedKFold(count, shuffle=True, random_state=seed)
         return list(split.split(np.zeros(len(self)), self._classes()))
 
@@ -228,8 +229,8 @@ def open_dataset(
     usual = listing.pop("usual")
     if split == "usual":
         if not usual:
-            needs = "needs a split that the set brings, as EmotionROI's training_testing_split/"
-            raise ValueError(f"{name}: split='usual' {needs}; {folder} is {listing['layout']}")
+            needs = "needs two lists, docs/sets.md says which; those of this set are not both there"
+            raise ValueError(f"{name}: split='usual' {needs} ({folder} is {listing['layout']})")
         listing["official_folds"] = [usual]
         listing["layout"] += f", the usual split of {len(usual[0])} and {len(usual[1])}"
     data = Dataset(name, folder, **listing)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .layouts.common import SCALE
+from .layouts.common import SCALE, shown
 from .tasks import SCALE_NAMES, TASKS, Data
 
 
@@ -53,9 +53,23 @@ def agree(mine: dict[str, tuple], its: dict[str, tuple]) -> bool:
     )
 
 
+def wrong_constant(frame: pd.DataFrame, constant) -> str:
+    """What is wrong with a `constant_of` beside a predictions.csv, "" where nothing is."""
+    said = [c for c in frame if str(c).startswith("p_")] or list(SCALE_NAMES)
+    numbers = isinstance(constant, dict) and all(
+        isinstance(value, (int, float)) and np.isfinite(value) for value in constant.values()
+    )
+    if numbers and {*constant} == {*said}:
+        return ""
+    return f"has the constant answer {shown(constant)}; expected a number for {', '.join(said)}"
+
+
 def same_answer(mine: dict[str, float], its: dict[str, float]) -> bool:
     """Whether two `constant_of` are the same, but for the order in which they were summed."""
-    return agree({"": (*mine, *mine.values())}, {"": (*its, *its.values())})
+    return mine.keys() == its.keys() and agree(
+        {name: (value,) for name, value in mine.items()},
+        {name: (value,) for name, value in its.items()},
+    )
 
 
 def _said(data: Data) -> list[str]:

@@ -16,7 +16,7 @@ TaskName = typing.Literal["polarity", "emotion", "distribution", "multilabel", "
 NETWORK = ("dataset", "model", "backbone", "mai", "afa", "width", "init")
 # matters of the chain's last training alone, as its earlier ones have them
 OF_THE_TARGET: dict[str, typing.Any] = {"fold": 0, "grouped": False, "official": True, "share": 1.0}
-OF_THE_TARGET |= {"task": "polarity", "least_votes": 0.2}
+OF_THE_TARGET |= {"task": "polarity", "least_votes": 0.2, "split": "folds"}
 # of the systems whose record names them
 ARCHITECTURE = ("mai", "afa", "readings", "width", "dropout")
 # of the systems that the loop trains

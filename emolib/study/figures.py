@@ -21,13 +21,14 @@ def samples(data) -> Figure:
     """Random pictures of a set, positive ones above, negative ones below, where that is known."""
     rng = np.random.default_rng(0)
     figure, axes = panels(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
-    known = data.labels.min() >= 0
-    for label, row in zip((1, 0) if known else (-1, -1), axes, strict=True):
-        chosen = rng.permutation(np.flatnonzero(data.labels == label))
+    known, order = data.labels.min() >= 0, rng.permutation(len(data))
+    of_class = [order[data.labels[order] == label] for label in (1, 0)]
+    for row, chosen in zip(axes, of_class if known else np.array_split(order, 2), strict=True):
         for axis in row:
             axis.axis("off")
         for axis, index in zip(row, chosen, strict=False):
             emotion = None if data.emotions is None else data.emotions[index]
+            label = int(data.labels[index])
             _picture(axis, data.paths[index], label, emotion or _said(label), 8)
     what = "positive above, negative below" if known else "some of its pictures"
     figure.suptitle(drawn(f"{in_words(data.name)}: {what}", data.demo))
@@ -70,7 +71,8 @@ def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None
         one = (row.dataset, row.path, row.label)
         other = (row.other_dataset, row.other_path, row.other_label)
         for axis, (name, path, label) in ((above, one), (below, other)):
-            _picture(axis, roots[name] / path, label, f"{in_words(name)}: {_said(label)}", 7)
+            label_said = f": {_said(label)}" if _said(label) else ""
+            _picture(axis, roots[name] / path, label, in_words(name) + label_said, 7)
         said = "identical" if row.finding == "identical" else f"{row.distance} of 64 bits"
         said += f", fold {row.leaks.replace(' ', ', ')}" if row.leaks else ""
         below.text(0.5, -0.03, said, fontsize=7, ha="center", va="top", transform=below.transAxes)

@@ -7,7 +7,7 @@ from typing import Self
 
 from ..data.datasets import Dataset, open_dataset
 from ..spec import recipe
-from ..spec.run_spec import DATASETS, TRAINING, Readings, RunSpec, parse
+from ..spec.run_spec import DATASETS, OF_THE_TARGET, TRAINING, Readings, RunSpec, parse
 from ..spec.sets import FINE_TUNED, SETS, SMALL
 from ..spec.systems import system_of
 
@@ -230,7 +230,7 @@ class Settings:
     def _pretrain(self, spec: RunSpec, model: str) -> tuple:
         """What the chain's earlier trainings change of what they inherit from `spec`."""
         general = self._general_overrides()
-        labelling = {k: v for k, v in general.items() if k in LABELLING}
+        labelling = {k: v for k, v in general.items() if k in LABELLING and k not in OF_THE_TARGET}
         protocol = {k: v for k, v in general.items() if k in PROTOCOL}
         found: dict = {}
         later = spec

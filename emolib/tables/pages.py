@@ -147,12 +147,16 @@ def missing_line(missing: dict[str, str]) -> str:
 
 
 def fewer_folds(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
-    """A line that names the rows over fewer folds than their set has (the small sets)."""
-    fold = {run.id: run.spec.fold for run in runs.itertuples() if run.spec.split == "folds"}
-    few: dict[tuple[str, int], dict[str, None]] = {}
+    """A line that names the rows over fewer folds than their set has (the small sets), and over the
+    split that others use in place of folds."""
+    spec = {run.id: run.spec for run in runs.itertuples()}
+    few: dict[str, dict[str, None]] = {}
     for row in table[(table["runs"] > 0) & table["dataset"].isin(SMALL)].itertuples():
-        count = len({fold[run] for run in run_ids(row.run_ids) if run in fold})
-        if 0 < count < SETS[row.dataset].folds:
-            few.setdefault((row.dataset, count), {})[f"`{row.method}`"] = None
-    parts = [f"{d}, {n} of {SETS[d].folds}: {', '.join(rows)}" for (d, n), rows in few.items()]
+        mine = [spec[run] for run in run_ids(row.run_ids)]
+        count, folds = len({one.fold for one in mine}), SETS[row.dataset].folds
+        usual = any(one.split == "usual" for one in mine)
+        if count < folds:
+            what = "the usual split alone" if usual else f"{count} of {folds}"
+            few.setdefault(f"{row.dataset}, {what}", {})[f"`{row.method}`"] = None
+    parts = [f"{what}: {', '.join(rows)}" for what, rows in few.items()]
     return ["", f"Fewer folds than the set has: {'; '.join(parts)}."] if parts else []

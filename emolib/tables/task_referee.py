@@ -31,7 +31,6 @@ from .tasks import (
     measure_of,
     resamples,
     rows_of_task,
-    with_constant,
 )
 
 TASK_SCORES = "measure value low high constant difference diff_low diff_high p_holm verdict".split()
@@ -160,7 +159,7 @@ def evaluate_task(
         frame, source = _with_known(frame, dataset, task, data_root), "as the set's files say"
     if task in ("emotion", "distribution"):
         frame = _summing_to_1(frame, answers)
-    frame = with_constant(task, frame.assign(seed=0, run=name))
+    frame = frame.assign(seed=0, run=name)
     scores = pd.DataFrame(rows_of_task(task, frame), columns=TASK_SCORES)
     beside = _beside(frame, dataset, task, against)
     return TaskEvaluation(dataset, protocol, task, name, sheet, frame, source, scores, beside)

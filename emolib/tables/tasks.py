@@ -3,8 +3,8 @@
 `tasks.csv` has a row a set, task, method and measure: the score over the test pictures of all
 folds, each picture answered by the network that has not learnt it, and its 95% interval. The
 constant answer of a run is what the pictures it learnt from say on average, as its environment.json
-has it: their most frequent emotion, their mean distribution, the shares of their emotions, their
-mean valence.
+has it (else what those of the other folds say): their most frequent emotion, their mean
+distribution, the shares of their emotions, their mean valence.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from scipy import stats
 from ..base import task_scores
 from ..base.files import read_csv, read_json, write_csv, write_text
 from ..base.run_folder import read_spec
+from ..data import predictions
 from ..data.tasks import TASKS
 from ..spec.sets import in_words
 from . import pages, significance, task_plots
@@ -48,7 +49,8 @@ def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.Dat
     the constant answer, ALWAYS before its columns}.
     ids: of these runs only. Pre-trainings of leakage-free runs are left out, as in other tables.
 
-    Raises ValueError where runs of one key differ in more than fold and seed, or in their data.
+    Raises ValueError where runs of one key differ in more than fold and seed, or in their data, and
+    where a constant answer is none of the task.
     """
     parts: dict[tuple[str, str, str], list] = {}
     known = []
@@ -58,9 +60,12 @@ def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.Dat
             continue
         known.append({"id": run.name, "spec": spec, "dataset": spec.dataset, **facts})
         about = {"fold": spec.fold, "seed": spec.seed, "run": run.name}
-        about |= {ALWAYS + name: value for name, value in facts.get("constant", {}).items()}
-        frame = read_csv(run / "predictions.csv").assign(**about)
-        parts.setdefault((spec.dataset, spec.task, spec.method), []).append(frame)
+        frame = read_csv(run / "predictions.csv")
+        if "constant" in facts:
+            if wrong := predictions.wrong_constant(frame, facts["constant"]):
+                raise ValueError(f"{run / 'environment.json'} {wrong}; run it again")
+            about |= {ALWAYS + name: value for name, value in facts["constant"].items()}
+        parts.setdefault((spec.dataset, spec.task, spec.method), []).append(frame.assign(**about))
     if known:
         runs = pd.DataFrame(known).reindex(columns=RUN_COLUMNS)
         check_one_source(folder, runs)
@@ -106,7 +111,7 @@ def judge(rows: list[dict], better: str, worse: str, neither: str) -> None:
 
 
 def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
-    scores, constant = TASKS[task].scores, constant_answers(frame)
+    scores, constant = TASKS[task].scores, constant_answers(task, frame)
     seeds = [part for _, part in frame.groupby("seed")]
     values = pd.DataFrame([scores(part) for part in seeds], dtype=float).drop(columns="n").mean()
     known = scores(constant) if len(constant) else {}
@@ -154,22 +159,19 @@ def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return counts @ values / counts.sum(1)
 
 
-def constant_answers(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with the constant answer in place of the network's; empty where it is not known."""
+def constant_answers(task: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with the constant answer in place of the network's: what the runs say, else what the
+    pictures of the other folds say. Empty where neither is known."""
     said = {c.removeprefix(ALWAYS): frame[c] for c in frame if c.startswith(ALWAYS)}
-    known = said and all(values.notna().all() for values in said.values())
-    return frame.assign(**said) if known else frame.iloc[:0]
-
-
-def with_constant(task: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with what the pictures of the other folds say on average as constant answer. Without
-    it where there is one fold: nothing is known of what that one learnt."""
+    if said and all(values.notna().all() for values in said.values()):
+        return frame.assign(**said)
     parts = []
     for fold, part in frame.groupby("fold"):
         learnt = frame[frame["fold"] != fold]
-        said = TASKS[task].constant(learnt) if len(learnt) else {}
-        parts.append(part.assign(**{ALWAYS + name: value for name, value in said.items()}))
-    return pd.concat(parts).reindex(frame.index)
+        if len(learnt):
+            parts.append(part.assign(**TASKS[task].constant(learnt)))
+    # in the frame's own order, so that pictures can be compared
+    return pd.concat(parts).reindex(frame.index) if parts else frame.iloc[:0]
 
 
 def write_tasks(folder: Path) -> pd.DataFrame:

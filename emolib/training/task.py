@@ -106,11 +106,15 @@ def split(spec: RunSpec, data: Dataset, places: Places) -> tuple:
         left_out.append(audit.linked(places.manifest(data), places.manifest(other)))
     train = np.setdiff1d(np.setdiff1d(train, validation), np.concatenate(left_out))
     validation = np.setdiff1d(validation, np.concatenate(left_out))
-    if not len(train):
+    if not len(train) and spec.apart:
         raise ValueError(
             f"{spec.dataset}: every training picture is a near-twin of one of "
             f"{', '.join(spec.apart)}; nothing is left to train on"
         )
+    for part, what in ((train, "learn from"), (test, "test")):
+        if not len(part):
+            where = f"fold {spec.fold} of {data.root} ({data.layout})"
+            raise ValueError(f"{spec.dataset}: {where} has no picture to {what}")
     return data.part(train, spec.share, spec.split_seed), validation, test
 
 

@@ -66,7 +66,7 @@ def text(folder: Path) -> str:
 def _header(spec: RunSpec, metrics: dict, data: str) -> str:
     about: dict[str, Any] = {"task_type": TASK, "task_name": "Image classification"}
     about |= {"dataset_type": spec.dataset, "dataset_name": data}
-    about["dataset_split"] = f"fold {spec.fold}"
+    about["dataset_split"] = "usual" if spec.split == "usual" else f"fold {spec.fold}"
     digits = 2 if spec.task == "polarity" else 4
     results = [
         EvalResult(

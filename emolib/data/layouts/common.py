@@ -239,6 +239,14 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = (), prefix:
             yield line, dict(zip(columns, cells, strict=True))
 
 
+def numbers(cells: list[str]) -> list[float] | None:
+    """The cells as numbers; None where one is none."""
+    try:
+        return [float(cell) for cell in cells]
+    except ValueError:
+        return None
+
+
 def wrong_votes(votes: list[float]) -> str:
     """What is wrong with the shares of a picture's votes, "" where nothing is."""
     if not all(share >= 0 for share in votes):

@@ -48,53 +48,48 @@ def of_counts(name: str, folder: Path) -> Listing:
     if [cell.lower() for cell in header.split()] != [*COUNTS_HEADER]:
         here = f"{name}: {folder / COUNTS_FILE} line {number}"
         raise ValueError(f"{here} is {shown(header)}; expected {' '.join(COUNTS_HEADER)}")
-    rows = _voted(name, folder, COUNTS_FILE, lines, 0)
-    return _listing(name, folder, rows, COUNTS_FILE)
+    rows = _voted(name, folder, {COUNTS_FILE: lines}, "a name and eight counts", len(FI))
+    return _listing(name, folder, {path: votes for path, (_, votes) in rows.items()}, COUNTS_FILE)
 
 
 def of_parts(name: str, folder: Path) -> Listing:
-    """Without a header: the emotions stand as in COUNTS_FILE. Five folds are cut of both parts
+    """Without a header: the emotions stand as in COUNTS_FILE. The class behind the shares is the
+    number of the largest; the shares say that themselves. Five folds are cut of both parts
     together; they themselves are the usual split."""
-    rows: dict[Path, list[float]] = {}
-    known: dict[Path, str] = {}
-    for part in TWO_LISTS:
-        found = _voted(name, folder, part, common.filled_lines(folder / part), 1)
-        if twice := rows.keys() & found.keys():
-            raise ValueError(f"{name}: {min(twice)} is in both {' and '.join(TWO_LISTS)}")
-        rows |= found
-        known |= dict.fromkeys(found, part)
-    listing = _listing(name, folder, rows, " and ".join(TWO_LISTS))
-    in_part = np.array([known[path] for path in listing.paths])
+    lines = {part: common.filled_lines(folder / part) for part in TWO_LISTS}
+    rows = _voted(name, folder, lines, "a name, eight shares and a class", len(FI) + 1)
+    votes = {path: shares for path, (_, shares) in rows.items()}
+    listing = _listing(name, folder, votes, " and ".join(TWO_LISTS))
+    in_part = np.array([rows[path][0] for path in listing.paths])
     listing.usual = tuple(np.flatnonzero(in_part == part) for part in TWO_LISTS)
     return listing
 
 
-def _voted(name: str, folder: Path, file: str, lines, after: int) -> dict[Path, list[float]]:
-    """{picture: its eight counts or shares} of lines with `after` cells more."""
-    index, found = common.below(folder / "images"), {}
-    for number, line in lines:
+def _voted(name: str, folder: Path, lines: dict, expected: str, cells: int) -> dict:
+    """{picture: (its file, eight counts or shares)} of each file's lines, which are a name and so
+    many cells."""
+    index, images, found = common.below(folder / "images"), folder / "images", {}
+    for file, number, line in ((f, n, text) for f in lines for n, text in lines[f]):
         here = f"{name}: {folder / file} line {number}"
-        cells = line.split()
-        last = len(cells) - after
-        expected = f"{here} is {shown(line)}; expected a name and eight numbers"
-        if last <= len(FI):
-            raise ValueError(expected)
-        picture, cells = " ".join(cells[: last - len(FI)]), cells[last - len(FI) : last]
-        path = common.find_file(index, picture, folder / "images")
+        picture, *numbers = line.rsplit(maxsplit=cells)
+        votes = common.numbers(numbers[: len(FI)])
+        if len(numbers) < cells or votes is None or not all(c.isdecimal() for c in numbers[8:]):
+            raise ValueError(f"{here} is {shown(line)}; expected {expected}")
+        try:
+            path = common.find_file(index, picture, images)
+        except ValueError as error:
+            raise ValueError(f"{here} names {error}") from error
         if path is None:
-            raise ValueError(f"{here} names {shown(picture)}, which is not in {folder / 'images'}")
+            raise ValueError(f"{here} names {shown(picture)}, which is not in {images}")
         if path in found:
             raise ValueError(f"{here} names {shown(picture)} a second time")
-        try:
-            votes = [float(cell) for cell in cells]
-        except ValueError as error:
-            raise ValueError(expected) from error
         counts = 0 < sum(votes) < 1e9 and all(value.is_integer() and value >= 0 for value in votes)
         if not counts and (wrong := common.wrong_votes(votes)):
             raise ValueError(f"{here} {wrong}")
-        found[path] = votes
-    if not found:
-        raise ValueError(f"{name}: {folder / file} names no picture")
+        found[path] = file, votes
+    for file in lines:
+        if file not in {of for of, _ in found.values()}:
+            raise ValueError(f"{name}: {folder / file} names no picture")
     return found
 
 

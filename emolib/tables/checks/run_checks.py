@@ -63,6 +63,9 @@ def _environment(folder: Path) -> str | None:
         return f"has no fingerprint of the data: {data}"
     if found["weights"].startswith("scratch") != (spec.init or "").endswith("scratch"):
         return f"started from {found['weights']}, spec.json says {spec.init}"
+    if "constant" in found:
+        frame = read_csv(folder / "predictions.csv")
+        return predictions.wrong_constant(frame, found["constant"]) or None
     return None
 
 

@@ -290,6 +290,7 @@ def _against_data(runs: dict, data_root) -> Iterator[Said]:
             if not predictions.same_known(data, test, frame):
                 why = "has other test pictures or labels than the set"
                 yield folder / "predictions.csv", "wrong", why
-            said = environment.get("constant") if spec.share == 1 and not spec.apart else None
-            if said and not predictions.same_answer(said, predictions.constant_of(data, train)):
+            learnt = data.part(train, spec.share, spec.split_seed)
+            said = {} if spec.apart else environment.get("constant", {})
+            if said and not predictions.same_answer(said, predictions.constant_of(data, learnt)):
                 yield file, "wrong", "has a constant answer that its training pictures do not give"
