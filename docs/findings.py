@@ -24,7 +24,7 @@ from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
 from emolib.tables.names import readable
 from emolib.tables.plots import COLORS, GREY, OURS, intervals, panels
-from emolib.tables.tasks import MEASURE_WORDS, score_of
+from emolib.tables.tasks import MEASURE_WORDS, minus_of, score_of
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "measured"
@@ -267,13 +267,14 @@ def beyond(study: str = BEYOND) -> str:
     """Markdown: what networks of other tasks than polarity reached on real pictures."""
     frame = pd.read_csv(MEASURED / study / "tasks.csv")
     methods = list(frame["method"].unique())
-    lines = ["| task | measure | " + " | ".join(map(readable, methods)) + " | constant answer |"]
-    lines += ["| --- " * (3 + len(methods)) + "|"]
+    heads = ["task", "measure", *map(readable, methods), "the latter minus the former", "constant"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for (task, measure), rows in frame.groupby(["task", "measure"], sort=False):
         of = rows.set_index("method")
         known = f"{rows['constant'].iloc[0]:.3f}" if rows["constant"].notna().any() else "–"
         cells = [TASKS[task].title, MEASURE_WORDS[measure]]
         cells += [score_of(of.loc[m]) if m in of.index else "" for m in methods]
+        cells.append(minus_of(of.iloc[-1]))
         lines.append("| " + " | ".join([*cells, known]) + " |")
     return "\n".join(lines)
 

@@ -227,6 +227,16 @@ def test_the_table_of_tasks_follows_from_its_runs(root, tmp_path):
     half = 1.96 * gaps.std(ddof=1) / np.sqrt(len(gaps))  # in large samples
     width = table.loc["kl", "diff_high"] - table.loc["kl", "diff_low"]
     assert width == pytest.approx(2 * half, rel=0.3)
+    plain = replace(folds[0], mai=False, afa=False)
+    other = emolib.run(plain, root, tmp_path, **CPU)
+    emolib.tables.build(tmp_path)
+    table = pd.read_csv(tmp_path / "demo/tasks.csv").set_index(["method", "measure"])
+    gaps = other.metrics["kl"] - done[0].metrics["kl"]
+    row = table.loc[("without_both", "kl")]
+    assert row["minus_normal"] == pytest.approx(gaps, rel=1e-4)
+    assert row["minus_low"] < row["minus_normal"] < row["minus_high"]
+    assert table.loc["normal", "minus_normal"].isna().all()
+    assert f"{gaps:+.3f}".replace("-", "−") in (tmp_path / "demo/tasks.md").read_text("utf-8")
     file = tmp_path / "demo/tasks.csv"
     good = file.read_text()
     file.write_text(good.replace("distribution", "multilabel", 1))

@@ -31,6 +31,7 @@ HEADINGS = {
     "low": "difference, 95% from",
     "high": "difference, 95% to",
     "minus_maiafa": "difference",
+    "minus_normal": "minus the network",
     "minus_low": "difference, 95% from",
     "minus_high": "difference, 95% to",
     "p_holm": "p (Holm)",

@@ -1,6 +1,7 @@
 """Anyone's answers beyond polarity on a set whose list is public: emotions, votes, valence."""
 
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,12 +30,14 @@ from .tasks import (
     judge,
     measure_columns,
     measure_of,
+    minus_of,
     resamples,
     rows_of_task,
 )
 
 TASK_SCORES = "measure value low high constant difference diff_low diff_high p_holm verdict".split()
-TASK_AGAINST = "system measure value difference low high p_holm verdict".split()
+DIFFERENCE = ["difference", "low", "high"]
+TASK_AGAINST = ["system", "measure", "value", *DIFFERENCE, "p_holm", "verdict"]
 DIGITS = 1e-4  # by less than this do shares miss 1 that have all their digits
 HOW_JUDGED = (
     "Intervals: pictures drawn again, near-twins together. p is corrected for the number of "
@@ -81,7 +84,7 @@ class TaskEvaluation:
                 ("system", itemgetter("system")),
                 ("measure", measure_of),
                 ("its value", pages.number("value", ".3f")),
-                (f"{self.name} minus it (95%)", _difference),
+                (f"{self.name} minus it (95%)", partial(minus_of, columns=DIFFERENCE)),
                 ("p (Holm)", p_cell),
                 ("verdict", itemgetter("verdict")),
             ]
@@ -279,8 +282,3 @@ def _beside(frame: pd.DataFrame, dataset: str, task: str, against) -> pd.DataFra
         .rename(columns={"diff_low": "low", "diff_high": "high"})
         .reindex(columns=TASK_AGAINST)
     )
-
-
-def _difference(row) -> str:
-    cells = (f"{row[c]:+.3f}".replace("-", "−") for c in ("difference", "low", "high"))
-    return "{} ({} to {})".format(*cells)

@@ -4,7 +4,8 @@
 folds, each picture answered by the network that has not learnt it, and its 95% interval. The
 constant answer of a run is what the pictures it learnt from say on average, as its environment.json
 has it (else what those of the other folds say): their most frequent emotion, their mean
-distribution, the shares of their emotions, their mean valence.
+distribution, the shares of their emotions, their mean valence. minus_normal: how far apart these
+networks are from the normal ones of the same folds and seeds, picture by picture.
 """
 
 from collections.abc import Iterator
@@ -30,10 +31,11 @@ STEM = "tasks"
 OTHERS = tuple(name for name in TASKS if name != "polarity")
 TASK_COLUMNS = (
     "dataset task method measure value low high constant difference diff_low diff_high p_holm "
-    "verdict pictures folds seeds run_ids"
+    "verdict minus_normal minus_low minus_high pictures folds seeds run_ids"
 ).split()
+MINUS = ("minus_normal", "minus_low", "minus_high")
 RUN_COLUMNS = ["id", "spec", "dataset", "data", "weights", *START_FACTS]
-READ_COLUMNS = ["measure", "value", "low", "high", "constant", "verdict"]
+READ_COLUMNS = ["measure", "value", "low", "high", "constant", "verdict", *MINUS]
 ALWAYS = "always_"  # before the columns of a constant answer, beside a network's
 TIMES, FEW = 1000, 200  # samples of pictures; of them for measures that are no mean over pictures
 BETTER, NOT_BETTER = "better than a constant answer", "not better than a constant answer"
@@ -78,17 +80,20 @@ def answers_by_task(folder: Path, ids=None) -> dict[tuple[str, str, str], pd.Dat
 
 def task_table(folder: Path, ids=None) -> pd.DataFrame:
     """TASK_COLUMNS of a study's runs, or of those in `ids`; empty without any."""
-    twins, rows = near_twins(folder), []
-    for (dataset, task, method), frame in answers_by_task(folder, ids).items():
+    twins, rows, found = near_twins(folder), [], answers_by_task(folder, ids)
+    for (dataset, task, method), frame in found.items():
         about = {"dataset": dataset, "task": task, "method": method}
         about |= {"pictures": frame["path"].nunique(), "folds": frame["fold"].nunique()}
         ids = ";".join(sorted(frame["run"].unique()))
         about |= {"seeds": frame["seed"].nunique(), "run_ids": ids}
         groups = [twins.get((dataset, path), path) for path in frame["path"].astype(str)]
         frame = frame.assign(group=groups)
-        rows += [about | row for row in rows_of_task(task, frame)]
-    numbers = dict.fromkeys(("value", "low", "high", "constant", "difference", "p_holm"), float)
-    return pd.DataFrame(rows, columns=TASK_COLUMNS).astype(numbers)
+        normal = None if method == "normal" else found.get((dataset, task, "normal"))
+        apart_by = {} if normal is None else minus_the_normal(task, frame, normal)
+        for row in rows_of_task(task, frame):
+            rows.append(about | row | apart_by.get(row["measure"], {}))
+    numbers = ("value", "low", "high", "constant", "difference", "p_holm", *MINUS)
+    return pd.DataFrame(rows, columns=TASK_COLUMNS).astype(dict.fromkeys(numbers, float))
 
 
 def rows_of_task(task: str, frame: pd.DataFrame) -> list[dict]:
@@ -133,6 +138,21 @@ def _of_each_measure(task: str, frame: pd.DataFrame) -> Iterator[dict]:
         if measure in each and len(constant):
             row |= apart(each[measure] - other[measure], counts)
         yield row
+
+
+def minus_the_normal(task: str, frame: pd.DataFrame, normal: pd.DataFrame) -> dict[str, dict]:
+    """{measure: MINUS} of the measures that are a mean over pictures, on what both answered."""
+    key = ["path", "fold", "seed"]
+    both = pd.MultiIndex.from_frame(frame[key].merge(normal[key]))
+    if not len(both):
+        return {}
+    mine, its = (part.set_index(key).loc[both].reset_index() for part in (frame, normal))
+    each, other = TASKS[task].by_picture(mine), TASKS[task].by_picture(its)
+    counts, found = resamples(mine["group"]), {}
+    for measure in each:
+        gap = apart(each[measure] - other[measure], counts)
+        found[measure] = dict(zip(MINUS, list(gap.values())[:3], strict=True))
+    return found
 
 
 def apart(gap: np.ndarray, counts: np.ndarray) -> dict:
@@ -205,7 +225,9 @@ def task_page(folder: Path, table: pd.DataFrame) -> str:
     for (dataset, task), rows in table.groupby(["dataset", "task"], sort=False):
         first = rows.iloc[0]
         lines += [f"## {in_words(str(dataset))}: {TASKS[str(task)].title}", ""]
-        lines += pages.markdown_table(columns, rows.to_dict("records"))
+        two = rows[MINUS[0]].notna().any()
+        cells = [*columns, (f"minus {readable('normal')} (95%)", minus_of)] if two else columns
+        lines += pages.markdown_table(cells, rows.to_dict("records"))
         many = f"{first['folds']} folds" if first["folds"] > 1 else "a single split"
         lines += ["", f"{first['pictures']} test pictures in {many}.", ""]
     return "\n".join([*lines, _HOW, ""])
@@ -231,6 +253,13 @@ def score_of(row) -> str:
     if np.isnan(row["value"]):
         return ""
     return f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})"
+
+
+def minus_of(row, columns=MINUS) -> str:
+    """A difference with its interval, as the page writes it; "" where there is none."""
+    if np.isnan(row[columns[0]]):
+        return ""
+    return "{} ({} to {})".format(*(f"{row[c]:+.3f}".replace("-", "−") for c in columns))
 
 
 MEASURE_WORDS = {
@@ -260,5 +289,6 @@ _HOW = (
     "not learnt it; of several seeds the mean. In brackets the 95% interval: pictures drawn again, "
     "near-twins together where there is an `audit.csv`. Constant answer: what the pictures that "
     "were learnt from say on average. Verdict: whether the difference to it, picture by picture, "
-    "is told apart from 0, corrected for the number of measures (Holm)."
+    "is told apart from 0, corrected for the number of measures (Holm). Of one seed a difference "
+    "between two networks says how far apart these trained ones are, and no more."
 )
