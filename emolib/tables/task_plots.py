@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix
 from ..base.emotions import WHEEL
 from ..base.task_scores import columns, distances
 from ..data.layouts.common import SCALE
+from ..data.tasks import TASKS
 from ..spec.sets import in_words
 from .names import readable
 from .plots import COLORS, GREY, OURS, panels
@@ -24,16 +25,17 @@ def draw_tasks(found: Answers, title: str) -> Figure:
     )
     for axis, ((dataset, task, method), frame) in zip(axes.flat, found.items(), strict=False):
         PANELS[task](axis, frame[frame["seed"] == frame["seed"].min()])
-        axis.set_title(f"{in_words(dataset)}, {readable(method)}", fontsize=9)
+        words = f"{TASKS[task].title}: {in_words(dataset)}, {readable(method)}"
+        axis.set_title(words, fontsize=9)
     for axis in axes.flat[len(found) :]:
         axis.set_axis_off()
     figure.suptitle(title.replace(" — ", "\n"))
     return figure
 
 
-def _legend(axis, **options) -> None:
+def _legend(axis, below: float = -0.16, **options) -> None:
     """Below the panel, over nothing."""
-    place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16)}
+    place = {"loc": "upper center", "bbox_to_anchor": (0.5, below)}
     axis.legend(fontsize=7, ncols=3, frameon=False, **place, **options)
 
 
@@ -66,16 +68,14 @@ def _distribution(axis, frame: pd.DataFrame) -> None:
     axis.bar(at - 0.2, voted, 0.38, color=GREY, label="people's votes")
     axis.bar(at + 0.2, answered, 0.38, color=OURS, label="answered")
     axis.plot(at, always, "_", color="black", ms=22, label="votes for it, all pictures")
-    axis.set_xticks(
-        at, [f"{names[k]}\n({rows.sum()})" for k, rows in of_leader.items()], rotation=0
-    )
-    axis.tick_params(axis="x", labelsize=7)
+    led = [f"{names[k]} ({rows.sum()})" for k, rows in of_leader.items()]
+    axis.set_xticks(at, led, rotation=40, ha="right", fontsize=8)
     kl = distances(frame)["kl"].mean()
     axis.set(
         ylabel="share of the emotion that leads",
-        xlabel=f"pictures by the emotion that leads (how many); KL {kl:.3f}",
+        xlabel=f"emotion that leads (of how many pictures); KL {kl:.3f}",
     )
-    _legend(axis)
+    _legend(axis, -0.34)
 
 
 def _several(axis, frame: pd.DataFrame) -> None:
@@ -88,10 +88,15 @@ def _several(axis, frame: pd.DataFrame) -> None:
             precision, recall, _ = precision_recall_curve(known[:, k], p[:, k])
             score = average_precision_score(known[:, k], p[:, k])
             often = known[:, k].mean()
-            words = f"{name}: {score:.2f} (constant {often:.2f})"
+            words = f"{name} {score:.2f} ({often:.2f})"
             color, style = COLORS[k % len(COLORS)], "-" if k < len(COLORS) else "--"
             axis.plot(recall, precision, style, color=color, label=words)
-    axis.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axis.set(
+        xlabel="recall; average precision (a constant answer's)",
+        ylabel="precision",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
     _legend(axis)
 
 
