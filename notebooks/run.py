@@ -55,8 +55,6 @@ class Watcher(threading.Thread):
     def words(self, told: dict) -> str:
         """What a line of the file says to a person."""
         if "runs" in told:
-            if not self.runs:
-                self.started = time.monotonic()
             self.runs, self.pictures = self.runs + told["runs"], self.pictures + told["pictures"]
             return f"{told['runs']} runs to train"
         if "step" in told:
@@ -65,6 +63,8 @@ class Watcher(threading.Thread):
         if told["run"] not in self.seen:  # what it learnt before it was stopped is not ahead
             self.seen.add(told["run"])
             self.pictures -= (told["epoch"] - 1) * told["pictures"]
+        if not self.learnt:  # what came before, as a frozen backbone's maps, is no epoch
+            self.started = time.monotonic() - told["pictures"] / max(told["rate"], 1e-9)
         self.learnt += told["pictures"]
         each = (time.monotonic() - self.started) / self.learnt
         left = each * max(self.pictures - self.learnt, 0) / 60

@@ -34,7 +34,7 @@ def notebook(file: Path, *cells: str) -> None:
 
 def test_a_whole_copy_takes_its_name_and_progress_is_shown(run, tmp_path, capfd):
     told = "from emolib.base import progress\nprogress.tell(runs=3, pictures=9)"
-    told += "\nimport time; time.sleep(1)"
+    told += "\nimport time; time.sleep(3)"
     notebook(tmp_path / "one.ipynb", "word = ''", told, "open('said', 'w').write(word)")
     assert run.main(["out", "one", "--", "-r", "word", "2024_01"]) == 0
     assert (tmp_path / "said").read_text() == "2024_01"
@@ -57,13 +57,13 @@ def test_words_count_runs_and_guess_the_time_left(run, tmp_path, monkeypatch):
     watcher = run.Watcher(tmp_path / "told")
     clock = watcher.started
     monkeypatch.setattr(run.time, "monotonic", lambda: clock)
-    told = {"run": "twitter1-maiafa", "epochs": 2, "rate": 40.0, "pictures": 600}
+    told = {"run": "twitter1-maiafa", "epochs": 2, "rate": 10.0, "pictures": 600}
     clock += 300  # before the training there is other work
     # one long run and three short ones
     assert watcher.words({"runs": 4, "pictures": 1200 + 3 * 100}) == "4 runs to train"
-    clock += 60
+    clock += 240 + 60  # and so have a frozen backbone's maps
     said = watcher.words(told | {"epoch": 1})
-    assert said.startswith("run 1 of 4, epoch 1 of 2, 40 pictures/s, about 2 min left")
+    assert said.startswith("run 1 of 4, epoch 1 of 2, 10 pictures/s, about 2 min left")
     clock += 60
     assert "about 0 min left" in watcher.words(told | {"epoch": 2})
     told["run"] = "emotionroi-maiafa"
