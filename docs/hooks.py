@@ -1,6 +1,7 @@
 """What the site shows besides docs/: the report, the leaderboard and the executed notebooks. mkdocs
 calls this."""
 
+import re
 from pathlib import Path
 
 from mkdocs.plugins import event_priority
@@ -21,3 +22,9 @@ def on_files(files, config):
     for file in [board / "leaderboard.md", *sorted(board.glob("*.png"))]:
         files.append(File(file.name, str(board), config.site_dir, config.use_directory_urls))
     return files
+
+
+def on_page_content(html, page, config, files):
+    """Links of executed notebooks, which are written for those in notebooks/."""
+    up = "../" * page.url.count("/")
+    return re.sub(r'href="\.\./docs/(\w+)\.md"', rf'href="{up}\1/"', html)

@@ -41,7 +41,7 @@ COMMON = (
 COSTS_SAID = (
     "Parameters and multiply-adds a picture (torch's count) in millions; pictures a second from "
     "file to probability, decoding and boxes included, on a GPU or on one core of a CPU. Each "
-    "system's model card is the docstring of its file in `emolib/rivals/`."
+    "system's model card is the docstring of its file in `emolib/network/rivals/`."
 )
 
 
