@@ -45,16 +45,25 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    predict, explain, export = map(command, (_predict, _explain, _export))
+    predict, explain, fit, export = map(command, (_predict, _explain, _fit, _export))
     predict.add_argument("pictures", nargs="+", help="picture files or folders of them")
     predict.add_argument("--out", default="", metavar="FILE.csv", help="default: the screen")
     explain.add_argument("picture")
     explain.add_argument("--out", required=True, metavar="FILE.png")
+    fit.add_argument("labels", help="a CSV file: path,label (1 or positive, 0 or negative)")
+    fit.add_argument("--out", required=True, metavar="DIR", help="a new folder; predict --model DIR reads it")
+    fit.add_argument(
+        "--system", default="maiafa", help="what is trained; frozen_probe: the quickest"
+    )
+    fit.add_argument("--backbone", help="a timm model; default: tf_efficientnet_lite2")
+    fit.add_argument(
+        "--weights", default="", metavar="FILE", help="the backbone's; default: timm downloads them"
+    )
     export.add_argument("--onnx", required=True, metavar="FILE.onnx")
     for one in (predict, explain, export):
         one.add_argument("--model", help=MODEL)
         one.add_argument("--weights", default="", metavar="FOLDER", help="where its detector's are")
-    for one in (predict, explain):
+    for one in (predict, explain, fit):
         one.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     of_tables, verify, report = map(command, (_tables, _verify, _report))
     for one in (of_tables, verify, report):
@@ -111,6 +120,21 @@ def _explain(chosen) -> None:
     print(f"{found.path}: {found.said}; regions (x0, y0, x1, y1 in pixels, highest D):")
     for *sides, score in found.boxes:
         print(*sides, f"{score:.3f}")
+
+
+def _fit(chosen) -> None:
+    """trains a network on one's own labelled pictures, in minutes on a CPU
+
+    example: emolib fit own/labels.csv --out my-network
+    """
+    from .training.estimator import fit
+
+    out = Path(chosen.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already; choose a new folder")
+    how = {"model": chosen.system, "backbone": chosen.backbone, "weights": chosen.weights}
+    network = fit(chosen.labels, **how, device=chosen.device)
+    print(f"emolib predict pictures/ --model {network.save(out)}")
 
 
 def _export(chosen) -> None:

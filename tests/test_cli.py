@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 from PIL import Image
 from safetensors.torch import save_file
 from trees import picture
@@ -52,6 +53,28 @@ def test_predict_prints_or_writes_the_predictors_answers(model, folder, tmp_path
         frame = pd.read_csv(file)
         assert list(frame["path"]) == list(expected["path"])
         assert np.allclose(frame["p_positive"], expected["p_positive"], atol=1e-5)
+
+
+def test_fit_trains_on_ones_own_list_and_keeps_a_network(tmp_path, capsys):
+    rows = ["path,label"]
+    for i in range(12):
+        picture(tmp_path / f"own/{i}.jpg", seed=i)
+        rows.append(f"{i}.jpg,{i % 2}")
+    labels = tmp_path / "own/labels.csv"
+    labels.write_text("\n".join(rows))
+    weights = tmp_path / "test_efficientnet.safetensors"
+    save_file(timm.create_model("test_efficientnet").state_dict(), weights)
+    out = tmp_path / "mine"
+    words = ["fit", str(labels), "--out", str(out), "--device", "cpu", "--weights", str(weights)]
+    words += ["--system", "frozen_probe", "--backbone", "test_efficientnet"]
+    assert main(words) == 0
+    assert f"emolib predict pictures/ --model {out}" in capsys.readouterr().out
+    assert len(emolib.load(out, device="cpu").predict(tmp_path / "own")) == 12
+    assert main(words) == 2
+    assert "mine is there already; choose a new folder" in capsys.readouterr().err
+    labels.write_text("path,label\n0.jpg,2")
+    assert main([*words[:3], str(tmp_path / "new"), *words[4:]]) == 2
+    assert "labels.csv line 2 has the label '2'" in capsys.readouterr().err
 
 
 def test_explain_writes_the_overlay_and_prints_the_regions(model, folder, tmp_path, capsys):
