@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("picture")
     explain.add_argument("--out", required=True, metavar="FILE.png")
     fit.add_argument("labels", help="a CSV file: path,label (1 or positive, 0 or negative)")
-    fit.add_argument("--out", required=True, metavar="DIR", help="a new folder; predict --model DIR reads it")
+    fit.add_argument(
+        "--out", required=True, metavar="DIR", help="a new folder; predict --model DIR reads it"
+    )
     fit.add_argument(
         "--system", default="maiafa", help="what is trained; frozen_probe: the quickest"
     )

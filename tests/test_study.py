@@ -52,6 +52,19 @@ def test_a_study_holds_every_run_of_the_tables(root, tmp_path):
     assert {r.predecessor() for r in runs if r.stages and r.model == "maiafa"} == set(fi)
 
 
+def test_runs_from_other_seeds_stand_in_the_same_row(root, tmp_path):
+    small = f"{SMALL},init=scratch"
+    where = dict(datasets="twitter1", backbone="test_efficientnet", device="cpu")
+    first, second = (
+        study(root, tmp_path, overrides=f"{small},seed={seed}", **where) for seed in (0, 1)
+    )
+    first.run([first.spec("twitter1")])
+    second.run([second.spec("twitter1"), second.spec("twitter1", width=16)])
+    for experiment in (first, second):
+        table = experiment.build_tables()[7].set_index(["dataset", "method", "metric"])
+        assert table.loc[("twitter1", "normal", "accuracy"), "runs"] == 2
+
+
 def test_on_the_demo_data_every_system_has_the_budget_of_ours(root, tmp_path):
     experiment = study(root, tmp_path)
     budget = attrgetter(*settings.PROTOCOL, "dataset", "fold", "seed")

@@ -10,13 +10,14 @@ import pandas as pd
 
 from ..base.files import write_csv
 from ..base.reuse import lend
-from ..base.run_folder import RunResult, is_complete
+from ..base.run_folder import RunResult, is_complete, read_spec
 from ..data import audit
 from ..data.datasets import Dataset, held
 from ..data.demo import demo
 from ..data.manifest import manifest
 from ..spec.run_spec import DATASETS, RunSpec, check_init
 from ..tables import study_tables
+from ..tables.frame import complete_runs
 from ..training import plan, run, sweep
 from . import rivals, words
 from .settings import PROFILES, Settings, parse_overrides
@@ -198,7 +199,8 @@ class Study(Settings):
 
     def build_tables(self, specs=(), without=None) -> dict:
         """`tables.build` of this study: {7: DataFrame, 8: …, 9: …, perhaps "matched": …}. specs:
-        runs that count besides the profile's. without: `left_out`, for the pages."""
+        runs that count besides the profile's; complete ones from other seeds count too. without:
+        `left_out`, for the pages."""
         if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
             self.audit()
         without = rivals.left_out(self) | (without or {})
@@ -208,6 +210,7 @@ class Study(Settings):
         chains = [s for s in others if s.stages and s.model != "maiafa" and s not in without]
         before = [s.predecessor() for s in chains]
         wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
+        wanted += self._other_seeds(wanted)
         reasons = {spec.id: why for spec, why in without.items()}
         with warnings.catch_warnings(record=True) as said:  # a line there, not a path in red
             warnings.simplefilter("always")
@@ -215,6 +218,12 @@ class Study(Settings):
         for warning in said:
             print(warning.message)
         return built[self.name]
+
+    def _other_seeds(self, specs: list[RunSpec]) -> list[RunSpec]:
+        """The study's complete runs that differ from one of `specs` in the seed alone."""
+        mine, alike = {s.id for s in specs}, {replace(s, seed=0).id for s in specs}
+        there = [read_spec(run / "spec.json") for run in complete_runs(self.folder, ("polarity",))]
+        return [s for s in there if s.id not in mine and replace(s, seed=0).id in alike]
 
     def _by_weights(self, specs: list[RunSpec]) -> list[tuple[list[RunSpec], Where]]:
         """The runs in groups that share their weights, and where each group is trained. A file of
