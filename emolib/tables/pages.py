@@ -146,6 +146,11 @@ def missing_line(missing: dict[str, str]) -> str:
     return f"{MISSING} {'; '.join(parts)}"
 
 
+def so_many(number: int, what: str) -> str:
+    """ "1 run", "2 runs"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def fewer_folds(table: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """A line that names the rows over fewer folds than their set has (the small sets), and over the
     split that others use in place of folds."""

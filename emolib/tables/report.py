@@ -63,6 +63,9 @@ def report_text(root: Path) -> str:
         lines += [f"## `{folder.relative_to(root).as_posix()}`: {kind}", ""]
         tables = {stem: folder / f"{stem}.csv" for stem, _, _ in REPORT_PARTS}
         tables = {stem: pd.read_csv(file) for stem, file in tables.items() if file.exists()}
+        if {READINGS_FOLDER, "differences"} <= tables.keys():  # Table 7's rows are in both
+            told, readings = (tables[s] for s in ("differences", READINGS_FOLDER))
+            tables[READINGS_FOLDER] = readings[~readings["method"].isin(told["method"])]
         if not demo:
             runs = read_study(folder).together()
             lines += [*_how(runs), ""]
@@ -86,15 +89,18 @@ def _how(runs: pd.DataFrame) -> list[str]:
     for dataset, group in _ours(runs).groupby("dataset", sort=False):
         values = {k: dict.fromkeys(str(getattr(s, k)) for s in group["spec"]) for k in _PROTOCOL}
         settings = "; ".join(f"{k} {', '.join(found)}" for k, found in values.items())
-        lines.append(f"- {in_words(dataset)}, {len(group)} runs of the network: {settings}")
+        lines.append(
+            f"- {in_words(dataset)}, {pages.so_many(len(group), 'run')} of the network: {settings}"
+        )
     facts = [read_json(f / "environment.json") for f in runs["folder"]]
     machines = dict.fromkeys(
         f"{e.get('device')} ({e.get('cores')} cores), torch {e.get('torch')}" for e in facts
     )
     hours = sum(e.get("seconds", 0) for e in facts) / 3600
     commits = len({e.get("git_commit") for e in facts})
-    said = f"- {len(runs)} runs in all, {hours:.1f} hours of training; {'; '.join(machines)}; "
-    return [*lines, f"{said}{commits} commits of this repository"]
+    all_runs = f"- {pages.so_many(len(runs), 'run')} in all, {hours:.1f} hours of training"
+    where = f"{'; '.join(machines)}; {pages.so_many(commits, 'commit')} of this repository"
+    return [*lines, f"{all_runs}; {where}"]
 
 
 def _against_the_paper(table: pd.DataFrame, demo: bool) -> list[str]:
