@@ -132,8 +132,8 @@ def findings() -> list[tuple[str, str, str, str]]:
         (
             "AFA helps",
             published("without_afa"),
-            f"{gain(region)} or {gain(gated)}, as its row is read (`region`, `gated`)",
-            " or ".join(dict.fromkeys([helps(region), helps(gated)])),
+            f"{gain(region)} or {gain(gated)}, as its row is read",
+            f"`region`: {helps(region)}; `gated`: {helps(gated)}",
         )
     )
     both = row_of(f"{BEST}/readings.csv", dataset=BOTH, method="without_both")
