@@ -99,10 +99,9 @@ def execute(name: str, folder: Path, given: dict) -> str:
         watcher = Watcher(told)
         watcher.start()
         try:
-            papermill.execute_notebook(
-                HERE / f"{name}.ipynb", part, given, kernel_name="python3", progress_bar=False,
-                config=OVER,
-            )  # fmt: skip
+            here = os.path.relpath(HERE / f"{name}.ipynb")  # it is written into the copy
+            how = {"kernel_name": "python3", "progress_bar": False, "config": OVER}
+            papermill.execute_notebook(here, part, given, **how)
         except papermill.PapermillExecutionError as error:
             return f"{error.ename}: {error.evalue}"
         except (Exception, KeyboardInterrupt) as error:

@@ -38,6 +38,8 @@ def test_a_whole_copy_takes_its_name_and_progress_is_shown(run, tmp_path, capfd)
     notebook(tmp_path / "one.ipynb", "word = ''", told, "open('said', 'w').write(word)")
     assert run.main(["out", "one", "--", "-r", "word", "2024_01"]) == 0
     assert (tmp_path / "said").read_text() == "2024_01"
+    kept = nbformat.read(tmp_path / "out/one.ipynb", nbformat.NO_CONVERT)["metadata"]["papermill"]
+    assert not Path(kept["input_path"]).is_absolute()  # it is committed
     assert (tmp_path / "out/one.ipynb").exists() and not list(tmp_path.glob("out/*.part.ipynb"))
     shown = capfd.readouterr()
     assert "[1 of 1] notebooks/one.ipynb" in shown.out and "3 runs to train" in shown.out
