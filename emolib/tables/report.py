@@ -61,8 +61,8 @@ def report_text(root: Path) -> str:
     for folder, demo in sorted(drawn.items(), key=lambda pair: pair[1]):  # real pictures first
         kind = "drawn pictures that stand in for the real sets" if demo else "real pictures"
         lines += [f"## `{folder.relative_to(root).as_posix()}`: {kind}", ""]
-        tables = {stem: folder / f"{stem}.csv" for stem, _, _ in REPORT_PARTS}
-        tables = {stem: pd.read_csv(file) for stem, file in tables.items() if file.exists()}
+        files = {stem: folder / f"{stem}.csv" for stem, _, _ in REPORT_PARTS}
+        tables = {stem: pd.read_csv(file) for stem, file in files.items() if file.exists()}
         if {READINGS_FOLDER, "differences"} <= tables.keys():  # Table 7's rows are in both
             told, readings = (tables[s] for s in ("differences", READINGS_FOLDER))
             tables[READINGS_FOLDER] = readings[~readings["method"].isin(told["method"])]
