@@ -118,7 +118,7 @@ def findings() -> list[tuple[str, str, str, str]]:
             "The settings of Table 6 train it (Twitter I)",
             f"{printed['published']:.2f} %",
             f"{percent(printed)} on a small backbone at 128 px, without FI",
-            f"barely: {printed['mean'] - majority(PRINTED):.1f} points above a constant answer",
+            f"{printed['mean'] - majority(PRINTED):.1f} points above a constant answer",
         )
     )
     mai = row_of(f"{BEST}/readings.csv", dataset=BOTH, method="without_mai")

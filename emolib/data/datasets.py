@@ -60,6 +60,11 @@ class Dataset:
         return tasks.TASKS[self.task].targets(self)
 
     @property
+    def has_polarity(self) -> bool:
+        """Whether the set says of each picture which polarity it has."""
+        return bool((self.labels >= 0).all())
+
+    @property
     def demo(self) -> bool:
         """Whether these are emolib's drawn stand-ins."""
         return (self.root / DEMO_MARK).exists()

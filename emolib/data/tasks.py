@@ -65,7 +65,7 @@ def _no(data: Data, but: str = "") -> ValueError:
 
 
 def _polarities(data: Data) -> np.ndarray:
-    if (data.labels < 0).any():
+    if not data.has_polarity:
         raise _no(data, ", a column label")
     return data.labels.astype(np.int64)
 

@@ -77,7 +77,7 @@ class RunSpec:
     model: str = "maiafa"
     backbone: str | None = None  # None: the system's own, `systems.System`
     fold: int = 0
-    # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …
+    # a chain, right to left: "imagenet", "scratch", "fi:imagenet", …; None becomes the paper's
     init: str = None  # type: ignore[assignment]
     seed: int = 0
     split_seed: int = 0  # apart from seed, so that repeated seeds keep the folds

@@ -21,16 +21,18 @@ def samples(data) -> Figure:
     """Random pictures of a set, positive ones above, negative ones below, where that is known."""
     rng = np.random.default_rng(0)
     figure, axes = panels(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
-    known, order = data.labels.min() >= 0, rng.permutation(len(data))
+    order = rng.permutation(len(data))
     of_class = [order[data.labels[order] == label] for label in (1, 0)]
-    for row, chosen in zip(axes, of_class if known else np.array_split(order, 2), strict=True):
+    for row, chosen in zip(
+        axes, of_class if data.has_polarity else np.array_split(order, 2), strict=True
+    ):
         for axis in row:
             axis.axis("off")
         for axis, index in zip(row, chosen, strict=False):
             emotion = None if data.emotions is None else data.emotions[index]
             label = int(data.labels[index])
             _picture(axis, data.paths[index], label, emotion or _said(label), 8)
-    what = "positive above, negative below" if known else "some of its pictures"
+    what = "positive above, negative below" if data.has_polarity else "some of its pictures"
     figure.suptitle(drawn(f"{in_words(data.name)}: {what}", data.demo))
     return figure
 

@@ -45,11 +45,11 @@ HEADINGS = {
 def table5(settings: Settings) -> pd.DataFrame:
     """Pictures and positives of each set of a study, found and published; none where a set does not
     say which are positive."""
-    labels = {name: settings.open(name).labels for name in settings.datasets}
-    paper = published(5).set_index("dataset").reindex(list(labels))
+    sets = [settings.open(name) for name in settings.datasets]
+    paper = published(5).set_index("dataset").reindex([data.name for data in sets])
     counts = pd.DataFrame(index=paper.index)
-    counts["pictures (found)"] = [len(of_set) for of_set in labels.values()]
-    positive = [of_set.sum() if of_set.min() >= 0 else pd.NA for of_set in labels.values()]
+    counts["pictures (found)"] = [len(data) for data in sets]
+    positive = [data.labels.sum() if data.has_polarity else pd.NA for data in sets]
     counts["positive (found)"] = pd.array(positive, "Int64")
     counts["pictures (published)"] = paper["positive"] + paper["negative"]
     counts["positive (published)"] = paper["positive"]
@@ -71,7 +71,7 @@ def splits(settings: Settings) -> pd.DataFrame:
         for fold, (train, test) in enumerate(data.folds()):
             validation = data.validation(fold)
             held = 0 if validation is None else len(validation)
-            share = 100 * data.labels[test].mean() if data.labels.min() >= 0 else np.nan
+            share = 100 * data.labels[test].mean() if data.has_polarity else np.nan
             rows.append((name, fold, len(train) - held, held, len(test), share, source))
     columns = ["dataset", "fold", "train", "validation", "test", "positive in test (%)", "from"]
     return pd.DataFrame(rows, columns=columns)

@@ -10,10 +10,8 @@ from . import common
 from .common import Listing, layout, shown
 
 COUNTS_FILE = "ground_truth.txt"
-TWO_LISTS = (
-    "ground_truth_train.txt",
-    "ground_truth_test.txt",
-)  # as StyleEDL's public code cuts the set
+# as StyleEDL's public code cuts the set
+TWO_LISTS = "ground_truth_train.txt", "ground_truth_test.txt"
 COUNTS_HEADER = "images-name", *FI
 
 
@@ -23,22 +21,6 @@ def counted(folder: Path) -> bool:
 
 def cut_in_two(folder: Path) -> bool:
     return (folder / "images").is_dir() and all((folder / part).is_file() for part in TWO_LISTS)
-
-
-IN_WORDS = {
-    counted: f"{COUNTS_FILE} (images-name Amusement Awe …) and images/",
-    cut_in_two: f"{' and '.join(TWO_LISTS)} (name, eight shares, class) and images/",
-}
-
-
-@layout("flickr_ldl", IN_WORDS[counted], counted)
-def flickr_votes(folder: Path, agree: int) -> Listing:
-    return of_counts("flickr_ldl", folder)
-
-
-@layout("flickr_ldl", IN_WORDS[cut_in_two], cut_in_two)
-def flickr_parts(folder: Path, agree: int) -> Listing:
-    return of_parts("flickr_ldl", folder)
 
 
 def of_counts(name: str, folder: Path) -> Listing:
@@ -73,7 +55,11 @@ def _voted(name: str, folder: Path, lines: dict, expected: str, cells: int) -> d
         here = f"{name}: {folder / file} line {number}"
         picture, *numbers = line.rsplit(maxsplit=cells)
         votes = common.numbers(numbers[: len(FI)])
-        if len(numbers) < cells or votes is None or not all(c.isdecimal() for c in numbers[8:]):
+        if (
+            len(numbers) < cells
+            or votes is None
+            or not all(c.isdecimal() for c in numbers[len(FI) :])
+        ):
             raise ValueError(f"{here} is {shown(line)}; expected {expected}")
         try:
             path = common.find_file(index, picture, images)
@@ -93,10 +79,27 @@ def _voted(name: str, folder: Path, lines: dict, expected: str, cells: int) -> d
     return found
 
 
-def _listing(name: str, folder: Path, rows: dict[Path, list[float]], layout: str) -> Listing:
+def _listing(name: str, folder: Path, rows: dict[Path, list[float]], what: str) -> Listing:
     """Polarity and emotion are not known: nobody said which one counts."""
     paths, images = sorted(rows), folder / "images"
-    common.warn_unlisted(name, images, common.count(common.below(images)) - len(rows), layout)
+    common.warn_unlisted(name, images, common.count(common.below(images)) - len(rows), what)
     votes = pd.DataFrame([rows[path] for path in paths], columns=list(FI))
     labels = np.full(len(paths), -1)
-    return Listing(paths, labels, layout=f"{layout}, votes alone", extra=votes, votes=FI)
+    return Listing(paths, labels, layout=f"{what}, votes alone", extra=votes, votes=FI)
+
+
+def two_forms(name: str) -> None:
+    """Registers the two layouts of a set of votes."""
+
+    def counts(folder: Path, agree: int) -> Listing:
+        return of_counts(name, folder)
+
+    def parts(folder: Path, agree: int) -> Listing:
+        return of_parts(name, folder)
+
+    layout(name, f"{COUNTS_FILE} (images-name Amusement Awe …) and images/", counted)(counts)
+    both = f"{' and '.join(TWO_LISTS)} (name, eight shares, class) and images/"
+    layout(name, both, cut_in_two)(parts)
+
+
+two_forms("flickr_ldl")
