@@ -15,6 +15,7 @@ from torchvision.transforms.v2.functional import gaussian_blur
 
 from ..base.files import write_csv
 from ..base.progress import bar
+from ..base.run_folder import has_weights
 from ..data.batches import derived_seed, normalise
 from ..spec.sets import in_words
 from ..tables import significance, sources
@@ -65,14 +66,17 @@ def of_runs(test, results, data, device: str, most: int) -> pd.DataFrame:
 
 def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of the small sets, or of FI where it
-    is alone, trained where they are missing. Also written to the study's curves.csv and areas.csv,
-    with their runs (`sources`). pictures: test pictures of each fold; ValueError for less than 1.
+    is alone, trained where they are missing, and in those of other seeds whose weights are there.
+    Also written to the study's curves.csv and areas.csv, with their runs (`sources`). pictures:
+    test pictures of each network; ValueError for less than 1.
     """
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
     frames, whose = [], []
     for name in study.small or study.datasets:
-        results = study.run(study.specs(datasets=[name]))
+        specs = study.specs(datasets=[name])
+        others = study.of_other_seeds(specs)
+        results = study.run(specs) + [r for r in others if has_weights(r.folder)]
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
         whose.append({"set": name} | sources.source_columns([r.folder for r in results]))
     frame = pd.concat(frames, ignore_index=True)

@@ -42,14 +42,14 @@ PROFILES = {
     "demo": Profile(
         backbone="hrnet_w18_small",
         every_run={"image_size": 64},
-        pre_training={"init": "scratch", "epochs": 10, "lr": 0.02, "lr_step": 8},
+        pre_training={"init": "scratch", "epochs": 8, "lr": 0.02, "lr_step": 6},
         # As in Table 6, a tenth of FI's rate. Batch norm's statistics are FI's: 160 pictures in
         # another style would pull them, and D with them, away before the weights follow.
         fine_tuning={
             "init": "fi:scratch",
-            "epochs": 3,
+            "epochs": 2,
             "lr": 0.002,
-            "lr_step": 3,
+            "lr_step": 2,
             "freeze_bn": True,
         },
         # At maiafa's own budget. Those with boxes, towers or stages of their own take too long.
@@ -196,7 +196,8 @@ class Settings:
         if "epochs" not in settings and (epochs := PROFILES[self.profile].epochs):
             trained, _ = self.open(dataset).folds()[0]
             size = settings.get("batch_size", RunSpec.batch_size)
-            settings["epochs"] = epochs(len(trained), size)
+            seen = round(settings.get("share", 1.0) * len(trained))
+            settings["epochs"] = epochs(max(1, seen), size)
         learns = {} if system_of(model).can_freeze else {"freeze": ""}  # `rivals` says so
         return settings | learns
 

@@ -10,14 +10,14 @@ import pandas as pd
 
 from ..base.files import write_csv
 from ..base.reuse import lend
-from ..base.run_folder import RunResult, is_complete, read_spec
+from ..base.run_folder import RunResult, is_complete, read_run
 from ..data import audit
 from ..data.datasets import Dataset, held
 from ..data.demo import demo
 from ..data.manifest import manifest
 from ..spec.run_spec import DATASETS, RunSpec, check_init
 from ..tables import study_tables
-from ..tables.frame import complete_runs
+from ..tables.frame import APART, complete_runs
 from ..training import plan, run, sweep
 from . import rivals, words
 from .settings import PROFILES, Settings, parse_overrides
@@ -210,7 +210,7 @@ class Study(Settings):
         chains = [s for s in others if s.stages and s.model != "maiafa" and s not in without]
         before = [s.predecessor() for s in chains]
         wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
-        wanted += self._other_seeds(wanted)
+        wanted += [r.spec for r in self.of_other_seeds(wanted)]
         reasons = {spec.id: why for spec, why in without.items()}
         with warnings.catch_warnings(record=True) as said:  # a line there, not a path in red
             warnings.simplefilter("always")
@@ -219,11 +219,13 @@ class Study(Settings):
             print(warning.message)
         return built[self.name]
 
-    def _other_seeds(self, specs: list[RunSpec]) -> list[RunSpec]:
+    def of_other_seeds(self, specs: list[RunSpec]) -> list[RunResult]:
         """The study's complete runs that differ from one of `specs` in the seed alone."""
         mine, alike = {s.id for s in specs}, {replace(s, seed=0).id for s in specs}
-        there = [read_spec(run / "spec.json") for run in complete_runs(self.folder, ("polarity",))]
-        return [s for s in there if s.id not in mine and replace(s, seed=0).id in alike]
+        places = (self.folder, *(self.folder / name for name in APART))
+        there = [read_run(f) for place in places for f in complete_runs(place, ("polarity",))]
+        others = [r for r in there if r.spec.id not in mine]
+        return [r for r in others if replace(r.spec, seed=0).id in alike]
 
     def _by_weights(self, specs: list[RunSpec]) -> list[tuple[list[RunSpec], Where]]:
         """The runs in groups that share their weights, and where each group is trained. A file of

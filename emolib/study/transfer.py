@@ -29,8 +29,11 @@ def transfer_specs(study: Study) -> list[RunSpec]:
     if not study.small or "share" in study.overrides:
         why = "its overrides set share" if study.small else "it has FI alone"
         raise ValueError(f"study {study.name!r}: {why}; the curve is of shares of a small set")
-    specs = dict.fromkeys([*study.specs(datasets=study.small), *study.without_transfer()])
-    return [replace(spec, share=share) for share in TRAINING_SHARES for spec in specs]
+    found = []
+    for share in TRAINING_SHARES:
+        of_share = replace(study, overrides=study.overrides | {"share": share})
+        found += [*of_share.specs(datasets=study.small), *of_share.without_transfer()]
+    return list(dict.fromkeys(found))
 
 
 def run_transfer(study: Study) -> list[RunSpec]:
