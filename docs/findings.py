@@ -23,7 +23,7 @@ from emolib.data.tasks import TASKS
 from emolib.spec.sets import BOTH, in_words
 from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
-from emolib.tables.names import readable
+from emolib.tables.names import METHOD_NAMES, readable
 from emolib.tables.plots import COLORS, GREY, OURS, intervals, panels
 from emolib.tables.tasks import MEASURE_WORDS, minus_of, score_of
 
@@ -236,16 +236,22 @@ def rivals() -> str:
 
 
 def sets() -> str:
-    """Markdown: a row a set, from its record and the layouts that are recognised."""
-    lines = ["| name | set | pictures | ask | finer classes | layouts of the folder of that name |"]
-    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    """Markdown: a row a set, from its record."""
+    lines = ["| name | set | pictures | ask | finer classes |", "| --- | --- | --- | --- | --- |"]
     for name, one in RECORDS.items():
-        importlib.import_module(f"emolib.data.layouts.{name}")
-        found = "<br>".join(html.escape(layout.what, quote=False) for layout in LAYOUTS[name])
         finer = "emotions" if one.emotions else "none"
         title = one.source.partition(":")[0]
-        cells = [f"`{name}`", title, one.pictures, one.where, finer, found.replace("|", "/")]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join([f"`{name}`", title, one.pictures, one.where, finer]) + " |")
+    return "\n".join(lines)
+
+
+def folder_layouts() -> str:
+    """Markdown: a row a set, with the layouts that are recognised."""
+    lines = ["| folder | what may be in it |", "| --- | --- |"]
+    for name in RECORDS:
+        importlib.import_module(f"emolib.data.layouts.{name}")
+        found = "<br>".join(html.escape(layout.what, quote=False) for layout in LAYOUTS[name])
+        lines.append(f"| `{name}/` | {found.replace('|', '/')} |")
     return "\n".join(lines)
 
 
@@ -306,6 +312,12 @@ def modules() -> str:
     return "\n".join(lines)
 
 
+def method_words() -> str:
+    """Markdown: a row a method, as figures call it."""
+    lines = ["| in files | in figures |", "| --- | --- |"]
+    return "\n".join(lines + [f"| `{name}` | {words} |" for name, words in METHOD_NAMES.items()])
+
+
 def filled(page: str) -> str:
     """A page of PAGES with each table between its two marks."""
     text = (ROOT / page).read_text(encoding="utf-8")
@@ -322,9 +334,10 @@ PAGES = {
     "README.md": {"findings": table},
     "docs/index.md": {"findings": table},
     "docs/rivals.md": {"rivals": rivals},
-    "docs/sets.md": {"sets": sets},
+    "docs/sets.md": {"sets": sets, "layouts": folder_layouts},
     "docs/evaluate.md": {"protocols": protocols},
     "docs/measured.md": {"modules": modules},
+    "docs/glossary.md": {"methods": method_words},
     "docs/tasks.md": {
         "tasks": tasks,
         "measured": beyond,
