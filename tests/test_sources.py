@@ -38,6 +38,7 @@ def made(tmp_path_factory):
         run=lambda names: [r for r in done if r.spec.dataset in names],
         spec=lambda name: ROI,
         other_networks=lambda name, count: [],
+        of_other_seeds=lambda specs: [],
     )
     tables.build(results, "s")
     write_csv(results / "s/cross.csv", transfer.cross_tested(study, done))

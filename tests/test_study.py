@@ -1,6 +1,7 @@
 """The notebooks and the parameters they are called with."""
 
 import dataclasses
+import math
 import os
 import re
 import subprocess
@@ -19,7 +20,7 @@ from trees import make_twitter_agree, make_valence, picture, write
 import emolib
 from emolib.data.demo import demo
 from emolib.spec import recipe, systems
-from emolib.study import ahead, figures, frames, settings, words
+from emolib.study import ahead, figures, frames, settings, transfer, words
 from emolib.tables import plots
 from emolib.training import run as runs
 
@@ -60,9 +61,15 @@ def test_runs_from_other_seeds_stand_in_the_same_row(root, tmp_path):
     )
     first.run([first.spec("twitter1")])
     second.run([second.spec("twitter1"), second.spec("twitter1", width=16)])
-    for experiment in (first, second):
+    for experiment, other in ((first, second), (second, first)):
         table = experiment.build_tables()[7].set_index(["dataset", "method", "metric"])
         assert table.loc[("twitter1", "normal", "accuracy"), "runs"] == 2
+        (run,) = experiment.of_other_seeds(experiment.specs())
+        assert run.spec == other.spec("twitter1")
+    wide = first.apart("readings")
+    wide.run([first.spec("twitter1", seed=5, width=16)])
+    found = first.of_other_seeds([first.spec("twitter1", width=16)])
+    assert {run.spec.seed for run in found} == {1, 5}
 
 
 def test_on_the_demo_data_every_system_has_the_budget_of_ours(root, tmp_path):
@@ -567,6 +574,9 @@ def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_
     assert why == dict.fromkeys(others, "it needs more than the maps of a frozen backbone")
     with pytest.raises(ValueError, match="systems='ar': ar cannot be trained here: it needs"):
         experiment.rivals("ar")
+    curve = transfer.transfer_specs(experiment)
+    steps = {s.share: s.epochs * math.ceil(round(s.share * trained) / 32) for s in curve}
+    assert set(steps) == set(transfer.TRAINING_SHARES) and min(steps.values()) >= recipe.STEPS
     free = study(root, tmp_path, profile="best", overrides="freeze=,twitter1.epochs=3")
     assert (free.spec("twitter1").freeze, free.spec("twitter1").epochs) == ("", 3)
     assert not free.left_out()
@@ -630,6 +640,7 @@ def table9():
         ("twitter1", "maiafa", 78.0, 76.0, 80.0, 5, 84.66),
         ("twitter1", "pcnn", nan, nan, nan, 0, 76.36),
         ("twitter1", "wu2019", 100.0, 90.0, 100 - 1e-13, 1, 81.65),  # an end of Wilson's, rounded
+        ("twitter1", "yao2019", nan, nan, nan, 0, nan),  # nobody has a number
     ]
     return pd.DataFrame(rows, columns=columns).assign(table=9, metric="accuracy")
 
@@ -642,7 +653,7 @@ def compared(verdict):
 def test_the_figure_of_a_table_has_no_empty_panel_and_no_certainty_without_an_interval():
     figure = plots.draw_table(table9(), "t")
     (axis,) = figure.axes
-    assert axis.get_title() == "Twitter I: accuracy"
+    assert axis.get_title() == "Twitter I: accuracy" and len(axis.get_yticks()) == 4
     diamonds = [line for line in axis.lines if line.get_marker() == "D"]
     assert [list(line.get_xdata()) for line in diamonds] == [[80.0]]
     words = [text.get_text() for text in figure.legends[0].get_texts()]

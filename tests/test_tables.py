@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import typing
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -166,6 +167,11 @@ def test_an_unfinished_run_is_no_row(tmp_path):
     with pytest.warns(UserWarning, match=r"not complete: `.*fold1.*` \(unfinished\)"):
         built = emolib.tables.build(tmp_path)
     assert row(built["s"][7], "twitter1", "normal")["runs"] == 1
+    with warnings.catch_warnings():  # whoever knows the reason has said it; the page has it too
+        warnings.simplefilter("error")
+        reasons = {spec(fold=1).id: "its weights are not to be had"}
+        emolib.tables.build(tmp_path, "s", [spec(), spec(fold=1)], reasons)
+    assert "its weights are not to be had" in (tmp_path / "s/table7.md").read_text()
     with pytest.raises(FileNotFoundError, match="no complete run"):
         emolib.tables.build(tmp_path, "t")
 

@@ -49,7 +49,7 @@ def draw_readings(table: pd.DataFrame, title: str) -> Figure:
     """`regions.compare_maps`: the AUC of D in each reading, with intervals."""
     rows = table[(table["measure"] == "AUC") & (table["map"] == "D")]
     figure, axes = panels(1, 1, 6.5, 1.7 + 0.32 * len(rows))
-    _scored_rows(axes[0, 0], rows, "AUC", rows["reading"], "ours, 95% interval")
+    _scored_rows(axes[0, 0], rows, "AUC", rows["reading"], "measured here, 95% interval")
     axes[0, 0].set_xlabel("AUC of D")
     axes[0, 0].set_title(title.replace(" — ", "\n"))
     legend_below(figure, axes)

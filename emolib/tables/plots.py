@@ -17,7 +17,7 @@ from .names import readable
 COLORS = sns.color_palette("colorblind")
 OURS, POSITIVE, NEGATIVE = COLORS[0], COLORS[2], COLORS[3]
 GREY = "0.6"
-BARS, NO_WIDTH = "ours, 95% interval", "no interval: one run, or runs that are all alike"
+BARS, NO_WIDTH = "measured here, 95% interval", "no interval: one run, or runs that are all alike"
 
 
 def save_beside(file: Path, figure: Figure) -> None:
@@ -101,11 +101,12 @@ def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = 
         frame = frame.assign(verdict="")
     else:
         frame = frame.join(compared.set_index(keys)["verdict"], on=keys)
+    frame = frame[frame["mean"].notna() | frame["published"].notna()]
     if frame["runs"].any():
         frame = frame[frame["runs"].groupby(frame["dataset"]).transform("max") > 0]
     sets, metrics = frame["dataset"].unique(), frame["metric"].unique()
     most = frame.groupby(["dataset", "metric"]).size().max()
-    size = max(6.5, 3.6 * len(sets)), 1 + (0.9 + 0.3 * most) * len(metrics)
+    size = max(6.5, 1 + 4.4 * len(sets)), 1 + (0.9 + 0.3 * most) * len(metrics)
     figure, axes = panels(len(metrics), len(sets), *size)
     for line, metric in zip(axes, metrics, strict=True):
         of_metric = frame[frame["metric"] == metric]

@@ -35,8 +35,9 @@ def build(
     study: only this one. specs: only these runs of it; without, all that are complete. reasons:
     {run id: why it is missing}, where that is known better than from its folder.
 
-    Returns {study: {7: table, 8: table, 9: table, "costs": …, "matched": …}}. A warning and each
-    page name the runs that were asked for, or begun, and are not complete, with the reason.
+    Returns {study: {7: table, 8: table, 9: table, "costs": …, "matched": …}}. Each page names the
+    runs that were asked for, or begun, and are not complete, with the reason; a warning names those
+    of them that are not in `reasons`.
 
     Raises ValueError if a study holds runs on different data under one set's name, drawn and real
     data together, or one method with different settings; FileNotFoundError without a complete run.
@@ -51,9 +52,10 @@ def build(
                 continue
         tables, runs = tables_of_study(folder, wanted)
         absent = missing(folder, wanted)
-        absent |= {run: why for run, why in (reasons or {}).items() if run in absent}
-        if absent:
-            warnings.warn(f"{folder.name}: {pages.missing_line(absent)}", stacklevel=2)
+        known = {run: why for run, why in (reasons or {}).items() if run in absent}
+        if unknown := {run: why for run, why in absent.items() if run not in known}:
+            warnings.warn(f"{folder.name}: {pages.missing_line(unknown)}", stacklevel=2)
+        absent |= known
         for name, table in tables.items():
             write_csv(folder / f"{TABLES[name].stem}.csv", table)
             if TABLES[name].title:
