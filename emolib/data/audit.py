@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ..base.emotions import ROI_POSITIVE
+from ..spec.sets import in_words
 from .layouts.common import NEUTRAL
 
 FILE = "audit.csv"  # of a study, what `audit` found in its sets
@@ -118,7 +119,7 @@ def pairs(found: pd.DataFrame) -> dict[str, pd.DataFrame]:
     kinds = {}
     for (name, other), of_sets in found.groupby(["dataset", "other_dataset"], sort=False):
         conflict, leak = of_sets["conflict"].astype(bool), of_sets["leaks"] != ""
-        sets = name if name == other else f"{name} and {other}"
+        sets = " and ".join(in_words(one) for one in dict.fromkeys((name, other)))
         for kind, chosen in (
             ("twins with different labels", conflict),
             ("twins across training and test", leak & ~conflict),

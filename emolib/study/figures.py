@@ -20,7 +20,7 @@ MOST_PAIRS = 12
 def samples(data) -> Figure:
     """Random pictures of a set, positive ones above, negative ones below, where that is known."""
     rng = np.random.default_rng(0)
-    figure, axes = panels(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.9)
+    figure, axes = panels(2, EACH_CLASS, 1.35 * EACH_CLASS, 2.7)
     order = rng.permutation(len(data))
     of_class = [order[data.labels[order] == label] for label in (1, 0)]
     for row, chosen in zip(
@@ -55,30 +55,30 @@ def class_balance(table5: pd.DataFrame, demo: bool = False) -> Figure:
 
 
 def draw_pairs(found: pd.DataFrame, datasets: list, title: str) -> Figure | None:
-    """Pairs of pictures from an audit, one above the other; None where there are none. "fold 2":
-    the pair connects that fold's test list to its training list."""
+    """Pairs of pictures from an audit, side by side; None where there are none. "fold 2": the pair
+    connects that fold's test list to its training list."""
     found = found[found["other_path"] != ""]
     if found.empty:
         return None
     title += f" (the nearest {MOST_PAIRS} shown)" if len(found) > MOST_PAIRS else ""
     shown = found.head(MOST_PAIRS)
     roots = {data.name: data.root for data in datasets}
-    columns = min(6, len(shown))
+    columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
-    figure, axes = panels(2 * lines, columns, 1.9 * columns, 3.9 * lines)
+    figure, axes = panels(lines, 2 * columns, max(6, 3.4 * columns), 1.8 * lines + 0.6)
     for axis in axes.flat:
         axis.axis("off")
     for k, row in enumerate(shown.itertuples()):
-        above, below = axes[2 * (k // columns) :, k % columns][:2]
+        left, right = axes[k // columns, 2 * (k % columns) :][:2]
         one = (row.dataset, row.path, row.label)
         other = (row.other_dataset, row.other_path, row.other_label)
-        for axis, (name, path, label) in ((above, one), (below, other)):
+        for axis, (name, path, label) in ((left, one), (right, other)):
             label_said = f": {_said(label)}" if _said(label) else ""
             _picture(axis, roots[name] / path, label, in_words(name) + label_said, 7)
         said = "identical" if row.finding == "identical" else f"{row.distance} of 64 bits"
         said += f", fold {row.leaks.replace(' ', ', ')}" if row.leaks else ""
-        below.text(0.5, -0.03, said, fontsize=7, ha="center", va="top", transform=below.transAxes)
-    figure.suptitle(title)
+        left.text(0, -0.03, said, fontsize=7, va="top", transform=left.transAxes)
+    figure.suptitle(drawn(title, any(data.demo for data in datasets)))
     return figure
 
 
