@@ -43,8 +43,8 @@ PROFILES = {
         backbone="hrnet_w18_small",
         every_run={"image_size": 64},
         pre_training={"init": "scratch", "epochs": 8, "lr": 0.03, "schedule": "cosine"},
-        # About a tenth of FI's rate, as in Table 6. Batch norm's statistics are FI's: 160 pictures in
-        # another style would pull them, and D with them, away before the weights follow.
+        # About a tenth of FI's rate, as in Table 6. Batch norm's statistics are FI's: 160 pictures
+        # in another style would pull them, and D with them, away before the weights follow.
         fine_tuning={
             "init": "fi:scratch",
             "epochs": 2,
