@@ -1,8 +1,8 @@
 """What was found, in one table and one figure, from the CSVs of results/: `make findings`.
 
-Tables are written between their two marks: this one into README.md and docs/index.md, that of the
-rivals into docs/rivals.md, those of the sets into docs/sets.md and docs/evaluate.md. The figure is
-docs/figures/where.png. Nothing here is typed but the paper's claims in words.
+Tables are written between their two marks, into the pages of PAGES. Figures go to docs/figures/:
+where.png is drawn here, those of FIGURES are copied. Nothing here is typed but the paper's claims
+in words.
 """
 
 import ast
@@ -149,7 +149,9 @@ def findings() -> list[tuple[str, str, str, str]]:
         )
     )
     parts = [
-        row_of(f"{TRANSFER}/transfer.csv", method="without_transfer", share=share)
+        row_of(
+            f"{TRANSFER}/transfer.csv", method="without_transfer", dataset="twitter1", share=share
+        )
         for share in (1.0, 0.3)
     ]
     found.append(
@@ -316,9 +318,10 @@ def stage() -> str:
     heads = ["training pictures", "with it first, %", "without, %", "what it adds (95 %)"]
     heads += ["over folds", "seeds", "verdict"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-    file = f"{TRANSFER}/transfer.csv"
-    for _, row in rows_of(file, method="without_transfer").sort_values("share").iterrows():
-        both = row_of(file, method="normal", share=row["share"])
+    file, of_set = f"{TRANSFER}/transfer.csv", {"dataset": "twitter1"}
+    without = rows_of(file, method="without_transfer", **of_set)
+    for _, row in without.sort_values("share").iterrows():
+        both = row_of(file, method="normal", share=row["share"], **of_set)
         folds = f"{signed(-row['t_high'])} to {signed(-row['t_low'])}"
         cells = [f"{row['pictures']:.0f}", f"{both['mean']:.1f}", f"{row['mean']:.1f}", gain(row)]
         lines.append("| " + " | ".join([*cells, folds, f"{row['seeds']:.0f}", helps(row)]) + " |")

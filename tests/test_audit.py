@@ -11,6 +11,7 @@ from trees import make_fi, make_twitter
 import emolib
 from emolib.data import audit
 from emolib.data.manifest import manifest
+from emolib.study import figures
 from emolib.training import run as runs
 
 REAL = Path(__file__).parents[1] / "../shared/data"
@@ -104,7 +105,16 @@ def test_the_audit_finds_twins_conflicts_leaks_small_and_broken_pictures(tree):
     assert counts["identical pairs"] == 2 and counts["identical pairs with different labels"] == 1
     assert counts["… with an identical one in training"] == 2  # 2 in fold 0, 19 in fold 4
     assert counts[f"… with a twin in training (pHash ≤ {audit.NEAR})"] == 4
-    assert [len(of_kind) for of_kind in audit.pairs(found).values()] == [1, 1, 1]  # one page each
+    kinds = audit.pairs(found)
+    assert [len(of_kind) for of_kind in kinds.values()] == [1, 1, 1]  # one page each
+    assert next(iter(kinds)).startswith("Twitter I: ")
+    four = pd.concat([*kinds.values(), found[found["other_path"] != ""].head(1)])
+    figure = figures.draw_pairs(four, [data], "four")
+    shown = [axis for axis in figure.axes if axis.images]
+    assert len(shown) == 8 and {axis.get_title() for axis in shown} <= {
+        "Twitter I: positive",
+        "Twitter I: negative",
+    }
 
 
 def test_pictures_shared_with_the_pre_training_set_are_found(tree):

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from operator import attrgetter
@@ -18,9 +19,10 @@ from statsmodels.stats.contingency_tables import mcnemar
 from trees import make_twitter_agree, make_valence, picture, write
 
 import emolib
+from emolib.base import run_folder
 from emolib.data.demo import demo
 from emolib.spec import recipe, systems
-from emolib.study import ahead, figures, frames, settings, transfer, words
+from emolib.study import ahead, deletion, figures, frames, settings, transfer, words
 from emolib.tables import plots
 from emolib.training import run as runs
 
@@ -70,6 +72,26 @@ def test_runs_from_other_seeds_stand_in_the_same_row(root, tmp_path):
     wide.run([first.spec("twitter1", seed=5, width=16)])
     found = first.of_other_seeds([first.spec("twitter1", width=16)])
     assert {run.spec.seed for run in found} == {1, 5}
+
+
+def test_a_run_in_two_places_counts_once_and_a_seed_without_every_fold_is_left_out_of_curves(
+    root, tmp_path, capsys
+):
+    small = f"{SMALL},init=scratch"
+    where = dict(datasets="twitter1", backbone="test_efficientnet", device="cpu")
+    mine = study(root, tmp_path, overrides=small, **where)
+    specs = mine.specs()[:2]
+    others = [dataclasses.replace(s, seed=seed) for seed in (1, 2) for s in specs][:3]
+    done = mine.run(others)
+    for run in done:  # as the runs that others start from are lent
+        shutil.copytree(run.folder, mine.folder / "shares/runs" / run.folder.name)
+    (done[0].folder / "model.safetensors").unlink()
+    found = mine.of_other_seeds(specs)
+    assert sorted(run.spec.id for run in found) == sorted(s.id for s in others)
+    assert all(run_folder.has_weights(run.folder) for run in found)
+    whole = deletion._whole_seeds(found, 2)
+    assert [(run.spec.seed, run.spec.fold) for run in whole] == [(1, 0), (1, 1)]
+    assert "Left out: 1 runs of seeds" in capsys.readouterr().out
 
 
 def test_on_the_demo_data_every_system_has_the_budget_of_ours(root, tmp_path):
@@ -574,9 +596,17 @@ def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_
     assert why == dict.fromkeys(others, "it needs more than the maps of a frozen backbone")
     with pytest.raises(ValueError, match="systems='ar': ar cannot be trained here: it needs"):
         experiment.rivals("ar")
-    curve = transfer.transfer_specs(experiment)
-    steps = {s.share: s.epochs * math.ceil(round(s.share * trained) / 32) for s in curve}
-    assert set(steps) == set(transfer.TRAINING_SHARES) and min(steps.values()) >= recipe.STEPS
+    chained = study(
+        root, tmp_path, profile="best", datasets="twitter1", overrides="init=emotionroi:imagenet"
+    )
+    curve = transfer.transfer_specs(chained)
+    data = chained.open("twitter1")
+    for spec in curve:
+        pictures = len(data.part(data.folds()[spec.fold][0], spec.share))
+        assert abs(spec.epochs * math.ceil(pictures / 32) / recipe.STEPS - 1) < 0.25
+    assert {s.share for s in curve} == set(transfer.TRAINING_SHARES)
+    before = {s.predecessor() for s in curve if s.stages}  # a share is the target's alone
+    assert before == {chained.spec("twitter1").predecessor()}
     free = study(root, tmp_path, profile="best", overrides="freeze=,twitter1.epochs=3")
     assert (free.spec("twitter1").freeze, free.spec("twitter1").epochs) == ("", 3)
     assert not free.left_out()

@@ -5,6 +5,7 @@ because the edges of grey would be new. No known regions are needed.
 """
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -66,17 +67,16 @@ def of_runs(test, results, data, device: str, most: int) -> pd.DataFrame:
 
 def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """`mean_curves` and `areas` of the default in every fold of the small sets, or of FI where it
-    is alone, trained where they are missing, and in those of other seeds whose weights are there.
-    Also written to the study's curves.csv and areas.csv, with their runs (`sources`). pictures:
-    test pictures of each network; ValueError for less than 1.
+    is alone, trained where they are missing, and of the study's other seeds (`of_other_seeds`) that
+    have every fold, with its weights. Also written to the study's curves.csv and areas.csv, with
+    their runs (`sources`). pictures: test pictures of each network; ValueError for less than 1.
     """
     if not str(pictures).isdecimal() or int(pictures) < 1:
         raise ValueError(f"pictures={pictures!r}: a number of test pictures, at least 1")
     frames, whose = [], []
     for name in study.small or study.datasets:
         specs = study.specs(datasets=[name])
-        others = study.of_other_seeds(specs)
-        results = study.run(specs) + [r for r in others if has_weights(r.folder)]
+        results = study.run(specs) + _whole_seeds(study.of_other_seeds(specs), len(specs))
         frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
         whose.append({"set": name} | sources.source_columns([r.folder for r in results]))
     frame = pd.concat(frames, ignore_index=True)
@@ -84,6 +84,16 @@ def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataF
     for stem, table in (("curves", means), ("areas", of_curves)):
         write_csv(study.folder / f"{stem}.csv", table.merge(pd.DataFrame(whose), on="set"))
     return means, of_curves
+
+
+def _whole_seeds(results: list, folds: int) -> list:
+    """Those of seeds of which every fold is there with its weights; the others' number is said."""
+    with_weights = [r for r in results if has_weights(r.folder)]
+    count = Counter(r.spec.seed for r in with_weights)
+    kept = [r for r in with_weights if count[r.spec.seed] == folds]
+    if len(kept) < len(results):
+        print(f"Left out: {len(results) - len(kept)} runs of seeds without every fold's weights.")
+    return sorted(kept, key=lambda r: (r.spec.seed, r.spec.fold))
 
 
 def at_shares(study: Study, pictures: int) -> tuple[str, pd.DataFrame]:

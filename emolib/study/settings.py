@@ -43,7 +43,7 @@ PROFILES = {
         backbone="hrnet_w18_small",
         every_run={"image_size": 64},
         pre_training={"init": "scratch", "epochs": 8, "lr": 0.03, "schedule": "cosine"},
-        # About a tenth of FI's rate, as in Table 6. Batch norm's statistics are FI's: 160 pictures
+        # A small part of FI's rate, as in Table 6. Batch norm's statistics are FI's: 160 pictures
         # in another style would pull them, and D with them, away before the weights follow.
         fine_tuning={
             "init": "fi:scratch",
@@ -196,8 +196,9 @@ class Settings:
         if "epochs" not in settings and (epochs := PROFILES[self.profile].epochs):
             trained, _ = self.open(dataset).folds()[0]
             size = settings.get("batch_size", RunSpec.batch_size)
-            seen = round(settings.get("share", 1.0) * len(trained))
-            settings["epochs"] = epochs(max(1, seen), size)
+            share = settings.get("share", 1.0)
+            share = share if 0 < share <= 1 else 1.0  # RunSpec says what is wrong
+            settings["epochs"] = epochs(max(1, round(share * len(trained))), size)
         learns = {} if system_of(model).can_freeze else {"freeze": ""}  # `rivals` says so
         return settings | learns
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..base.files import write_csv
 from ..base.reuse import lend
-from ..base.run_folder import RunResult, is_complete, read_run
+from ..base.run_folder import RunResult, has_weights, is_complete, read_run
 from ..data import audit
 from ..data.datasets import Dataset, held
 from ..data.demo import demo
@@ -220,12 +220,17 @@ class Study(Settings):
         return built[self.name]
 
     def of_other_seeds(self, specs: list[RunSpec]) -> list[RunResult]:
-        """The study's complete runs that differ from one of `specs` in the seed alone."""
+        """The complete runs in the study, its readings/ or shares/ that differ from one of `specs`
+        in the seed alone; each once, with its weights where one of its places has them."""
         mine, alike = {s.id for s in specs}, {replace(s, seed=0).id for s in specs}
         places = (self.folder, *(self.folder / name for name in APART))
-        there = [read_run(f) for place in places for f in complete_runs(place, ("polarity",))]
-        others = [r for r in there if r.spec.id not in mine]
-        return [r for r in others if replace(r.spec, seed=0).id in alike]
+        folders = [f for place in places for f in complete_runs(place, ("polarity",))]
+        found: dict[str, RunResult] = {}
+        for folder in sorted(folders, key=has_weights, reverse=True):
+            run = read_run(folder)
+            if run.spec.id not in mine and replace(run.spec, seed=0).id in alike:
+                found.setdefault(run.spec.id, run)
+        return list(found.values())
 
     def _by_weights(self, specs: list[RunSpec]) -> list[tuple[list[RunSpec], Where]]:
         """The runs in groups that share their weights, and where each group is trained. A file of

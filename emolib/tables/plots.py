@@ -95,7 +95,8 @@ def _methods(axis, rows: pd.DataFrame, columns, title: str, hollow=None, paper=F
 
 def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:
     """Ours with 95% intervals beside the published numbers, a panel a metric and each data set that
-    has runs of ours. compared: the table of differences. What it cannot tell apart is hollow."""
+    has runs of ours; a method without any number is left out. compared: the table of
+    differences. What it cannot tell apart is hollow."""
     number, keys = frame["table"].iloc[0], ["table", "dataset", "method", "metric"]
     if compared is None:
         frame = frame.assign(verdict="")
