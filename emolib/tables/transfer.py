@@ -64,8 +64,8 @@ def transfer_page(tables: dict, runs: pd.DataFrame) -> list[str]:
         *pages.markdown_table(columns, rows),
         "",
         pages.HOW + " `normal` has the set-to-set stage, `without_transfer` starts without it. "
-        "With `profile=best` fewer pictures are seen in more epochs, for about as many steps. Minus "
-        "normal: on the same share, folds and seeds; corrected as if all training "
+        "With `profile=best` fewer pictures are seen in more epochs, for about as many steps. "
+        "Minus normal: on the same share, folds and seeds; corrected as if all training "
         "pictures were used, of which folds have more in common. " + pages.TESTS,
     ]
 
