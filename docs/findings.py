@@ -160,7 +160,7 @@ def findings() -> list[tuple[str, str, str, str]]:
             f"{published('without_transfer', 8)} (FI)",
             f"{gain(parts[0])} (EmotionROI, then Twitter I); with {parts[1]['pictures']:.0f} "
             f"pictures {gain(parts[1])}",
-            f"{helps(parts[0])}; with few pictures {helps(parts[1])}",
+            helps(parts[0]),
         )
     )
     hiding, showing, tests = regions()

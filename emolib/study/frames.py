@@ -1,6 +1,7 @@
 """The frames that the notebooks show: what was found in the data and what the runs gave."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..spec.run_spec import Readings, RunSpec
 from ..spec.sets import in_words
 from ..tables.names import readable
 from .settings import Settings
+from .study import project_root
 from .words import with_interval
 
 # Which columns of a table are shown, by its column `table`; of any other table the last ones.
@@ -136,10 +138,16 @@ def show_frame(frame: pd.DataFrame, precision: int = 2, **digits: str):
         return None
     formats = dict.fromkeys(("p", "p_holm", "p_mcnemar", "p_value"), _p) | digits
     formats = {HEADINGS.get(name, name): how for name, how in formats.items()}
-    words = {"dataset": in_words, "method": readable}
+    words = {"dataset": in_words, "method": readable, "path": _from_the_top}
     frame = frame.assign(**{c: frame[c].map(say) for c, say in words.items() if c in frame})
     frame = frame.rename(columns=HEADINGS)
     return frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
+
+
+def _from_the_top(path: str) -> str:
+    """A picture's path, from the repository's top where it is below it."""
+    here, top = Path(path), project_root()
+    return here.relative_to(top).as_posix() if here.is_relative_to(top) else str(path)
 
 
 def show_table(table: pd.DataFrame):

@@ -1,6 +1,7 @@
 """A classifier for pictures of one's own: what is to be expected of it, and the network itself."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from ..spec.run_spec import RunSpec
 from ..tables.comparison import Row, tidy_rows, with_verdicts
 from ..tables.frame import frame_of, near_twins
 from ..training.estimator import EmotionClassifier, fit
+from ..use.load import of_folder
 from ..use.predict import Predictor
 from .study import Study
 
@@ -59,3 +61,10 @@ def train_on_all(study: Study) -> Predictor:
     settings["init"] = str(spec.init).rpartition(":")[2]
     predictor = fit(np.asarray(data.paths, object), data.labels, **settings)
     return replace(predictor, drawn=data.demo)
+
+
+def saved_and_loaded(study: Study) -> tuple[Path, Predictor]:
+    """(the folder own_network/ of the study, the network of `train_on_all` loaded from there).
+    Where the pictures are drawn the study's note says it, and no warning once more."""
+    folder = train_on_all(study).save(study.folder / "own_network")
+    return folder, of_folder(folder, study.device)

@@ -20,6 +20,7 @@ from emolib.data.datasets import Dataset
 from emolib.network.build import build_network
 from emolib.network.rivals.probe import both_classes, fit_logistic
 from emolib.training import loop
+from emolib.training.answering import answers_for
 from emolib.training.run import computing
 
 FILE, CPU, DRAWS = Path(__file__).parent / "guard.csv", torch.device("cpu"), 5
@@ -33,7 +34,7 @@ def recipe_answers(data, seen: Dataset, weights: str, train, test, draw: int) ->
         pictures = loop.pictures_of(spec, data, weights, network)
         pictures.data = seen  # the same pictures, perhaps with other labels
         loop.train_network(network, spec, loop.Material(pictures, train), CPU)
-        return loop.probabilities(network, pictures, test, CPU, "float32")
+        return answers_for(network, pictures, test, CPU, spec)[:, 1]
 
 
 def main(data_root, weights, sets):
