@@ -141,7 +141,9 @@ def show_frame(frame: pd.DataFrame, precision: int = 2, **digits: str):
     words = {"dataset": in_words, "method": readable, "path": _from_the_top}
     frame = frame.assign(**{c: frame[c].map(say) for c, say in words.items() if c in frame})
     frame = frame.rename(columns=HEADINGS)
-    return frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
+    style = frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
+    wide = [column for column in frame if column == "verdict"]  # its words take few lines
+    return style.set_properties(subset=wide, **{"min-width": "16em", "text-align": "left"})
 
 
 def _from_the_top(path: str) -> str:

@@ -211,7 +211,10 @@ class Study(Settings):
         before = [s.predecessor() for s in chains]
         wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
         wanted += [r.spec for r in self.of_other_seeds(wanted)]
-        reasons = {spec.id: why for spec, why in without.items()}
+        there, asked = self.folder / "runs", {s.id for s in specs}
+        later = {s.id for s in wanted if not (there / s.id).exists()} - asked
+        reasons = dict.fromkeys(later, "not begun")  # another notebook's, and no news in this one
+        reasons |= {spec.id: why for spec, why in without.items()}
         with warnings.catch_warnings(record=True) as said:  # a line there, not a path in red
             warnings.simplefilter("always")
             built = study_tables.build(self.results_root, self.name, wanted, reasons)

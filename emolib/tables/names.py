@@ -6,7 +6,7 @@ METHOD_NAMES = {
     "without_mai": "without MAI",
     "without_afa": "without AFA",
     "without_both": "without MAI and AFA",
-    "without_transfer": "without another set first",
+    "without_transfer": "this set alone",
     "without_afa=region": "read as D⊗F",
     "levels=increased": "levels after HRNet's head",
     "attention=shuffle": "Shuffle Attention",

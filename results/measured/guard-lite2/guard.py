@@ -5,6 +5,9 @@
 Five draws for each n. Beside it a frozen_probe on the same pictures: a logistic regression on the
 same backbone's pooled features. "no labels": the labels of the training pictures are shuffled.
 Each draw is a row of guard.csv: how many test pictures each got right, and how many it alone.
+Without arguments it writes guard.md from them: the mean over draws, in percent, and how far the
+recipe is ahead. The variance of that is the pictures' own of one draw, as test pictures are mostly
+the same in each, and the draws' own over their number.
 """
 
 import sys
@@ -88,5 +91,29 @@ def main(data_root, weights, sets):
                     print(row, flush=True)
 
 
+def summary(frame: pd.DataFrame) -> str:
+    """Markdown: a row a set, number of pictures and kind of labels."""
+    heads = ["set", "pictures", "labels", "draws", "the recipe", "frozen probe"]
+    heads += ["ahead by (95 %)", "always the more frequent class", "lowest draw"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    for (name, n, labels), rows in frame.groupby(["set", "n", "labels"], sort=False):
+        tested = rows["tested"]
+        ahead = (rows["recipe_alone"] - rows["probe_alone"]) / tested
+        differ = (rows["recipe_alone"] + rows["probe_alone"]) / tested
+        of_pictures = ((differ - ahead**2) / tested).mean()
+        of_draws = ahead.var(ddof=1) / len(rows) if len(rows) > 1 else 0.0
+        half = 1.96 * np.sqrt(of_pictures + of_draws)
+        low, mean, high = (100 * (ahead.mean() + sign * half) for sign in (-1, 0, 1))
+        cells = [name, n, labels, len(rows)]
+        cells += [f"{100 * (rows[c] / tested).mean():.1f}" for c in ("recipe", "probe")]
+        cells += [f"{mean:+.1f} ({low:+.1f} to {high:+.1f})", f"{rows['majority'].mean():.1f}"]
+        cells += [f"{100 * (rows['recipe'] / tested).min():.1f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines).replace("-", "−").replace("−−−", "---") + "\n"
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    if len(sys.argv) > 1:
+        main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    table = summary(pd.read_csv(FILE))
+    FILE.with_suffix(".md").write_text("# The recipe on few pictures\n\n" + table, "utf-8")
