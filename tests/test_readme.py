@@ -161,6 +161,8 @@ def test_what_was_found_is_written_from_the_runs():
     assert all(len(row) == 4 and all(row) for row in findings.findings())
     figure = findings.where()
     assert len(figure.axes) == 2
+    hiding, showing, lowest, sets = findings.regions()  # "no map … that one may read as it is"
+    assert hiding == showing == 0 and lowest == sets == 2
     # what the figure's title says
     for name in findings.SETS:
         ours = one("frozen-lite2/table9.csv", dataset=name, method="maiafa", metric="accuracy")
