@@ -23,7 +23,7 @@ from emolib.base import run_folder
 from emolib.data.demo import demo
 from emolib.spec import recipe, systems
 from emolib.study import ahead, deletion, figures, frames, settings, transfer, words
-from emolib.tables import plots
+from emolib.tables import plots, tasks
 from emolib.training import run as runs
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
@@ -72,6 +72,16 @@ def test_runs_from_other_seeds_stand_in_the_same_row(root, tmp_path):
     wide.run([first.spec("twitter1", seed=5, width=16)])
     found = first.of_other_seeds([first.spec("twitter1", width=16)])
     assert {run.spec.seed for run in found} == {1, 5}
+
+
+def test_a_frame_for_reading_has_columns_of_different_names_and_scrolls_where_it_is_long():
+    for shown in [*map(str.split, frames.SHOWN.values()), ["dataset", *tasks.READ_COLUMNS]]:
+        frame = pd.DataFrame([[0.5] * len(shown)], columns=shown).assign(dataset="twitter1", method="normal")
+        style = frames.show_frame(frame.assign(verdict="worse"))
+        assert style.columns.is_unique and "overflow" not in style.to_html()
+        assert "min-width: 16em" in style.to_html()
+    long = pd.concat([frame] * (frames.MOST_ROWS + 1), ignore_index=True)
+    assert "overflow-y: auto" in frames.show_frame(long).to_html()
 
 
 def test_a_run_in_two_places_counts_once_and_a_seed_without_every_fold_is_left_out_of_curves(

@@ -25,6 +25,8 @@ SHOWN = {
 }
 
 
+# A longer table scrolls, so that the page stays short.
+MOST_ROWS, SCROLLS = 20, "display: block; max-height: 780px; overflow-y: auto;"
 # What columns are called where a person reads them.
 HEADINGS = {
     "dataset": "set",
@@ -34,8 +36,8 @@ HEADINGS = {
     "high": "difference, 95% to",
     "minus_maiafa": "difference",
     "minus_normal": "minus the network",
-    "minus_low": "difference, 95% from",
-    "minus_high": "difference, 95% to",
+    "minus_low": "its 95% from",
+    "minus_high": "its 95% to",
     "p_holm": "p (Holm)",
     "p_mcnemar": "p (McNemar)",
     "p_value": "p",
@@ -142,8 +144,11 @@ def show_frame(frame: pd.DataFrame, precision: int = 2, **digits: str):
     frame = frame.assign(**{c: frame[c].map(say) for c, say in words.items() if c in frame})
     frame = frame.rename(columns=HEADINGS)
     style = frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
-    wide = [column for column in frame if column == "verdict"]  # its words take few lines
-    return style.set_properties(subset=wide, **{"min-width": "16em", "text-align": "left"})
+    if "verdict" in frame:  # its words take few lines
+        style.set_properties(subset=["verdict"], **{"min-width": "16em", "text-align": "left"})
+    if len(frame) > MOST_ROWS:
+        style.set_table_styles([{"selector": "", "props": SCROLLS}])
+    return style
 
 
 def _from_the_top(path: str) -> str:
