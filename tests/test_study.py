@@ -76,7 +76,8 @@ def test_runs_from_other_seeds_stand_in_the_same_row(root, tmp_path):
 
 def test_a_frame_for_reading_has_columns_of_different_names_and_scrolls_where_it_is_long():
     for shown in [*map(str.split, frames.SHOWN.values()), ["dataset", *tasks.READ_COLUMNS]]:
-        frame = pd.DataFrame([[0.5] * len(shown)], columns=shown).assign(dataset="twitter1", method="normal")
+        frame = pd.DataFrame([[0.5] * len(shown)], columns=shown)
+        frame = frame.assign(dataset="twitter1", method="normal")
         style = frames.show_frame(frame.assign(verdict="worse"))
         assert style.columns.is_unique and "overflow" not in style.to_html()
         assert "min-width: 16em" in style.to_html()

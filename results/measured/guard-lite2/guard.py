@@ -96,7 +96,7 @@ def summary(frame: pd.DataFrame) -> str:
     heads = ["set", "pictures", "labels", "draws", "the recipe", "frozen probe"]
     heads += ["ahead by (95 %)", "always the more frequent class", "lowest draw"]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-    for (name, n, labels), rows in frame.groupby(["set", "n", "labels"], sort=False):
+    for (name, n, labels), rows in frame.groupby(["set", "n", "labels"]):
         tested = rows["tested"]
         ahead = (rows["recipe_alone"] - rows["probe_alone"]) / tested
         differ = (rows["recipe_alone"] + rows["probe_alone"]) / tested
