@@ -64,8 +64,18 @@ def percent(row: pd.Series) -> str:
 
 def gain(row: pd.Series) -> str:
     """What is lost without a part, as what it adds."""
-    low, high = -row["high"], -row["low"]
-    return f"{signed(-row['difference'])} ({signed(low)} to {signed(high)})"
+    return f"{signed(-row['difference'])} ({signed(-row['high'])} to {signed(-row['low'])})"
+
+
+def gain_over_folds(row: pd.Series) -> str:
+    """The same difference's interval over folds."""
+    return f"{signed(-row['t_high'])} to {signed(-row['t_low'])}"
+
+
+def grid(heads: list[str], rows) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def helps(row: pd.Series) -> str:
@@ -225,15 +235,13 @@ def regions() -> tuple[int, int, int, int]:
 
 
 def table() -> str:
-    lines = ["| The paper's claim | Verdict | The paper | Here, real pictures |"]
-    lines += ["| --- | --- | --- | --- |"]
-    lines += [f"| {claim} | {said} | {paper} | {here} |" for claim, paper, here, said in findings()]
-    return "\n".join(lines)
+    heads = ["The paper's claim", "Verdict", "The paper", "Here, real pictures"]
+    return grid(heads, ([claim, said, paper, here] for claim, paper, here, said in findings()))
 
 
 def rivals() -> str:
     """Markdown: a row a system, from the docstring on top of its file."""
-    lines = ["| name | system | learns |", "| --- | --- | --- |"]
+    rows = []
     for name, one in SYSTEMS.items():
         if name == "maiafa":
             continue
@@ -245,51 +253,49 @@ def rivals() -> str:
         kind = "fitted, without gradients" if one.fitted else "by the one loop"
         more = ["looks at boxes"] * one.boxes + ["needs a weak set"] * one.weak_set
         more += ["learns the finer emotions"] * one.uses_emotions
-        lines.append(f"| `{name}` | {title} | {', '.join([kind, *more])} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", title, ", ".join([kind, *more])])
+    return grid(["name", "system", "learns"], rows)
 
 
 def sets() -> str:
     """Markdown: a row a set, from its record."""
-    lines = ["| name | set | pictures | ask | finer classes |", "| --- | --- | --- | --- | --- |"]
+    rows = []
     for name, one in RECORDS.items():
         finer = "emotions" if one.emotions else "none"
         title = one.source.partition(":")[0]
-        lines.append("| " + " | ".join([f"`{name}`", title, one.pictures, one.where, finer]) + " |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", title, one.pictures, one.where, finer])
+    return grid(["name", "set", "pictures", "ask", "finer classes"], rows)
 
 
 def folder_layouts() -> str:
     """Markdown: a row a set, with the layouts that are recognised."""
-    lines = ["| folder | what may be in it |", "| --- | --- |"]
+    rows = []
     for name in RECORDS:
         importlib.import_module(f"emolib.data.layouts.{name}")
         found = "<br>".join(html.escape(layout.what, quote=False) for layout in LAYOUTS[name])
-        lines.append(f"| `{name}/` | {found.replace('|', '/')} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}/`", found.replace("|", "/")])
+    return grid(["folder", "what may be in it"], rows)
 
 
 def protocols() -> str:
     """Markdown: a row a listed set and protocol."""
-    lines = ["| `--set` | `--protocol` | what it is | test pictures | learnt from |"]
-    lines += ["| --- | --- | --- | --- | --- |"]
+    rows = []
     for name in splits.listed_sets():
         for protocol in splits.protocols(name):
             tested = splits.tested(name, protocol)
             learnt = " or ".join(f"{count:,}" for count in sorted(tested["trained"].unique()))
             cells = [f"`{name}`", f"`{protocol}`", splits.PROTOCOLS[protocol]]
-            lines.append("| " + " | ".join([*cells, f"{len(tested):,}", learnt]) + " |")
-    return "\n".join(lines)
+            rows.append([*cells, f"{len(tested):,}", learnt])
+    return grid(["`--set`", "`--protocol`", "what it is", "test pictures", "learnt from"], rows)
 
 
 def tasks() -> str:
     """Markdown: a row a task, from its record."""
-    lines = ["| `task` | asks for | needs of a set | `predictions.csv`, after `path` |"]
-    lines += ["| --- | --- | --- | --- |"]
+    rows = []
     for name, one in TASKS.items():
         columns = ", ".join(f"`{column}`" for column in one.columns(one.fixed or ("joy", "fear")))
-        lines.append(f"| `{name}` | {one.title} | {one.needs} | {columns} |")
-    return "\n".join(lines)
+        rows.append([f"`{name}`", one.title, one.needs, columns])
+    return grid(["`task`", "asks for", "needs of a set", "`predictions.csv`, after `path`"], rows)
 
 
 def beyond(study: str = BEYOND) -> str:
@@ -297,15 +303,15 @@ def beyond(study: str = BEYOND) -> str:
     frame = pd.read_csv(MEASURED / study / "tasks.csv")
     methods = list(frame["method"].unique())
     heads = ["task", "measure", *map(readable, methods), "the latter minus the former", "constant"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    lines = []
     for (task, measure), rows in frame.groupby(["task", "measure"], sort=False):
         of = rows.set_index("method")
         known = f"{rows['constant'].iloc[0]:.3f}" if rows["constant"].notna().any() else "–"
         cells = [TASKS[task].title, MEASURE_WORDS[measure]]
         cells += [score_of(of.loc[m]) if m in of.index else "" for m in methods]
         cells.append(minus_of(of.iloc[-1]))
-        lines.append("| " + " | ".join([*cells, known]) + " |")
-    return "\n".join(lines)
+        lines.append([*cells, known])
+    return grid(heads, lines)
 
 
 def modules() -> str:
@@ -317,46 +323,43 @@ def modules() -> str:
         "both": "without_both",
     }
     heads = ["part", "set", "what it adds (95 %)", "over folds", "at most", "seeds", "verdict"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    rows = []
     for (words, method), name in itertools.product(parts.items(), (*SETS, BOTH)):
         row = row_of(f"{BEST}/readings.csv", dataset=name, method=method)
-        folds = f"{signed(-row['t_high'])} to {signed(-row['t_low'])}"
-        cells = [words, in_words(name), gain(row), folds, f"{row['margin']:.1f}"]
-        lines.append("| " + " | ".join([*cells, f"{row['seeds']:.0f}", helps(row)]) + " |")
-    return "\n".join(lines)
+        cells = [words, in_words(name), gain(row), gain_over_folds(row), f"{row['margin']:.1f}"]
+        rows.append([*cells, f"{row['seeds']:.0f}", helps(row)])
+    return grid(heads, rows)
 
 
 def stage() -> str:
     """Markdown: what training on the other set first adds, a row a share of the pictures."""
     heads = ["training pictures", "with it first, %", "without, %", "what it adds (95 %)"]
     heads += ["over folds", "seeds", "verdict"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    rows = []
     file, of_set = f"{TRANSFER}/transfer.csv", {"dataset": "twitter1"}
     without = rows_of(file, method="without_transfer", **of_set)
     for _, row in without.sort_values("share").iterrows():
         both = row_of(file, method="normal", share=row["share"], **of_set)
-        folds = f"{signed(-row['t_high'])} to {signed(-row['t_low'])}"
         cells = [f"{row['pictures']:.0f}", f"{both['mean']:.1f}", f"{row['mean']:.1f}", gain(row)]
-        lines.append("| " + " | ".join([*cells, folds, f"{row['seeds']:.0f}", helps(row)]) + " |")
-    return "\n".join(lines)
+        rows.append([*cells, gain_over_folds(row), f"{row['seeds']:.0f}", helps(row)])
+    return grid(heads, rows)
 
 
 def places() -> str:
     """Markdown: the area under the curves of deletion and insertion, D's and of other places."""
-    frame = pd.read_csv(MEASURED / BEST / "areas.csv")
-    lines = ["| set | blurring | place | area | minus *D*'s (95 %) |", "| --- " * 5 + "|"]
-    for row in frame.to_dict("records"):
-        minus = f"{signed(row['difference'], 3)} ({signed(row['d_low'], 3)} to "
-        minus = minus + f"{signed(row['d_high'], 3)})" if row["d_low"] == row["d_low"] else ""
-        cells = [in_words(row["set"]), row["way"], row["place"].replace(" D ", " *D* ")]
-        lines.append("| " + " | ".join([*cells, f"{row['area']:.3f}", minus]) + " |")
-    return "\n".join(lines)
+    rows = []
+    for row in pd.read_csv(MEASURED / BEST / "areas.csv").to_dict("records"):
+        numbers = (signed(row[name], 3) for name in ("difference", "d_low", "d_high"))
+        minus = "" if pd.isna(row["difference"]) else "{} ({} to {})".format(*numbers)
+        place = row["place"].replace(" D ", " *D* ")
+        rows.append([in_words(row["set"]), row["way"], place, f"{row['area']:.3f}", minus])
+    return grid(["set", "blurring", "place", "area", "minus *D*'s (95 %)"], rows)
 
 
 def method_words() -> str:
     """Markdown: a row a method, as figures call it."""
-    lines = ["| in files | in figures |", "| --- | --- |"]
-    return "\n".join(lines + [f"| `{name}` | {words} |" for name, words in METHOD_NAMES.items()])
+    rows = ([f"`{name}`", words] for name, words in METHOD_NAMES.items())
+    return grid(["in files", "in figures"], rows)
 
 
 def filled(page: str) -> str:
