@@ -81,6 +81,8 @@ def test_a_frame_for_reading_has_columns_of_different_names_and_scrolls_where_it
         style = frames.show_frame(frame.assign(verdict="worse"))
         assert style.columns.is_unique and "overflow" not in style.to_html()
         assert "min-width: 16em" in style.to_html()
+    of_tasks = frames.show_tasks(frame.assign(task="emotion"))  # the last frame's
+    assert of_tasks.columns.is_unique and not of_tasks.columns.str.startswith("difference").any()
     long = pd.concat([frame] * (frames.MOST_ROWS + 1), ignore_index=True)
     assert "overflow-y: auto" in frames.show_frame(long).to_html()
 

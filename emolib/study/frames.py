@@ -12,6 +12,7 @@ from ..spec.published import published
 from ..spec.run_spec import Readings, RunSpec
 from ..spec.sets import in_words
 from ..tables.names import readable
+from ..tables.tasks import READ_COLUMNS
 from .settings import Settings
 from .study import project_root
 from .words import with_interval
@@ -187,6 +188,12 @@ def show_more_scores(table: pd.DataFrame):
     """What the paper leaves out, for reading, a line a set and method: percent."""
     wide = table.pivot_table("mean", ["dataset", "method"], "metric", sort=False).reset_index()
     return show_frame(wide, 1)
+
+
+def show_tasks(table: pd.DataFrame):
+    """`tasks.csv` for reading: low and high are there of the value, and not of a difference."""
+    rows = table[["dataset", "task", "method", *READ_COLUMNS]]
+    return show_frame(rows.rename(columns={"low": "95% from", "high": "95% to"}))
 
 
 def show_costs(table: pd.DataFrame):
