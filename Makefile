@@ -130,6 +130,7 @@ bench: $(VENV)/.ready  ## speed, as ratios in one process, into results/bench/; 
 	$(BIN)/python -m benchmarks.bench $(if $(DATA),--data '$(DATA)') $(ARGS)
 	$(BIN)/python -m benchmarks.bench_systems
 	$(BIN)/python -m benchmarks.bench_frozen
+	$(BIN)/python -m benchmarks.bench_compile
 
 reliability: $(VENV)/.ready  ## sweeps killed at 100 moments, 10,000 mutated pictures, 2,000 label files: into results/reliability.csv
 	$(BIN)/python tests/chaos.py --trials 100 --results results/reliability.csv

@@ -32,6 +32,7 @@ MEASURED = ROOT / "results" / "measured"
 BEYOND = "tasks-lite2"
 BEST, PRINTED = "frozen-lite2", "table6-lite0-128"
 TRANSFER = "transfer-lite2"
+WHOLE = "whole-lite0-160"
 FIGURES = (  # that docs/ shows
     "matched-lite0-128/matched.png",
     "frozen-lite2/readings.png",
@@ -314,8 +315,8 @@ def beyond(study: str = BEYOND) -> str:
     return grid(heads, lines)
 
 
-def modules() -> str:
-    """Markdown: what each module adds, a row a set and one over both."""
+def modules(study: str = BEST) -> str:
+    """Markdown: what each module adds, a row a set and, where there are two, one over both."""
     parts = {
         "MAI": "without_mai",
         "AFA, its row read as `region`": "without_afa, without_afa=region",
@@ -323,9 +324,10 @@ def modules() -> str:
         "both": "without_both",
     }
     heads = ["part", "set", "what it adds (95 %)", "over folds", "at most", "seeds", "verdict"]
-    rows = []
-    for (words, method), name in itertools.product(parts.items(), (*SETS, BOTH)):
-        row = row_of(f"{BEST}/readings.csv", dataset=name, method=method)
+    rows, there = [], set(rows_of(f"{study}/readings.csv")["dataset"])
+    names = [name for name in (*SETS, BOTH) if name in there]
+    for (words, method), name in itertools.product(parts.items(), names):
+        row = row_of(f"{study}/readings.csv", dataset=name, method=method)
         cells = [words, in_words(name), gain(row), gain_over_folds(row), f"{row['margin']:.1f}"]
         rows.append([*cells, f"{row['seeds']:.0f}", helps(row)])
     return grid(heads, rows)
@@ -380,7 +382,12 @@ PAGES = {
     "docs/rivals.md": {"rivals": rivals},
     "docs/sets.md": {"sets": sets, "layouts": folder_layouts},
     "docs/evaluate.md": {"protocols": protocols},
-    "docs/measured.md": {"modules": modules, "stage": stage, "places": places},
+    "docs/measured.md": {
+        "modules": modules,
+        "whole": functools.partial(modules, WHOLE),
+        "stage": stage,
+        "places": places,
+    },
     "docs/glossary.md": {"methods": method_words},
     "docs/tasks.md": {
         "tasks": tasks,

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import bench, bench_systems
+from benchmarks import bench, bench_compile, bench_systems
 from emolib.spec import systems
 from emolib.training import cost
 
@@ -102,3 +102,10 @@ def test_every_trained_system_is_timed_against_maiafa():
         rows = found[found["kind"] == kind].set_index("system")
         assert set(rows.index) == trained and rows.loc["maiafa", "ratio"] == 1
         assert (rows["ms"] > 0).all()
+
+
+@pytest.mark.slow
+def test_compiled_steps_are_timed_beside_eager_ones():
+    found = bench_compile.compiled("resnet10t", 32, 2, turns=1).set_index("form")
+    assert found.loc["compiled", "ratio"] == 1 and (found["ms"] > 0).all()
+    assert found.loc["compiled", "compile_s"] > found.loc["compiled", "ms"] / 1000

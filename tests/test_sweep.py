@@ -467,7 +467,7 @@ def test_a_compiled_network_is_kept_where_it_is_quicker(monkeypatch, eager, comp
         network(images).sum().backward()
 
     monkeypatch.setattr(compiling, "_seconds", seconds)
-    monkeypatch.setattr(torch, "compile", lambda network: quick)
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: quick)
     monkeypatch.setattr(compiling, "_decided", {})
     before = net.running_mean.clone()
     cpu = torch.device("cpu")
@@ -483,7 +483,7 @@ def test_a_compiled_network_is_kept_where_it_is_quicker(monkeypatch, eager, comp
 
 
 def test_a_compiler_that_fails_is_no_obstacle(root, tmp_path, monkeypatch):
-    def broken(network):
+    def broken(network, dynamic):
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(torch, "compile", broken)

@@ -1,8 +1,9 @@
 """torch.compile where it pays for itself, decided by timing a few steps of the training at hand.
 
-It is tried on GPUs, where a small batch waits for Python to launch thousands of kernels. On CPUs
-it gained 1–5% and took minutes. EMOLIB_COMPILE=off tries it nowhere, =on everywhere: compiled
-networks round differently, so whoever needs the same bits switches it off.
+It is tried on GPUs, where a small batch waits for Python to launch thousands of kernels. What it
+gains on CPUs, once a minute or two have gone into it, is in results/bench/compile.csv.
+EMOLIB_COMPILE=off tries it nowhere, =on everywhere: compiled networks round differently, so whoever
+needs the same bits switches it off.
 """
 
 import os
@@ -31,17 +32,17 @@ def quickest(
     cannot be compiled is left as it is, with a warning.
     """
     if key in _decided:
-        return torch.compile(network) if _decided[key] else network  # type: ignore[return-value]
+        return _compiled(network) if _decided[key] else network
     before = {name: b.detach().clone() for name, b in network.named_buffers()}
     eager = _seconds(lambda: one_step(network), device)
     chosen = network
     if eager * steps_ahead > WORTH or os.environ.get("EMOLIB_COMPILE") == "on":
         _decided[key] = False
         try:
-            compiled = torch.compile(network)
+            compiled = _compiled(network)
             quicker = eager > GAIN * _seconds(lambda: one_step(compiled), device)
             _decided[key] = quicker or torch.are_deterministic_algorithms_enabled()
-            chosen = compiled if _decided[key] else network  # type: ignore[assignment]
+            chosen = compiled if _decided[key] else network
         except Exception as error:  # the compiler's stack raises kinds of its own
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(f"torch.compile failed, going on without: {reason}", stacklevel=2)
@@ -49,6 +50,12 @@ def quickest(
     for name, buffer in network.named_buffers():
         buffer.copy_(before[name])
     return chosen
+
+
+def _compiled(network: nn.Module) -> nn.Module:
+    """Compiled for the shapes it meets. Left to itself, torch takes a second network's size for one
+    that may vary, and compiles for minutes what is slower."""
+    return torch.compile(network, dynamic=False)  # type: ignore[return-value]
 
 
 def was_kept(key) -> bool:
