@@ -623,6 +623,9 @@ def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_
     assert before == {chained.spec("twitter1").predecessor()}
     free = study(root, tmp_path, profile="best", overrides="freeze=,twitter1.epochs=3")
     assert (free.spec("twitter1").freeze, free.spec("twitter1").epochs) == ("", 3)
+    for spec, freeze in ((free.spec("twitter1"), ""), (experiment.spec("twitter1"), "backbone")):
+        said = recipe.SETTINGS[freeze]
+        assert said == {name: getattr(spec, name) for name in said}
     assert not free.left_out()
     authors = {s.model: s for s in experiment.recipes()[1]}
     assert all(not s.freeze and s.schedule == "step" for s in authors.values())

@@ -17,6 +17,7 @@ class Profile:
     """What a study's runs are like unless overrides say otherwise; settings by RunSpec's names."""
 
     backbone: str = "hrnet_w48"
+    by_freeze: dict[str, dict] = field(default_factory=dict)  # what follows from RunSpec's `freeze`
     every_run: dict = field(default_factory=dict)
     pre_training: dict = field(default_factory=dict)  # on FI
     fine_tuning: dict = field(default_factory=dict)  # on every other set
@@ -34,7 +35,8 @@ PROFILES = {
     # For accuracy rather than for the paper: heads on a frozen backbone, minutes on a CPU.
     "best": Profile(
         backbone=recipe.BACKBONE,
-        every_run=recipe.SETTINGS["backbone"] | {"freeze": "backbone", "init": "imagenet"},
+        by_freeze=recipe.SETTINGS,
+        every_run={"freeze": "backbone", "init": "imagenet"},
         epochs=recipe.epochs,
         comparisons=("matched",),
     ),
@@ -192,15 +194,17 @@ class Settings:
             for key, value in self.overrides.items()
             if key.partition(".")[0] == dataset
         }
-        settings = with_changes(with_changes(self._profile(dataset), general), own)
+        changed = with_changes(with_changes(self._profile(dataset), general), own)
+        if not system_of(model).can_freeze:
+            changed["freeze"] = ""  # `rivals` says so
+        settings = PROFILES[self.profile].by_freeze.get(changed.get("freeze"), {}) | changed
         if "epochs" not in settings and (epochs := PROFILES[self.profile].epochs):
             trained, _ = self.open(dataset).folds()[0]
             size = settings.get("batch_size", RunSpec.batch_size)
             share = settings.get("share", 1.0)
             share = share if 0 < share <= 1 else 1.0  # RunSpec says what is wrong
             settings["epochs"] = epochs(max(1, round(share * len(trained))), size)
-        learns = {} if system_of(model).can_freeze else {"freeze": ""}  # `rivals` says so
-        return settings | learns
+        return settings
 
     def _general_overrides(self) -> dict:
         """The overrides that do not begin with a set's name."""
