@@ -3,7 +3,7 @@
     python -m benchmarks.bench_compile [--out results/bench]
 
 Both forms take turns on the same network, the backbone's running statistics frozen, random
-pictures. compile_s: what compiling took, once, with an empty cache. Writes compile.csv.
+pictures, all cores. compile_s: the first compiled step, with an empty cache. Writes compile.csv.
 """
 
 import argparse

@@ -174,7 +174,7 @@ def test_what_was_found_is_written_from_the_runs():
     assert hiding == showing == 0 and lowest == sets == 2
     # what the sentence above the table and the figure's title say
     near = findings.reached("whole-lite2-260", "twitter1")
-    assert near["mean"] < near["published"] < near["ci_high"]
+    assert findings.seeds_of(near) == 1 and near["published"] - 2 < near["mean"]
     for method in ("without_mai", "without_afa, without_afa=region", "without_both"):
         both = one(
             "frozen-lite2/readings.csv",
@@ -184,8 +184,8 @@ def test_what_was_found_is_written_from_the_runs():
         )
         assert both["seeds"] == 3 and both["margin"] < 1.5
     small = findings.row_of("whole-lite0-160/readings.csv", method="without_both")
-    assert both["method"] == small["method"] == "without_both"  # "together … by a point at most"
-    assert both["margin"] < 1 and round(small["margin"], 1) <= 1
+    assert both["method"] == small["method"] == "without_both"
+    assert both["margin"] < 1 and small["low"] < 0 < small["high"] and small["seeds"] == 3
 
 
 @pytest.mark.parametrize("claim", CLAIMS)

@@ -628,7 +628,9 @@ def test_the_best_profile_trains_heads_and_says_which_systems_cannot_be_trained_
         assert said == {name: getattr(spec, name) for name in said}
     assert not free.left_out()
     authors = {s.model: s for s in experiment.recipes()[1]}
-    assert all(not s.freeze and s.schedule == "step" for s in authors.values())
+    for spec in authors.values():  # nothing of the profile's
+        assert not spec.freeze and not spec.freeze_bn and spec.schedule == "step"
+        assert spec.head_lr == systems.system_of(spec.model).recipe.get("head_lr", 1.0)
     assert {authors[name].optimizer for name in ("ar", "wscnet")} == {"sgd"}
 
 

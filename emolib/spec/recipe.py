@@ -7,8 +7,8 @@ EPOCHS, STEPS = 8, 250  # at least so many epochs, and so many batches
 
 # For each of RunSpec's `freeze`: the head alone, or everything, the backbone at a small rate. The
 # head's rate and epochs are the best for the normal network in
-# results/measured/frozen-lite2/settings.csv. Those for everything were the best of four, by a
-# little, in results/measured/whole-lite0-160/settings.csv, over six epochs.
+# results/measured/frozen-lite2/settings.csv. Those for everything were the best of four, by one
+# picture of 968, in results/measured/whole-lite0-160/settings.csv, over six epochs.
 SETTINGS: dict[str, dict] = {
     "backbone": dict(lr=1e-4, optimizer="adamw", schedule="cosine", weight_decay=0.01),
     "": dict(

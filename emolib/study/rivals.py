@@ -10,7 +10,8 @@ from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, published_on, system_
 from .settings import PROFILES, Settings
 
 # what authors' settings are where they do not say otherwise, whatever the study's are
-USUAL = {"optimizer": "sgd", "schedule": "step", "freeze": "", "head_epochs": 0, "layer_decay": 1.0}
+USUAL = {"optimizer": "sgd", "schedule": "step", "freeze": "", "freeze_bn": False}
+USUAL |= {"head_epochs": 0, "head_lr": 1.0, "layer_decay": 1.0}
 
 
 def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> dict[RunSpec, str]:
