@@ -197,7 +197,7 @@ class Settings:
         changed = with_changes(with_changes(self._profile(dataset), general), own)
         if not system_of(model).can_freeze:
             changed["freeze"] = ""  # `rivals` says so
-        settings = PROFILES[self.profile].by_freeze.get(changed.get("freeze"), {}) | changed
+        settings = PROFILES[self.profile].by_freeze.get(changed.get("freeze", ""), {}) | changed
         if "epochs" not in settings and (epochs := PROFILES[self.profile].epochs):
             trained, _ = self.open(dataset).folds()[0]
             size = settings.get("batch_size", RunSpec.batch_size)
