@@ -222,7 +222,7 @@ def findings() -> list[tuple[str, str, str, str]]:
             f"{over} (over MCPNet)",
             f"{gain(probe)} over a logistic regression on the same backbone, on Twitter I "
             f"{gain(alone)}; {open_ones} of {len(older)} older systems cannot be told apart "
-            "(lite0, 128 px, four epochs)",
+            "(lite0, 128 px)",
             f"{helps(probe).replace('it helps', 'better')}; on Twitter I "
             + helps(alone).partition(";")[0],
         )

@@ -173,8 +173,11 @@ def test_what_was_found_is_written_from_the_runs():
     hiding, showing, lowest, sets = findings.regions()  # "no map … that one may read as it is"
     assert hiding == showing == 0 and lowest == sets == 2
     # what the sentence above the table and the figure's title say
-    near = findings.reached("whole-lite2-260", "twitter1")
-    assert findings.seeds_of(near) == 1 and near["published"] - 2 < near["mean"]
+    for name in findings.SETS:
+        near = findings.reached("whole-lite2-260", name)
+        assert findings.seeds_of(near) == 1 and near["published"] - 2 < near["mean"]
+    recall = findings.reached("whole-lite2-260", "emotionroi", "recall")
+    assert recall["ci_high"] < recall["published"] - 10  # "stays far below"
     for method in ("without_mai", "without_afa, without_afa=region", "without_both"):
         both = one(
             "frozen-lite2/readings.csv",
