@@ -1,9 +1,9 @@
 """torch.compile where it pays for itself, decided by timing a few steps of the training at hand.
 
-It is tried on GPUs, where a small batch waits for Python to launch thousands of kernels. What it
-gains on CPUs, once a minute or two have gone into it, `make bench` measures (compile.csv).
-EMOLIB_COMPILE=off tries it nowhere, =on everywhere: compiled networks round differently, so whoever
-needs the same bits switches it off.
+It is tried on GPUs, where a small batch waits for Python to launch thousands of kernels. On CPUs it
+takes a minute, and the steps become no quicker (results/bench/compile.csv). EMOLIB_COMPILE=off
+tries it nowhere, =on everywhere: compiled networks round differently, so whoever needs the same
+bits switches it off.
 """
 
 import os
