@@ -19,7 +19,7 @@ from emolib.base import devices
 from emolib.base.files import write_csv
 from emolib.network.build import build_network
 from emolib.spec.run_spec import RunSpec
-from emolib.training import loop
+from emolib.training import compiling, loop
 
 from .bench import alternate, ratios
 
@@ -38,7 +38,7 @@ def compiled(backbone: str, size: int, batch: int, turns: int = 5) -> pd.DataFra
     labels = torch.arange(batch) % 2
     calls = {
         name: lambda form=form: loop.step(form, images, labels, optimizer, spec.precision)
-        for name, form in (("eager", network), ("compiled", torch.compile(network, dynamic=False)))
+        for name, form in (("eager", network), ("compiled", compiling.for_one_size(network)))
     }
     started = time.perf_counter()
     calls["compiled"]()

@@ -31,7 +31,7 @@ from emolib.tables.tasks import MEASURE_WORDS, minus_of, score_of
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "measured"
 BEYOND = "tasks-lite2"
-BEST, PRINTED = "frozen-lite2", "table6-lite0-128"
+FROZEN, PRINTED = "frozen-lite2", "table6-lite0-128"
 TRANSFER = "transfer-lite2"
 WHOLE, LARGER = "whole-lite0-160", "whole-lite2-260"  # fine-tuned: backbone and head both learn
 FOLDS = 5  # of either set
@@ -42,7 +42,7 @@ FIGURES = (  # that docs/ shows
     "tasks-lite2/tasks.png",
 )
 # those of the first page; the first that there is has the verdict
-NETWORKS = {"fine-tuned": LARGER, "head only": BEST}
+NETWORKS = {"fine-tuned": LARGER, "head only": FROZEN}
 CHOSEN_ON = "emotionroi"  # whose pictures chose the settings of WHOLE and LARGER
 PARTS = {  # and the row of Table 7 without each, as it is read
     "MAI": "without_mai",
@@ -50,7 +50,7 @@ PARTS = {  # and the row of Table 7 without each, as it is read
     "AFA, `gated`": "without_afa",
     "both": "without_both",
 }
-READINGS = f"{BEST}/readings.csv"
+READINGS = f"{FROZEN}/readings.csv"
 SETS = {name: in_words(name) for name in ("twitter1", "emotionroi")}
 
 
@@ -149,7 +149,7 @@ def networks() -> str:
     heads = ["study", "backbone", "px", "learns", "seeds"]
     heads += [f"{words}, accuracy (95 %)" for words in SETS.values()]
     rows = []
-    for study in (BEST, WHOLE, LARGER):
+    for study in (FROZEN, WHOLE, LARGER):
         found = [reached(study, name) for name in SETS]
         (row, *_) = [row for row in found if row is not None]
         run = MEASURED / study / "runs" / row["run_ids"].partition(";")[0] / "spec.json"
@@ -160,7 +160,18 @@ def networks() -> str:
     return grid(heads, rows)
 
 
-def along(*parts: str) -> str:
+def without(file: str, name: str, part: str) -> pd.Series | None:
+    """A study's row without one of PARTS on a set; None where it was not trained."""
+    rows = rows_of(file, dataset=name, method=PARTS[part])
+    return None if rows.empty else rows.iloc[0]
+
+
+def read_as(part: str) -> str:
+    """How the row without one of PARTS is read; "" where there is one way."""
+    return part.partition(", ")[2]
+
+
+def adds(*parts: str) -> str:
     """What parts add: over both sets, to heads on a frozen backbone; on Twitter I, to small
     networks that are fine-tuned, as far as that was done."""
     said = []
@@ -168,9 +179,8 @@ def along(*parts: str) -> str:
         (READINGS, BOTH, "head only"),
         (f"{WHOLE}/readings.csv", "twitter1", "small, fine-tuned"),
     ):
-        rows = {part: rows_of(file, dataset=name, method=PARTS[part]) for part in parts}
-        there = {part: gain(row.iloc[0]) for part, row in rows.items() if len(row)}
-        words = [f"{part.partition(', ')[2]} {text}".strip() for part, text in there.items()]
+        rows = {part: without(file, name, part) for part in parts}
+        words = [f"{read_as(p)} {gain(row)}".strip() for p, row in rows.items() if row is not None]
         said.append(f"{', '.join(words)} {kind}")
     return "; ".join(said)
 
@@ -185,7 +195,7 @@ def findings() -> list[tuple[str, str, str, str]]:
             rows = {kind: row for kind, row in rows.items() if row is not None}
             paper = published_score(name, "maiafa", 9, metric)
             verdict = against(paper, next(iter(rows.values())))
-            if LARGER in (NETWORKS[kind] for kind in rows) and name == CHOSEN_ON:
+            if "fine-tuned" in rows and name == CHOSEN_ON:
                 verdict += " †"
             said = "; ".join(f"{percent(row)} {kind}" for kind, row in rows.items())
             found.append((f"{what} on {words}", f"{paper:.2f} %", said, verdict))
@@ -204,14 +214,11 @@ def findings() -> list[tuple[str, str, str, str]]:
         ("Both together help", "–", ["both"]),
     ):
         rows = {part: row_of(READINGS, dataset=BOTH, method=PARTS[part]) for part in parts}
-        verdicts = [
-            f"{part.partition(', ')[2]}: {helps(row)}".removeprefix(": ")
-            for part, row in rows.items()
-        ]
-        found.append((claim, paper, along(*parts), "; ".join(verdicts)))
+        verdicts = [": ".join(filter(None, (read_as(p), helps(row)))) for p, row in rows.items()]
+        found.append((claim, paper, adds(*parts), "; ".join(verdicts)))
     of_probe = dict(method="frozen_probe", table="9")
-    probe = row_of(f"{BEST}/differences.csv", dataset=BOTH, **of_probe)
-    alone = row_of(f"{BEST}/differences.csv", dataset="twitter1", **of_probe)
+    probe = row_of(f"{FROZEN}/differences.csv", dataset=BOTH, **of_probe)
+    alone = row_of(f"{FROZEN}/differences.csv", dataset="twitter1", **of_probe)
     older = rows_of("matched-lite0-128/matched.csv", dataset="twitter1")
     older = older[older["method"].isin(SYSTEMS) & ~older["method"].isin(["maiafa", "frozen_probe"])]
     open_ones = older["verdict"].str.startswith("cannot tell").sum()
@@ -284,7 +291,7 @@ def regions() -> tuple[int, int, int, int]:
     """In how many tests of deletion, and of insertion, D is ahead of its own shape elsewhere, by an
     interval that excludes 0; in how many its lowest places are ahead of its highest; of how many
     each (a set)."""
-    frame = pd.read_csv(MEASURED / BEST / "areas.csv")
+    frame = pd.read_csv(MEASURED / FROZEN / "areas.csv")
     deletion = frame["way"] == "deletion"  # there a fast fall is good, so the other's area is more
     elsewhere = frame["place"] == "the same shape elsewhere"
     hiding = deletion & elsewhere & (frame["d_low"] > 0)
@@ -375,15 +382,15 @@ def beyond(study: str = BEYOND) -> str:
     return grid(heads, lines)
 
 
-def modules(study: str = BEST) -> str:
+def modules(study: str = FROZEN) -> str:
     """Markdown: what each module adds, a row a set and, where there are two, one over both."""
     heads = ["part", "set", "what it adds (95 %)", "over folds", "at most", "seeds", "verdict"]
     rows, there = [], set(rows_of(f"{study}/readings.csv")["dataset"])
     names = [name for name in (*SETS, BOTH) if name in there]
-    for (words, method), name in itertools.product(PARTS.items(), names):
-        if rows_of(f"{study}/readings.csv", dataset=name, method=method).empty:
-            continue  # not trained there
-        row = row_of(f"{study}/readings.csv", dataset=name, method=method)
+    for words, name in itertools.product(PARTS, names):
+        row = without(f"{study}/readings.csv", name, words)
+        if row is None:
+            continue
         cells = [words, in_words(name), gain(row), gain_over_folds(row), f"{row['margin']:.1f}"]
         rows.append([*cells, f"{row['seeds']:.0f}", helps(row)])
     return grid(heads, rows)
@@ -406,7 +413,7 @@ def stage() -> str:
 def places() -> str:
     """Markdown: the area under the curves of deletion and insertion, D's and of other places."""
     rows = []
-    for row in pd.read_csv(MEASURED / BEST / "areas.csv").to_dict("records"):
+    for row in pd.read_csv(MEASURED / FROZEN / "areas.csv").to_dict("records"):
         numbers = (signed(row[name], 3) for name in ("difference", "d_low", "d_high"))
         minus = "" if pd.isna(row["difference"]) else "{} ({} to {})".format(*numbers)
         place = row["place"].replace(" D ", " *D* ")
@@ -458,7 +465,7 @@ def where():
     """Where we are: each system's accuracy on both sets, with its interval, as a Figure."""
     figure, axes = panels(1, 2, 9, 3.6, sharey=True)
     for axis, (name, words) in zip(axes[0], SETS.items(), strict=True):
-        frame = rows_of(f"{BEST}/table9.csv", dataset=name).set_index("method")
+        frame = rows_of(f"{FROZEN}/table9.csv", dataset=name).set_index("method")
         readings = rows_of(READINGS, dataset=name).set_index("method")
         bars = {
             "the paper's network,\nas the paper reports it": (None, GREY),
@@ -481,7 +488,7 @@ def where():
         axis.set_yticks(list(places), list(bars))
         axis.set(title=words, xlabel="accuracy, % (better →)", xlim=(76, 88), ylim=(-0.8, 4.6))
         axis.grid(axis="x", color="0.9")
-        said = f"always the more frequent answer: {majority(BEST, name):.1f} %"
+        said = f"always the more frequent answer: {majority(FROZEN, name):.1f} %"
         axis.annotate(said, (0.98, 0.03), xycoords="axes fraction", ha="right", fontsize=8)
     figure.suptitle(
         "On a frozen backbone, leaving out MAI and AFA changes nothing that can be seen",

@@ -32,14 +32,14 @@ def quickest(
     cannot be compiled is left as it is, with a warning.
     """
     if key in _decided:
-        return _compiled(network) if _decided[key] else network
+        return for_one_size(network) if _decided[key] else network
     before = {name: b.detach().clone() for name, b in network.named_buffers()}
     eager = _seconds(lambda: one_step(network), device)
     chosen = network
     if eager * steps_ahead > WORTH or os.environ.get("EMOLIB_COMPILE") == "on":
         _decided[key] = False
         try:
-            compiled = _compiled(network)
+            compiled = for_one_size(network)
             quicker = eager > GAIN * _seconds(lambda: one_step(compiled), device)
             _decided[key] = quicker or torch.are_deterministic_algorithms_enabled()
             chosen = compiled if _decided[key] else network
@@ -52,7 +52,7 @@ def quickest(
     return chosen
 
 
-def _compiled(network: nn.Module) -> nn.Module:
+def for_one_size(network: nn.Module) -> nn.Module:
     """Compiled for the shapes it meets. Left to itself, torch takes a second network's size for one
     that may vary, and compiles for minutes what is slower."""
     return torch.compile(network, dynamic=False)  # type: ignore[return-value]
