@@ -43,7 +43,8 @@ def test_a_whole_copy_takes_its_name_and_progress_is_shown(run, tmp_path, capfd)
     assert (tmp_path / "out/one.ipynb").exists() and not list(tmp_path.glob("out/*.part.ipynb"))
     shown = capfd.readouterr()
     assert "[1 of 1] notebooks/one.ipynb" in shown.out and "3 runs to train" in shown.out
-    assert shown.err == ""  # no warning of the kernel's
+    # on its way out a kernel may find its sockets closed and say so: not ours, and now and then
+    assert "warning" not in shown.err.lower()  # it warns of TCP at its start
 
 
 def test_a_notebook_that_leaves_early_has_failed(run, tmp_path, capfd):
