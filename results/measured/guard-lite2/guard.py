@@ -6,8 +6,9 @@ Five draws for each n. Beside it a frozen_probe on the same pictures: a logistic
 same backbone's pooled features. "no labels": the labels of the training pictures are shuffled.
 Each draw is a row of guard.csv: how many test pictures each got right, and how many it alone.
 Without arguments it writes guard.md from them: the mean over draws, in percent, and how far the
-recipe is ahead. The variance of that is the pictures' own of one draw, as test pictures are mostly
-the same in each, and the draws' own over their number.
+recipe is ahead. The variance of that is what any two draws have in common, and the draws' own over
+their number. In common they have a share of the test pictures, tested / (n + tested) on average:
+that share of the pictures' variance of one draw, as if both answered these alike.
 """
 
 import sys
@@ -100,7 +101,8 @@ def summary(frame: pd.DataFrame) -> str:
         tested = rows["tested"]
         ahead = (rows["recipe_alone"] - rows["probe_alone"]) / tested
         differ = (rows["recipe_alone"] + rows["probe_alone"]) / tested
-        of_pictures = ((differ - ahead**2) / tested).mean()
+        in_common = tested / (n + tested)
+        of_pictures = (in_common * (differ - ahead**2) / tested).mean()
         of_draws = ahead.var(ddof=1) / len(rows) if len(rows) > 1 else 0.0
         half = 1.96 * np.sqrt(of_pictures + of_draws)
         low, mean, high = (100 * (ahead.mean() + sign * half) for sign in (-1, 0, 1))
