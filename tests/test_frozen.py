@@ -131,6 +131,8 @@ def test_other_pictures_weights_and_sizes_are_other_files(data, own_cache):
         views_of(other, data)  # another seed gives other random weights; another width the same
     assert len(first) == 1 and len(files()) == 3
     assert replace(spec, crop="resized").id != spec.id
+    views_of(spec, replace(data, labels=1 - data.labels))  # other labels, the same pictures
+    assert len(files()) == 3
     picture(data.root / "Agg_AMT_Candidates/3_é b.JPG", seed=9, format="JPEG")
     views_of(spec, emolib.open_dataset("twitter1", data.root.parent))
     assert len(files()) == 4
@@ -163,6 +165,7 @@ def test_without_room_the_maps_are_computed_in_every_step_and_it_is_said(
     monkeypatch.setenv("EMOLIB_CACHE_GB", str(2.5e-9 * largest))  # not for three views
     with pytest.warns(UserWarning, match="frozen backbone's maps cannot be kept in .*are allowed"):
         anew = emolib.run(spec, root, tmp_path, "anew", device="cpu")
+    assert not [*own_cache.glob("*view*")]  # none is computed that would not be used
     p = kept.predictions["p_positive"] - anew.predictions["p_positive"]
     assert np.abs(p).max() < 1e-4
 

@@ -136,6 +136,8 @@ def test_the_card_says_who_labelled_and_on_what(run, tmp_path):
     write_json(tmp_path / "drawn" / "environment.json", environment)
     drawn = (hub.save(tmp_path / "drawn", tmp_path / "demo") / "README.md").read_text()
     assert "Nobody: the pictures and their labels were drawn" in drawn and "Turk" not in drawn
+    with pytest.warns(UserWarning, match="it learnt drawn pictures"):
+        hub.Network.from_pretrained(tmp_path / "demo")
 
 
 def test_only_what_a_run_wrote_is_saved(run, tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,20 @@ def test_what_learnt_drawn_pictures_warns(predictor, tmp_path, capsys, recwarn):
         assert emolib.load(tmp_path / "drawn").drawn
 
 
+def test_a_fit_says_what_it_does_and_whether_the_pictures_are_drawn(tmp_path, capsys):
+    emolib.make_demo_data(tmp_path, sizes={"twitter1": 24})
+    data = emolib.open_dataset("twitter1", tmp_path)
+    settings = dict(backbone="test_efficientnet", init="scratch", image_size=32, epochs=3)
+    drawn = emolib.fit(data.paths, data.labels, freeze="backbone", device="cpu", **settings)
+    said = capsys.readouterr().out
+    assert "24 pictures, " in said and "maiafa on test_efficientnet learns 24 pictures" in said
+    assert "at 32 px" in said and "the head alone, on 6 views of each, 3 epochs, adamw" in said
+    assert drawn.drawn
+    copies = [shutil.copy(path, tmp_path / path.name) for path in data.paths]
+    assert not emolib.fit(copies, data.labels, freeze="", device="cpu", **settings).drawn
+    assert "all of it, 3 epochs" in capsys.readouterr().out
+
+
 def test_a_frozen_probe_is_fitted_saved_and_read_in_three_lines(tmp_path):
     files = [picture(tmp_path / f"{i}.png", seed=i) for i in range(8)]
     probe = emolib.fit(
@@ -139,8 +154,44 @@ def test_without_a_name_the_package_s_own_network_answers(photographs, tmp_path,
     assert f"p_positive {flower:.3f}" in capsys.readouterr().out and regions.exists()
 
 
+def script(file):
+    found = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
 def test_its_card_says_what_the_runs_say():
-    found = importlib.util.spec_from_file_location("make", HERE / "make.py")
-    make = importlib.util.module_from_spec(found)
-    found.loader.exec_module(make)
+    make = script(HERE / "make.py")
     assert (HERE / "README.md").read_text(encoding="utf-8") == make.card()
+
+
+GUARD = HERE.parents[1] / "results/measured/guard-lite2/guard.py"
+
+
+def test_the_guards_page_is_that_of_its_draws():
+    guard = script(GUARD)
+    said = guard.page(pd.read_csv(guard.FILE))
+    assert guard.FILE.with_suffix(".md").read_text(encoding="utf-8") == said
+
+
+@pytest.mark.parametrize("alike", [0.5, 1.0])  # of the pictures, in every draw
+def test_the_guards_interval_holds_the_truth(alike):
+    """Two equally good systems on draws of one finite set: 0 is inside in at least 93 %."""
+    guard, rng, rows = script(GUARD), np.random.default_rng(0), []
+    pictures, n, sets = 1269, 500, 400
+    for number in range(sets):
+        kinds = rng.choice([-1, 0, 1], pictures, p=[0.06, 0.88, 0.06])
+        same = rng.random(pictures) < alike
+        for draw in range(5):
+            test = rng.permutation(pictures)[n:]
+            new = rng.choice([-1, 0, 1], pictures, p=[0.06, 0.88, 0.06])
+            better = np.where(same, kinds, new)[test]  # 1: the recipe alone is right
+            row = {"set": f"{number:03}", "n": n, "draw": draw, "labels": "", "tested": len(test)}
+            row |= {"recipe_alone": (better > 0).sum(), "probe_alone": (better < 0).sum()}
+            rows.append(row | {"recipe": 500 + better.sum(), "probe": 500})
+    found = guard.ahead(pd.DataFrame(rows))
+    inside = ((found["low"] <= 0) & (0 <= found["high"])).mean()
+    assert len(found) == sets and 0.93 <= inside < 1
+    width = (found["high"] - found["low"]).mean() / 2
+    assert width < 1.96 * 100 * np.sqrt(0.12 / 769)  # narrower than one draw's alone

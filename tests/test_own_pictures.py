@@ -41,7 +41,7 @@ def test_each_system_stands_where_its_answers_put_it(study):
 def test_the_most_wrong_are_the_labels_least_believed():
     def of(method, *rows):
         frame = pd.DataFrame(rows, columns=["path", "label", "p_positive"])
-        return SimpleNamespace(spec=SimpleNamespace(method=method), predictions=frame)
+        return SimpleNamespace(spec=SimpleNamespace(method=method, fold=0), predictions=frame)
 
     network = of("normal", ("a", 1, 0.1), ("b", 0, 0.95), ("c", 1, 0.8), ("d", 0, 0.6))
     other = of("frozen_probe", ("e", 1, 0.0))
@@ -51,10 +51,36 @@ def test_the_most_wrong_are_the_labels_least_believed():
 
 
 def test_what_is_saved_is_the_network_that_was_trained(study):
-    folder, loaded = own_pictures.saved_and_loaded(study)
+    results = study.run(own_pictures.runs(study))
+    folder, loaded = own_pictures.saved_and_loaded(study, results)
     assert folder == study.folder / "own_network"
     paths = study.open("own").paths[:6]
-    again = own_pictures.train_on_all(study)
+    again = own_pictures.train_on_all(study, results)
     assert np.array_equal(loaded.predict(paths)["p_positive"], again.predict(paths)["p_positive"])
     assert (loaded.spec.image_size, loaded.spec.backbone) == (32, "resnet10t")
     assert not loaded.drawn
+    # no other temperature gives the folds' test pictures less log loss
+    mine = pd.concat([r.predictions for r in results if r.spec.method == "normal"])
+    p, label = mine["p_positive"].to_numpy(), mine["label"].to_numpy()
+    logits = np.log(p / (1 - p))
+    losses = []
+    for heat in loaded.temperature * np.array([0.9, 1.0, 1.1]):
+        q = 1 / (1 + np.exp(-logits / heat))
+        losses.append(-np.mean(np.log(np.where(label == 1, q, 1 - q))))
+    assert losses[1] == min(losses)
+
+
+def test_calibration_is_told_of_folds_that_the_temperature_has_not_seen():
+    rng = np.random.default_rng(0)
+
+    def run(fold, method="normal"):
+        logits = rng.normal(0, 1.5, 2000)
+        label = (rng.random(2000) < 1 / (1 + np.exp(-logits))).astype(int)
+        sure = 1 / (1 + np.exp(-3 * logits))  # three times as sure as it should be
+        frame = pd.DataFrame({"path": "a", "label": label, "p_positive": sure})
+        spec = SimpleNamespace(method=method, fold=fold)
+        return SimpleNamespace(spec=spec, predictions=frame)
+
+    found = own_pictures.calibration_frame([run(0), run(1), run(2, "frozen_probe")])
+    assert found["ece"]["as trained"] > 10 and found["ece"]["calibrated"] < 3
+    assert found["log_loss"]["calibrated"] < found["log_loss"]["as trained"]

@@ -101,9 +101,9 @@ def made_once(
             if (found := read(file)) is not None:
                 return found
             _make_room(file, size())
-            before = data.fingerprint()
+            before = data.pictures_hash()
             write(file)
-            if data.fingerprint() != before:
+            if data.pictures_hash() != before:
                 file.unlink()
                 raise ValueError(f"{data.root}: the set changed while it was read; run again")
         if (found := read(file)) is not None:
@@ -138,7 +138,7 @@ def budget() -> float:
 def _key(data, side: int) -> str:
     made_by = [PACK_VERSION, side, version("pillow"), version("torchvision")]
     digest = hashlib.sha256(repr(made_by).encode()).hexdigest()[:8]
-    return f"{data.name}-{data.fingerprint()}-{side}px-{digest}"
+    return f"{data.name}-{data.pictures_hash()}-{side}px-{digest}"
 
 
 def _order(data) -> np.ndarray:

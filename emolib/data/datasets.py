@@ -66,8 +66,9 @@ class Dataset:
 
     @property
     def demo(self) -> bool:
-        """Whether these are emolib's drawn stand-ins."""
-        return (self.root / DEMO_MARK).exists()
+        """Whether these are emolib's drawn stand-ins, or pictures from a folder of them."""
+        folder = self.root.absolute()
+        return any((one / DEMO_MARK).exists() for one in (folder, *folder.parents))
 
     def without(self, drop) -> "Dataset":
         """The same set without the pictures at the indices `drop`; its own folds lose them too."""
@@ -152,9 +153,15 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """A hash over the names, contents and labels of all pictures."""
+        return _hash(zip(self.names, self._contents(), self.labels.tolist(), strict=True))
+
+    def pictures_hash(self) -> str:
+        """A hash over the names and contents of all pictures, whatever their labels."""
+        return _hash(zip(self.names, self._contents(), strict=True))
+
+    def _contents(self) -> list[str]:
         with ThreadPoolExecutor() as pool:
-            digests = list(pool.map(content, self.paths))
-        return _hash(zip(self.names, digests, self.labels.tolist(), strict=True))
+            return list(pool.map(content, self.paths))
 
     def emotions_hash(self) -> str | None:
         """A hash over the finer emotions, which the fingerprint leaves out; None without any."""

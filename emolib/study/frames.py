@@ -42,6 +42,8 @@ HEADINGS = {
     "p_holm": "p (Holm)",
     "p_mcnemar": "p (McNemar)",
     "p_value": "p",
+    "ece": "calibration error (ece)",
+    "log_loss": "log loss",
     "pairs": "folds × seeds",
     "published": "the paper's",
 }

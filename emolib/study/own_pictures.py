@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import log_loss
 
+from ..base.metrics import calibration_error, cross_tempered, fitted_temperature
 from ..spec.run_spec import RunSpec
 from ..tables.comparison import Row, tidy_rows, with_verdicts
 from ..tables.frame import frame_of, near_twins
-from ..training.estimator import EmotionClassifier, fit
+from ..training.fitting import fitted
 from ..use.load import of_folder
 from ..use.predict import Predictor
 from .study import Study
@@ -45,26 +47,43 @@ def standing(study: Study, results) -> pd.DataFrame:
 def most_wrong(results, count: int = 12) -> pd.DataFrame:
     """The test pictures of the network's runs whose label it gave the least probability: path,
     label, p_positive. Where it is sure and wrong, look at the label too."""
-    parts = [r.predictions for r in results if r.spec.method == "normal"]
-    tested = pd.concat(parts).drop_duplicates("path")
+    tested = _tested(results).drop_duplicates("path")
     distance = (tested["label"] - tested["p_positive"]).abs()
     worst = tested.loc[distance.to_numpy() >= 0.5].assign(distance=distance)
     return worst.nlargest(count, "distance")[["path", "label", "p_positive"]]
 
 
-def train_on_all(study: Study) -> Predictor:
-    """A network trained on all pictures of the set, with those settings of its folds' runs that
-    `EmotionClassifier` has. A chain's start from another set is none of them, nor is lr_step."""
+def calibration_frame(results) -> pd.DataFrame:
+    """How far the network's p_positive is from what happens, as trained and by the temperature of
+    `train_on_all`, here each fold by that of the others: the calibration error (ten bins of equally
+    many pictures, percent) and the log loss."""
+    tested = _tested(results)
+    labels, p = tested["label"], tested["p_positive"]
+    ways = {"as trained": p, "calibrated": cross_tempered(labels, p, tested["fold"])}
+    rows = [[calibration_error(labels, p), log_loss(labels, p)] for p in ways.values()]
+    return pd.DataFrame(rows, ways, ["ece", "log_loss"])
+
+
+def train_on_all(study: Study, results) -> Predictor:
+    """A network trained on all pictures of the set by the settings of its folds' runs, but without
+    a chain's start from another set. Its temperature is fitted on what the folds' networks, in
+    `results`, said of their test pictures."""
     data, (spec, *_) = study.open(study.datasets[0]), study.specs()
-    settings = {name: getattr(spec, name, None) for name in EmotionClassifier().get_params()}
-    settings |= {"weights": study.weights, "device": study.device}
-    settings["init"] = str(spec.init).rpartition(":")[2]
-    predictor = fit(np.asarray(data.paths, object), data.labels, **settings)
-    return replace(predictor, drawn=data.demo)
+    spec = replace(spec, init=str(spec.init).rpartition(":")[2], pretrain=())
+    found = fitted(spec, data, study.weights, study.device)
+    tested = _tested(results)
+    heat = fitted_temperature(tested["label"], tested["p_positive"])
+    return Predictor(spec, found.network, found.device, study.weights, heat, data.demo)
 
 
-def saved_and_loaded(study: Study) -> tuple[Path, Predictor]:
+def saved_and_loaded(study: Study, results) -> tuple[Path, Predictor]:
     """(the folder own_network/ of the study, the network of `train_on_all` loaded from there).
     Where the pictures are drawn the study's note says it, and no warning once more."""
-    folder = train_on_all(study).save(study.folder / "own_network")
+    folder = train_on_all(study, results).save(study.folder / "own_network")
     return folder, of_folder(folder, study.device)
+
+
+def _tested(results) -> pd.DataFrame:
+    """path, label, p_positive and fold of the test pictures of the network's runs."""
+    mine = [r for r in results if r.spec.method == "normal"]
+    return pd.concat([r.predictions.assign(fold=r.spec.fold) for r in mine], ignore_index=True)

@@ -6,12 +6,12 @@ spec becomes a run folder).
 `sweep` trains many: `cost` says how many at once, `local` trains them on this machine,
 `launch` by torchrun or SLURM; `lifeline` ends them with the one
 that started them. `cost` and `plan` say how long that will take. `frozen` keeps what a frozen
-backbone makes of a set, `compiling` tries torch.compile, `estimator` is the same loop with
-scikit-learn's manners, `gpu_checks` is what `emolib.gpu_check` runs.
+backbone makes of a set, `compiling` tries torch.compile, `fitting` is the same loop without a run
+folder, `estimator` that with scikit-learn's manners, `gpu_checks` is what `emolib.gpu_check` runs.
 """
 
 import lazy_loader
 
 _files = "loop answering task check run local launch lifeline sweep cost plan".split()
-_files += "frozen compiling estimator gpu_checks".split()
+_files += "frozen compiling fitting estimator gpu_checks".split()
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, _files)

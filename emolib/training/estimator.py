@@ -13,20 +13,17 @@ from sklearn.utils import check_consistent_length
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
-from ..base import progress
 from ..base.devices import pick_device
 from ..data.batches import decode_all
 from ..data.datasets import Dataset
 from ..data.layouts.common import POLARITY, SCALE
 from ..data.layouts.own import labelled
 from ..data.tasks import POLARITIES, SCALE_NAMES
-from ..network.build import build_network
 from ..spec import recipe
 from ..spec.run_spec import RunSpec, TaskName
 from ..spec.systems import system_of
 from ..use.predict import Predictor
-from . import loop
-from .run import computing
+from .fitting import fitted
 
 
 class _Estimator(BaseEstimator):
@@ -77,27 +74,21 @@ class _Estimator(BaseEstimator):
 
     def _train(self, paths: list[Path], task: TaskName, labels: np.ndarray, **known):
         """Trains the network on pictures of which a `Dataset` is told `labels` and `known`."""
-        spec, device = self._spec(len(paths), task), pick_device(self.device)
+        spec = self._spec(len(paths), task)
         root = os.path.commonpath([path.parent for path in paths])
         data = Dataset("own", Path(root), paths, labels, layout="X and y", task=task, **known)
         decode_all(data)
-        with computing(spec, device):
-            network = build_network(spec, str(self.weights), classes=len(data.classes))
-            network = loop.moved(network, device)
-            pictures = loop.pictures_of(spec, data, str(self.weights), network)
-            material = loop.Material(pictures, np.arange(len(data)))
-            ticks = iter(progress.bar(range(spec.epochs), "epochs"))
-            history = loop.train_network(
-                network, spec, material, device, after_epoch=lambda state: next(ticks, None)
-            )
-        self.history_, self.spec_, self.network_ = history, spec, network.eval()
+        found = fitted(spec, data, str(self.weights), self.device)
+        self.history_, self.spec_, self.network_ = found.history, spec, found.network
+        self.drawn_ = data.demo
         return self
 
     def _predictor(self) -> Predictor:
         check_is_fitted(self)
         device = pick_device(self.device)
         network = self.network_.to(device)
-        return Predictor(self.spec_, network, device, str(self.weights), classes=self._names())
+        known = {"drawn": self.drawn_, "classes": self._names()}
+        return Predictor(self.spec_, network, device, str(self.weights), **known)
 
     def _answers(self, X) -> np.ndarray:
         """The predictor's answers, n×classes float64."""
@@ -130,7 +121,7 @@ class _Estimator(BaseEstimator):
     def __setstate__(self, state):
         """Of a pickle from before there were frozen backbones, what was not asked for then."""
         before = {"freeze": "", "optimizer": "sgd", "schedule": "step", "head_lr": 1.0}
-        super().__setstate__(before | {"weight_decay": 1e-3} | state)
+        super().__setstate__(before | {"weight_decay": 1e-3, "drawn_": False} | state)
 
 
 class EmotionClassifier(ClassifierMixin, _Estimator):
@@ -140,14 +131,15 @@ class EmotionClassifier(ClassifierMixin, _Estimator):
     frame. y: labels of any kind, two or more. Of two, the second in sorted order is what the
     network calls positive; more are learnt as emotions.
 
-    Parameters are RunSpec's. None is what `spec.recipe` has: the head alone is trained, on a frozen
+    Parameters are RunSpec's, not all of them (`run` has the rest). None is what `spec.recipe` has: the head alone is trained, on a frozen
     `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", random
-    weights and systems that cannot learn so: the backbone learns too, which takes many times as
+    weights and systems that cannot learn so: the backbone learns too, which takes several times as
     long. init: "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a
     folder with it, "" for timm's download.
 
-    After `fit`: classes_, spec_, history_ (a dict an epoch) and network_, the trained module. A
-    pickle holds the network for a CPU, so that any machine reads it.
+    After `fit`: classes_, spec_, history_ (a dict an epoch), network_, the trained module, and
+    drawn_, whether emolib's demo drew the pictures. A pickle holds the network for a CPU, so that
+    any machine reads it.
 
     `fit` raises ValueError for labels that cannot be learnt, settings that RunSpec refuses and
     files that are no pictures, FileNotFoundError for a missing one, RuntimeError where the weights
@@ -236,7 +228,7 @@ def fit(pictures, labels=None, **settings) -> Predictor:
     model = EmotionClassifier(**settings)
     print(f"{len(paths)} pictures, {sum(known)} of them positive")
     model.fit(paths, known)
-    return Predictor(model.spec_, model.network_, pick_device(model.device), str(model.weights))
+    return model._predictor()
 
 
 def _polarity(row: int, label) -> int:

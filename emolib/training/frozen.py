@@ -9,6 +9,7 @@ it cannot be kept, or with cache="off", the same numbers are computed anew in ev
 """
 
 import hashlib
+import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -51,11 +52,11 @@ class FrozenViews:
         made_by += [spec.image_size, spec.crop, backbones.digest(self.backbone), data.names]
         made_by += [version(name) for name in ("pillow", "torchvision", "torch", "timm")]
         key = hashlib.sha256(repr([*made_by, self.device.type]).encode()).hexdigest()[:16]
-        name = f"{data.name}-{data.fingerprint()}-view{{}}-{key}"
+        name = f"{data.name}-{data.pictures_hash()}-view{{}}-{key}"
         self.kept: list[Tensor] = []  # one a view, or none of them
         if spec.cache == "packed":
-            found = [self._kept(name.format(v), v) for v in range(self.count)]
-            whole = [maps for maps in found if maps is not None]
+            found = (self._kept(name.format(v), v) for v in range(self.count))
+            whole = [*itertools.takewhile(lambda maps: maps is not None, found)]
             self.kept = whole if len(whole) == self.count else []
 
     def feed(self, batches: Batches, device: torch.device, cfg: dict) -> "FrozenFeed":

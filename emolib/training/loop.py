@@ -243,7 +243,7 @@ def step(
     extras=None,
     loss=F.cross_entropy,
 ) -> tuple:
-    """One step of SGD: (loss, logits), detached, and nothing that makes the host wait.
+    """One step of the optimizer: (loss, logits), detached, and nothing that makes the host wait.
 
     weight: what this loss counts among several processes' (`Ranks.weight`). extras: what else the
     system is given (`Pictures.extras`). loss: the task's.

@@ -20,7 +20,7 @@ from ..data.tasks import TASKS
 from ..network import build
 from ..spec.run_spec import RunSpec
 from . import card
-from .load import check_there, folder_of, of_run
+from .load import check_there, folder_of, of_run, warn_drawn
 from .saved import (
     CARD,
     CONFIG,
@@ -85,11 +85,13 @@ class Network(
         cls, name, revision: str | None = None, **download
     ) -> "Network":
         """In evaluation mode, from what `save` or `save_pretrained` wrote: a folder, or as
-        `folder_of` says. Raises what that and `read_config` do, FileNotFoundError for a missing
+        `folder_of` says. With a warning where it learnt drawn pictures. Raises what that and `read_config` do, FileNotFoundError for a missing
         file, ValueError for weights that are not the spec's."""
         folder = folder_of(name, revision, **download)
         check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
         config = read_config(folder / CONFIG)
+        if config.drawn:
+            warn_drawn(name)
         network = cls(config.spec, config.classes)
         network.config = config
         take = getattr(network.net, "start_from", network.net.load_state_dict)

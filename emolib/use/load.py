@@ -54,11 +54,14 @@ def load(source=None, device: str = "auto", weights="") -> Predictor:
             source = folder_of(source.removeprefix("hf-hub:"))
     predictor = of_folder(Path(source), there, str(weights))
     if predictor.drawn:
-        warnings.warn(
-            f"{source}: it learnt drawn pictures, its answers on photographs mean nothing",
-            stacklevel=2,
-        )
+        warn_drawn(source)
     return predictor
+
+
+def warn_drawn(source) -> None:
+    """Of a network that learnt drawn pictures; the warning is of who called the caller."""
+    words = "it learnt drawn pictures, its answers on photographs mean nothing"
+    warnings.warn(f"{source}: {words}", stacklevel=3)
 
 
 def of_folder(folder: Path, device: torch.device | str = "auto", weights: str = "") -> Predictor:

@@ -29,7 +29,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 import emolib
 from emolib.base.files import write_csv, write_text
-from emolib.base.metrics import calibration_error, fitted_temperature, tempered, wilson
+from emolib.base.metrics import calibration_error, cross_tempered, fitted_temperature, wilson
 from emolib.data import audit, manifest
 from emolib.spec import recipe
 
@@ -90,21 +90,12 @@ def answers(study: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def cross_fitted(found: pd.DataFrame) -> np.ndarray:
-    """p_positive with each fold's temperature fitted on the other folds."""
-    p = found["p_positive"].to_numpy(copy=True)
-    for k in found["fold"].unique():
-        mine = (found["fold"] == k).to_numpy()
-        heat = fitted_temperature(found["label"][~mine], found["p_positive"][~mine])
-        p[mine] = tempered(p[mine], heat)
-    return p
-
-
 def figures() -> dict:
     """Every number of the card, from the runs' predictions."""
     within, across = answers(WITHIN), answers(ACROSS)
     ours = within[within["system"] == "maiafa"].reset_index(drop=True)
-    before, after = ours["p_positive"], cross_fitted(ours)
+    before = ours["p_positive"]
+    after = cross_tempered(ours["label"], before, ours["fold"])
     folds = ours["fold"].nunique()
     return {
         "tables": {"within": _table(within), "across": _table(across)},

@@ -1,7 +1,9 @@
-"""Which settings for heads on frozen backbones? Decided without any test picture.
+"""Which settings for heads on frozen backbones? Decided on parts of Twitter I's training lists.
 
-The training list of each of Twitter I's five public folds is cut in five. A head is trained on four
-fifths and scored on the fifth. No test list is read. Each setting tried is a row of settings.csv.
+The training list of each of the five public folds is cut in five. A head is trained on four fifths
+and scored on the fifth. No head is scored on its own fold's test list; but one setting serves all
+folds, and a picture that one fold tests is in the training lists of the others. Each setting tried
+is a row of settings.csv.
 
     python results/measured/frozen-lite2/choose_settings.py DATA_ROOT WEIGHTS SETTING...
     SETTING is like "epochs=8,lr=0.0003"
@@ -13,21 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.model_selection import StratifiedKFold
 
 import emolib
 from emolib.base.metrics import scores
-from emolib.network.build import build_network
 from emolib.spec.run_spec import parse
 from emolib.study.settings import VARIANTS
-from emolib.training import loop
-from emolib.training.run import computing
+from emolib.training.fitting import fitted
 
 FIXED = dict(backbone="tf_efficientnet_lite2", init="imagenet", image_size=224, freeze="backbone")
 FIXED |= dict(optimizer="adamw", schedule="cosine", weight_decay=0.01)
 HERE = Path(__file__).parent
-CPU = torch.device("cpu")
 
 
 def held_out(data, fold):
@@ -46,11 +44,7 @@ def tried(data, weights, text, row):
     for fold in range(5):
         spec = emolib.RunSpec("twitter1", fold=fold, **FIXED | VARIANTS[row] | changes)
         train, held = held_out(data, fold)
-        with computing(spec, CPU):
-            model = loop.moved(build_network(spec, weights), CPU)
-            pictures = loop.pictures_of(spec, data, weights, model)
-            loop.train_network(model, spec, loop.Material(pictures, train), CPU)
-            p = loop.probabilities(model, pictures, held, CPU, "float32")
+        p = fitted(spec, data, weights, "cpu", train).answers(held)[:, 1]
         labels = data.labels[held]
         loss = -np.log(np.where(labels == 1, p, 1 - p)).mean()
         found.append((scores(labels, p)["accuracy"], loss))

@@ -16,11 +16,13 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 
 import emolib
-from emolib import runs, training
-from emolib.spec import parse
+from emolib.network.build import build_network
+from emolib.spec.run_spec import parse
+from emolib.training import loop
+from emolib.training.run import computing
 
 FIXED = dict(backbone="tf_efficientnet_lite0", init="imagenet", image_size=160, freeze_bn=True)
-HERE = Path(__file__).parent
+HERE, CPU = Path(__file__).parent, torch.device("cpu")
 
 
 def held_out(data):
@@ -32,17 +34,18 @@ def held_out(data):
 
 
 def main(data_root, weights, settings):
-    torch.set_num_threads(1)
     data = emolib.open_dataset("twitter1", data_root)
     train, held = held_out(data)
     for text in settings:
         changes = dict(item.split("=") for item in text.split(","))
         changes = {key: parse(key, value) for key, value in changes.items()}
         spec = emolib.RunSpec("twitter1", **FIXED | changes)
-        model = runs.build(spec, weights).to(memory_format=torch.channels_last)
         started = time.time()
-        # the held-out part is passed as a validation split only to see each epoch
-        history = training.train(model, spec, data, train, held, torch.device("cpu"), fresh=True)
+        with computing(spec, CPU):
+            model = loop.moved(build_network(spec, weights), CPU)
+            # the held-out part is passed as a validation split only to see each epoch
+            material = loop.Material(loop.pictures_of(spec, data), train, held)
+            history = loop.train_network(model, spec, material, CPU)
         last = history[-1]
         row = {
             "settings": text,

@@ -14,20 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.model_selection import train_test_split
 
 import emolib
 from emolib.base.metrics import scores
-from emolib.network.build import build_network
 from emolib.spec.run_spec import parse
-from emolib.training import loop
-from emolib.training.answering import answers_for
-from emolib.training.run import computing
+from emolib.training.fitting import fitted
 
 FIXED = dict(backbone="tf_efficientnet_lite0", init="imagenet", image_size=160, freeze_bn=True)
 FIXED |= dict(optimizer="adamw", schedule="cosine", weight_decay=0.01)
-FILE, CPU, PICTURES = Path(__file__).parent / "settings.csv", torch.device("cpu"), 1012
+FILE, PICTURES = Path(__file__).parent / "settings.csv", 1012
 
 
 def tried(data, weights: str, text: str) -> dict:
@@ -38,11 +34,7 @@ def tried(data, weights: str, text: str) -> dict:
         np.arange(len(data)), train_size=PICTURES, stratify=data.labels, random_state=0
     )
     started = time.time()
-    with computing(spec, CPU):
-        model = loop.moved(build_network(spec, weights), CPU)
-        pictures = loop.pictures_of(spec, data, weights, model)
-        loop.train_network(model, spec, loop.Material(pictures, np.sort(train)), CPU)
-        p = answers_for(model, pictures, held, CPU, spec)[:, 1]
+    p = fitted(spec, data, weights, "cpu", np.sort(train)).answers(held)[:, 1]
     truth = data.labels[held]
     return {
         "settings": text,
