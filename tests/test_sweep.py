@@ -63,6 +63,9 @@ def test_threads_follow_from_the_set_and_the_machine_alone(monkeypatch):
     for cores, fi, fold in [(1, 1, 1), (2, 2, 1), (8, 8, 2), (64, 64, 16)]:
         monkeypatch.setattr(devices.joblib, "cpu_count", lambda cores=cores: cores)
         assert (devices.cpu_threads("fi"), devices.cpu_threads("twitter1")) == (fi, fold)
+        with devices.threads(5):  # what is trained by itself keeps torch's own
+            assert devices.cpu_threads() == 5
+            assert devices.cpu_threads("fi") == fi
     monkeypatch.setenv("EMOLIB_THREADS", "3")
     assert devices.cpu_threads("fi") == 3
     monkeypatch.setenv("EMOLIB_THREADS", "all")

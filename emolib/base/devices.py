@@ -133,17 +133,20 @@ def tf32_in_convolutions():
         yield
 
 
-def cpu_threads(dataset: str) -> int:
-    """Threads of a training on a CPU. They change the last bits of its result, so that their number
-    follows from the set and the machine, never from what else is running.
+def cpu_threads(dataset: str = "") -> int:
+    """Threads of a training on a CPU. They change the last bits of its result, so that a run's
+    number follows from the set and the machine, never from what else is running.
 
     A training on FI takes all cores, because others wait for it. Trainings on folds share them,
-    because small batches gain little from a second one. EMOLIB_THREADS overrules both.
+    because several side by side get more done. "": a training by itself takes what torch has, all
+    cores where nobody says otherwise. EMOLIB_THREADS overrules all three.
     """
     if chosen := os.environ.get("EMOLIB_THREADS", ""):
         if not chosen.isdecimal() or int(chosen) < 1:
             raise ValueError(f"EMOLIB_THREADS={chosen!r}: must be a whole number above 0")
         return int(chosen)
+    if not dataset:
+        return torch.get_num_threads()
     cores = joblib.cpu_count()
     return cores if SETS[dataset].folds == 1 else max(1, cores // min(RUNS_AT_ONCE, cores))
 

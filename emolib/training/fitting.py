@@ -32,7 +32,7 @@ class Fitted:
     def answers(self, indices) -> np.ndarray:
         """The task's answers for pictures of the set, N×classes float64; for polarity both
         probabilities."""
-        with computing(self.spec, self.device):
+        with computing(self.spec, self.device, alone=True):
             return answers_for(self.network, self.pictures, indices, self.device, self.spec)
 
 
@@ -47,14 +47,14 @@ def fitted(
     `train_network` do.
     """
     chosen, train = pick_device(device), np.arange(len(data)) if train is None else train
-    with computing(spec, chosen):
+    with computing(spec, chosen):  # what is kept of a frozen backbone is the same bits as a run's
         network = build_network(spec, weights, classes=len(data.classes))
         print(_says(spec, len(train), chosen))
         network = loop.moved(network, chosen)
         pictures = loop.pictures_of(spec, data, weights, network)
-        epochs = sum(phase.epochs for phase in spec.phases)
-        ticks = iter(progress.bar(range(epochs), "epochs"))
-        next(ticks)  # the bar shows what was done before the next one
+    ticks = iter(progress.bar(range(sum(phase.epochs for phase in spec.phases)), "epochs"))
+    next(ticks)  # the bar shows what was done before the next one
+    with computing(spec, chosen, alone=True):
         history = loop.train_network(
             network,
             spec,

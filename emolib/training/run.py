@@ -193,14 +193,15 @@ def _keeper(task: Task, folder: Path, rests_on: dict, device: torch.device):
 
 
 @contextlib.contextmanager
-def computing(spec: RunSpec, device: torch.device) -> Iterator[None]:
+def computing(spec: RunSpec, device: torch.device, alone: bool = False) -> Iterator[None]:
     """What a training's bits and speed depend on in this process: threads, algorithms, memory, and
-    on GPUs what is computed in TF32."""
+    on GPUs what is computed in TF32. alone: no run among others (`devices.cpu_threads`)."""
     count = torch.get_num_threads()
     if device.type == "cuda":
         torch.cuda.set_device(device)  # else helpers of torch's take memory on the first GPU too
     elif device.type == "cpu":
-        count = max(1, devices.cpu_threads(spec.dataset) // Ranks.here().size)
+        count = devices.cpu_threads("" if alone else spec.dataset)
+        count = max(1, count // Ranks.here().size)
     devices.keep_freed_memory()
     same_bits = device.type == "cpu" if spec.deterministic is None else spec.deterministic
     with devices.threads(count), devices.deterministic(same_bits), devices.tf32_in_convolutions():
