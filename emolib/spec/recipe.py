@@ -6,9 +6,9 @@ BACKBONE = "tf_efficientnet_lite2"
 EPOCHS, STEPS = 8, 250  # at least so many epochs, and so many batches
 
 # For each of RunSpec's `freeze`: the head alone, or everything, the backbone at a small rate. The
-# head's rate is the best of three for the normal network in
-# results/measured/frozen-lite2/settings.csv, over eight epochs. Those for everything were the best of four, by one
-# picture of 968, in results/measured/whole-lite0-160/settings.csv, over six epochs.
+# head's rate is the best of three for the normal network over eight epochs, in
+# results/measured/frozen-lite2/settings.csv. Those for everything were the best of four, by one
+# picture of 968, over six epochs, in results/measured/whole-lite0-160/settings.csv.
 SETTINGS: dict[str, dict] = {
     "backbone": dict(lr=1e-4, optimizer="adamw", schedule="cosine", weight_decay=0.01),
     "": dict(

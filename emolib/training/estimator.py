@@ -131,11 +131,11 @@ class EmotionClassifier(ClassifierMixin, _Estimator):
     frame. y: labels of any kind, two or more. Of two, the second in sorted order is what the
     network calls positive; more are learnt as emotions.
 
-    Parameters are RunSpec's, not all of them (`run` has the rest). None is what `spec.recipe` has: the head alone is trained, on a frozen
-    `tf_efficientnet_lite2` with ImageNet weights, which takes minutes on a CPU. freeze="", random
-    weights and systems that cannot learn so: the backbone learns too, which takes several times as
-    long. init: "imagenet" or "scratch". weights: a file of the backbone's ImageNet weights or a
-    folder with it, "" for timm's download.
+    Parameters are some of RunSpec's; `run` has the rest. None is what `spec.recipe` has: the head
+    alone is trained, on a frozen `tf_efficientnet_lite2` with ImageNet weights, which takes minutes
+    on a CPU. freeze="", random weights and systems that cannot learn so: the backbone learns too,
+    which takes several times as long. init: "imagenet" or "scratch". weights: a file of the
+    backbone's ImageNet weights or a folder with it, "" for timm's download.
 
     After `fit`: classes_, spec_, history_ (a dict an epoch), network_, the trained module, and
     drawn_, whether emolib's demo drew the pictures. A pickle holds the network for a CPU, so that

@@ -1,5 +1,6 @@
 """A network trained on pictures of a set without a run folder: for estimators and for trials."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,9 +53,9 @@ def fitted(
         print(_says(spec, len(train), chosen))
         network = loop.moved(network, chosen)
         pictures = loop.pictures_of(spec, data, weights, network)
-    ticks = iter(progress.bar(range(sum(phase.epochs for phase in spec.phases)), "epochs"))
-    next(ticks)  # the bar shows what was done before the next one
-    with computing(spec, chosen, alone=True):
+    steps = progress.bar(range(sum(phase.epochs for phase in spec.phases)), "epochs")
+    with contextlib.closing(iter(steps)) as ticks, computing(spec, chosen, alone=True):
+        next(ticks)  # it shows what is done when the next one is asked for
         history = loop.train_network(
             network,
             spec,

@@ -9,7 +9,6 @@ it cannot be kept, or with cache="off", the same numbers are computed anew in ev
 """
 
 import hashlib
-import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -55,9 +54,11 @@ class FrozenViews:
         name = f"{data.name}-{data.pictures_hash()}-view{{}}-{key}"
         self.kept: list[Tensor] = []  # one a view, or none of them
         if spec.cache == "packed":
-            found = (self._kept(name.format(v), v) for v in range(self.count))
-            whole = [*itertools.takewhile(lambda maps: maps is not None, found)]
-            self.kept = whole if len(whole) == self.count else []
+            for v in range(self.count):
+                if (kept := self._kept(name.format(v), v)) is None:
+                    self.kept = []
+                    break
+                self.kept.append(kept)
 
     def feed(self, batches: Batches, device: torch.device, cfg: dict) -> "FrozenFeed":
         """`batches` of these views, as `Pictures.feed` gives those of pictures."""

@@ -85,8 +85,9 @@ class Network(
         cls, name, revision: str | None = None, **download
     ) -> "Network":
         """In evaluation mode, from what `save` or `save_pretrained` wrote: a folder, or as
-        `folder_of` says. With a warning where it learnt drawn pictures. Raises what that and `read_config` do, FileNotFoundError for a missing
-        file, ValueError for weights that are not the spec's."""
+        `folder_of` says. With a warning where it learnt drawn pictures. Raises what `folder_of` and
+        `read_config` do, FileNotFoundError for a missing file, ValueError for weights that are not
+        the spec's."""
         folder = folder_of(name, revision, **download)
         check_there(folder, CONFIG, WEIGHTS, why="not what hub.save writes")
         config = read_config(folder / CONFIG)
