@@ -11,17 +11,38 @@ import emolib
 from emolib.study import own_pictures
 
 
+def listed(folder, labels):
+    """Pictures of one's own with these labels, in `folder`/own."""
+    for i in range(len(labels)):
+        picture(folder / f"own/{i}.png", seed=i)
+    frame = pd.DataFrame({"path": [f"{i}.png" for i in range(len(labels))], "label": labels})
+    frame.to_csv(folder / "own/labels.csv", index=False)
+    return emolib.RunSpec("own", backbone="test_efficientnet", image_size=32, init="scratch")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Thirty pictures of one's own, two in three positive, and a network too small to be good."""
     folder = tmp_path_factory.mktemp("mine")
-    for i in range(30):
-        picture(folder / f"data/own/{i}.png", seed=i)
-    labels = pd.DataFrame({"path": [f"{i}.png" for i in range(30)], "label": [1, 1, 0] * 10})
-    labels.to_csv(folder / "data/own/labels.csv", index=False)
+    listed(folder / "data", [1, 1, 0] * 10)
     small = "epochs=1,image_size=32,init=scratch,width=16"
     where = ("demo", folder / "data", folder / "results", "mine", "own")
     return own_pictures.chosen(emolib.Study.configure(*where, "resnet10t", overrides=small))
+
+
+def test_too_few_pictures_of_a_class_are_said(tmp_path, recwarn):
+    spec = listed(tmp_path / "one", [1] * 12)
+    with pytest.raises(ValueError, match="own: all 12 pictures have the label 1; a network needs"):
+        emolib.run(spec, tmp_path / "one", tmp_path, device="cpu")
+    spec = listed(tmp_path / "six", [1, 0] * 3)
+    few = "own: 6 pictures, no more than 3 of one class; 5 folds need 5 of a class at least"
+    with pytest.raises(ValueError, match=few):
+        emolib.run(spec, tmp_path / "six", tmp_path, device="cpu")
+    assert not recwarn
+    listed(tmp_path / "rare", [1, 1] + [0] * 198)
+    with pytest.warns(UserWarning, match="only 2 of 200 pictures have label 1: some of the 5"):
+        folds = emolib.open_dataset("own", tmp_path / "rare").folds()
+    assert len(folds) == 5 and len(recwarn) == 0
 
 
 def test_each_system_stands_where_its_answers_put_it(study):
@@ -50,37 +71,33 @@ def test_the_most_wrong_are_the_labels_least_believed():
     assert own_pictures.most_wrong([network, other])["path"].tolist() == ["b", "a", "d"]
 
 
+def surer(fold, method="normal", by=3):
+    """A run's answers, so many times as sure as they should be."""
+    rng = np.random.default_rng(fold)
+    logits = rng.normal(0, 1.5, 2000)
+    label = (rng.random(2000) < 1 / (1 + np.exp(-logits))).astype(int)
+    sure = 1 / (1 + np.exp(-by * logits))
+    frame = pd.DataFrame({"path": "a", "label": label, "p_positive": sure})
+    return SimpleNamespace(spec=SimpleNamespace(method=method, fold=fold), predictions=frame)
+
+
 def test_what_is_saved_is_the_network_that_was_trained(study):
-    results = study.run(own_pictures.runs(study))
-    folder, loaded = own_pictures.saved_and_loaded(study, results)
+    folder, loaded = own_pictures.saved_and_loaded(study, [surer(0), surer(1)])
     assert folder == study.folder / "own_network"
     paths = study.open("own").paths[:6]
-    again = own_pictures.train_on_all(study, results)
+    again = own_pictures.train_on_all(study, [surer(0), surer(1)])
     assert np.array_equal(loaded.predict(paths)["p_positive"], again.predict(paths)["p_positive"])
     assert (loaded.spec.image_size, loaded.spec.backbone) == (32, "resnet10t")
     assert not loaded.drawn
-    # no other temperature gives the folds' test pictures less log loss
-    mine = pd.concat([r.predictions for r in results if r.spec.method == "normal"])
-    p, label = mine["p_positive"].to_numpy(), mine["label"].to_numpy()
-    logits = np.log(p / (1 - p))
-    losses = []
-    for heat in loaded.temperature * np.array([0.9, 1.0, 1.1]):
-        q = 1 / (1 + np.exp(-logits / heat))
-        losses.append(-np.mean(np.log(np.where(label == 1, q, 1 - q))))
-    assert losses[1] == min(losses)
+    assert loaded.temperature == pytest.approx(3, rel=0.1)
+    # where it is no better there is none
+    unsure = SimpleNamespace(spec=surer(0).spec, predictions=surer(0).predictions[:10])
+    unsure.predictions = unsure.predictions.assign(p_positive=0.5)
+    assert own_pictures.train_on_all(study, [unsure]).temperature == 1
 
 
-def test_calibration_is_told_of_folds_that_the_temperature_has_not_seen():
-    rng = np.random.default_rng(0)
-
-    def run(fold, method="normal"):
-        logits = rng.normal(0, 1.5, 2000)
-        label = (rng.random(2000) < 1 / (1 + np.exp(-logits))).astype(int)
-        sure = 1 / (1 + np.exp(-3 * logits))  # three times as sure as it should be
-        frame = pd.DataFrame({"path": "a", "label": label, "p_positive": sure})
-        spec = SimpleNamespace(method=method, fold=fold)
-        return SimpleNamespace(spec=spec, predictions=frame)
-
-    found = own_pictures.calibration_frame([run(0), run(1), run(2, "frozen_probe")])
-    assert found["ece"]["as trained"] > 10 and found["ece"]["calibrated"] < 3
+@pytest.mark.parametrize("results", [[surer(0), surer(1), surer(2, "frozen_probe")], [surer(0)]])
+def test_calibration_is_told_of_pictures_that_the_temperature_has_not_seen(results):
+    found = own_pictures.calibration_frame(results).set_index("p_positive")
+    assert found["ece"]["as trained"] > 10 and found["ece"]["calibrated"] < 4
     assert found["log_loss"]["calibrated"] < found["log_loss"]["as trained"]

@@ -99,7 +99,8 @@ class Dataset:
         `grouped=True` keeps near-twins (`audit.twin_groups`, which reads every picture) on one
         side; an array of a group's number for each picture keeps those groups. The folds are then
         StratifiedGroupKFold's, as many as the set's own; FI's GroupShuffleSplit's, 15% of the
-        groups. Raises ValueError where an array has not one number a picture.
+        groups. Raises ValueError where an array has not one number a picture, and where there are
+        too few pictures for so many folds.
         """
         groups, one = self._groups(grouped), SETS[self.name]
         if one.folds == 1 and groups is None and self.official_folds:
@@ -117,13 +118,32 @@ class Dataset:
         if groups is not None and len(own) == 1:
             raise ValueError(f"{self.name}: a single split cannot keep near-twins together")
         count = len(own) if len(own) > 1 else one.folds
-        if groups is not None:
-            split = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-            return list(split.split(np.zeros(len(self)), self._classes(), groups))
-        if own and official:
+        if groups is None and own and official:
             return own
-        split = StratifiedKFold(count, shuffle=True, random_state=seed)
-        return list(split.split(np.zeros(len(self)), self._classes()))
+        self._check_enough(count)
+        how = StratifiedKFold if groups is None else StratifiedGroupKFold
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            split = how(count, shuffle=True, random_state=seed)
+            return list(split.split(np.zeros(len(self)), self._classes(), groups))
+
+    def _check_enough(self, folds: int) -> None:
+        """A warning where a class has too few pictures for so many folds, ValueError where all
+        have."""
+        names, counts = np.unique(self._classes(), return_counts=True)
+        name, fewest = names[counts.argmin()], counts.min()
+        if counts.max() < folds:
+            raise ValueError(
+                f"{self.name}: {len(self)} pictures, no more than {counts.max()} of one class; "
+                f"{folds} folds need {folds} of a class at least"
+            )
+        if fewest < folds:
+            what = name if isinstance(name, str) else f"label {name}"
+            warnings.warn(
+                f"{self.name}: only {fewest} of {len(self)} pictures have {what}: some of the "
+                f"{folds} folds test none of them",
+                stacklevel=3,
+            )
 
     def validation(self, fold: int, seed: int = 0, grouped=False) -> np.ndarray | None:
         """Indices to take out of that fold's training part for validation (FI's 5%), or None. With

@@ -52,6 +52,9 @@ def _check(
         if before and here and is_complete(places.folder(before)):
             _check(before, places, seen)
         return
+    if spec.task == "polarity" and len(set(data.labels.tolist())) < 2:
+        said = f"all {len(data)} pictures have the label {data.labels[0]}"
+        raise ValueError(f"{spec.dataset}: {said}; a network needs both")
     if loop.pictures_of(spec, data, places.weights).pack is None:
         decode_all(data)  # else packing has decoded every picture
     if before:

@@ -3,7 +3,7 @@
 import math
 import numbers
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Predictor:
     """
 
     spec: RunSpec
-    model: Any  # an nn.Module, as `create_model` makes it
+    model: Any = field(repr=False)  # an nn.Module, as `create_model` makes it
     device: torch.device
     weights: str = ""  # the folder with the weights of the run's detector, if it had one
     temperature: float = 1.0  # what logits are divided by, so that p_positive is calibrated
