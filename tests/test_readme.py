@@ -201,6 +201,8 @@ def test_what_was_found_is_written_from_the_runs():
     assert theirs == [3.17, 1.11]
     assert theirs[0] > max(-mai["low"], -mai["t_low"])
     assert -afa["low"] < theirs[1] < -afa["t_low"]
+    gated = findings.without("whole-lite0-160/readings.csv", "twitter1", "AFA, `gated`")
+    assert gated["verdict"] == "worse" and theirs[1] < min(-gated["high"], -gated["t_high"]) - 2
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
