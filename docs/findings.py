@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from emolib.base.files import write_text
+from emolib.base.metrics import wilson
 from emolib.data import splits
 from emolib.data.layouts.common import LAYOUTS
 from emolib.data.tasks import TASKS
@@ -412,6 +413,51 @@ def stage() -> str:
     return grid(heads, rows)
 
 
+def doubtful() -> str:
+    """Markdown: how often systems are right by how sure people are of the label."""
+    columns = {
+        "fine-tuned": (LARGER, "maiafa"),
+        "head only": (FROZEN, "maiafa"),
+        "logistic regression": (FROZEN, "frozen_probe"),
+    }
+    four, five = (
+        set(splits.tested("twitter1", f"folds-{many}-agree")["path"]) for many in ("four", "five")
+    )
+    audit = pd.read_csv(MEASURED / FROZEN / "audit.csv")
+    against = set(audit.loc[audit["finding"] == "valence against keyword", "path"])
+    kinds = {  # of a set: words, and whether a picture is of the kind
+        "twitter1": {
+            "all five people agree": lambda path: path in five,
+            "four of five": lambda path: path in four - five,
+            "three of five": lambda path: path not in four | five,
+        },
+        "emotionroi": {
+            "valence and keyword agree": lambda path: path not in against,
+            "they contradict each other": lambda path: path in against,
+        },
+    }
+    rows = []
+    for name, of_set in kinds.items():
+        found = [answers(study, name, method) for study, method in columns.values()]
+        for words, is_one in of_set.items():
+            cells = [in_words(name), words]
+            for frame in found:
+                mine = frame[frame["path"].map(is_one)]
+                pictures, right = mine["path"].nunique(), mine["right"].mean()
+                low, high = wilson(right * pictures, pictures)
+                cells.append(f"{100 * right:.1f} % ({low:.1f} to {high:.1f})")
+            rows.append([*cells[:2], f"{pictures:,}", *cells[2:]])
+    return grid(["set", "label", "pictures", *columns], rows)
+
+
+def answers(study: str, name: str, method: str) -> pd.DataFrame:
+    """path, right: of every test picture of a system's runs on a set."""
+    row = row_of(f"{study}/table9.csv", dataset=name, method=method)
+    files = [MEASURED / study / "runs" / run / "predictions.csv" for run in row["run_ids"].split(";")]
+    frame = pd.concat([pd.read_csv(file, dtype={"path": str}) for file in files])
+    return frame.assign(right=(frame["p_positive"] >= 0.5) == frame["label"])
+
+
 def frozen_speed() -> str:
     """Markdown: how much quicker heads learn from what is kept of a frozen backbone."""
     frame = pd.read_csv(ROOT / "results/bench/frozen.csv")
@@ -469,6 +515,7 @@ PAGES = {
         "networks": networks,
         "whole": functools.partial(modules, WHOLE),
         "stage": stage,
+        "doubtful": doubtful,
         "places": places,
     },
     "docs/speed.md": {"frozen": frozen_speed},
