@@ -158,10 +158,15 @@ def test_the_readme_is_a_screen_and_a_half():
     assert len(README.split()) <= 1200
 
 
-def test_what_was_found_is_written_from_the_runs():
+@pytest.fixture(scope="module")
+def findings():
     found = importlib.util.spec_from_file_location("findings", ROOT / "docs/findings.py")
-    findings = importlib.util.module_from_spec(found)
-    found.loader.exec_module(findings)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_what_was_found_is_written_from_the_runs(findings):
     for page in findings.PAGES:
         assert (ROOT / page).read_text("utf-8") == findings.filled(page), f"{page}: make findings"
     for name in findings.FIGURES:
@@ -203,6 +208,17 @@ def test_what_was_found_is_written_from_the_runs():
     assert -afa["low"] < theirs[1] < -afa["t_low"]
     gated = findings.without("whole-lite0-160/readings.csv", "twitter1", "AFA, `gated`")
     assert gated["verdict"] == "worse" and theirs[1] < min(-gated["high"], -gated["t_high"]) - 2
+
+
+def test_where_it_goes_wrong_is_where_people_are_not_sure(findings):
+    rows = [line.strip("| ").split(" | ") for line in findings.doubtful().splitlines()[2:]]
+    counts = {words: int(pictures.replace(",", "")) for _, words, pictures, *_ in rows}
+    right = {words: [float(c.split(" %")[0]) for c in cells] for _, words, _, *cells in rows}
+    assert sum(counts.values()) == 1265 + 1980
+    assert counts["they contradict each other"] / 1980 == pytest.approx(0.2, abs=0.01)
+    assert right["all five people agree"][0] == pytest.approx(90, abs=1)
+    assert all(55 <= share <= 61 for share in right["three of five"])  # any one person: 60
+    assert all(68 <= share <= 73 for share in right["they contradict each other"])
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
