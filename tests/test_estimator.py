@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, SkipTestWarning
 from sklearn.model_selection import cross_val_score
@@ -17,7 +18,9 @@ from sklearn.utils import estimator_checks
 from trees import make_shapes
 
 import emolib
+from emolib.base import devices
 from emolib.spec import recipe
+from emolib.training import loop
 
 TINY = dict(
     backbone="test_efficientnet",
@@ -230,3 +233,28 @@ def test_check_estimator_runs_what_applies():
         warnings.simplefilter("ignore", SkipTestWarning)
         results = estimator_checks.check_estimator(emolib.EmotionClassifier())
     assert {r["status"] for r in results} == {"passed"}
+
+
+def test_a_copy_of_an_unfitted_one_is_unfitted(frame):
+    for copied in (pickle.loads(pickle.dumps(emolib.EmotionClassifier())), clone(fresh())):
+        with pytest.raises(NotFittedError):
+            copied.predict(frame["path"][:1])
+
+
+def fresh():
+    return emolib.EmotionClassifier(**TINY)
+
+
+def test_one_fit_takes_the_threads_that_torch_has(frame, monkeypatch):
+    taken, train = [], loop.train_network
+
+    def watched(*args, **more):
+        taken.append(torch.get_num_threads())
+        return train(*args, **more)
+
+    monkeypatch.delenv("EMOLIB_THREADS", raising=False)
+    monkeypatch.setattr(loop, "train_network", watched)
+    for count in (3, 1):
+        with devices.threads(count):
+            fresh().fit(frame["path"], frame["label"])
+    assert taken == [3, 1]

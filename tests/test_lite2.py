@@ -166,13 +166,22 @@ def test_its_card_says_what_the_runs_say():
     assert (HERE / "README.md").read_text(encoding="utf-8") == make.card()
 
 
-GUARD = HERE.parents[1] / "results/measured/guard-lite2/guard.py"
+GUARD = ROOT / "results/measured/guard-lite2/guard.py"
+PICTURES = (ROOT / "docs/pictures.md").read_text(encoding="utf-8")
 
 
 def test_the_guards_page_is_that_of_its_draws():
     guard = script(GUARD)
     said = guard.page(pd.read_csv(guard.FILE))
     assert guard.FILE.with_suffix(".md").read_text(encoding="utf-8") == said
+    found = guard.ahead(pd.read_csv(guard.FILE))
+    assert len(found) == 8 and (found["draws"] == 5).all()
+    own = found[found["labels"] == "its own"]
+    assert (own["low"] > -2).all()
+    assert f"by {own['mean'].min():.1f} to {own['mean'].max():.1f} points" in PICTURES
+    nothing = found[found["labels"] == "shuffled"]
+    constant = pd.read_csv(guard.FILE).query("labels == 'shuffled'").groupby("set")["majority"]
+    assert (nothing.set_index("set")["recipe"] < constant.mean()).all()
 
 
 @pytest.mark.parametrize("alike", [0.5, 1.0])  # of the pictures, in every draw

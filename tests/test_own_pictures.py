@@ -40,7 +40,7 @@ def test_too_few_pictures_of_a_class_are_said(tmp_path, recwarn):
         emolib.run(spec, tmp_path / "six", tmp_path, device="cpu")
     assert not recwarn
     listed(tmp_path / "rare", [1, 1] + [0] * 198)
-    with pytest.warns(UserWarning, match="only 2 of 200 pictures have label 1: some of the 5"):
+    with pytest.warns(UserWarning, match="label 1 has only 2 of the 200 pictures: of 5 folds"):
         folds = emolib.open_dataset("own", tmp_path / "rare").folds()
     assert len(folds) == 5 and len(recwarn) == 0
 
@@ -90,6 +90,10 @@ def test_what_is_saved_is_the_network_that_was_trained(study):
     assert (loaded.spec.image_size, loaded.spec.backbone) == (32, "resnet10t")
     assert not loaded.drawn
     assert loaded.temperature == pytest.approx(3, rel=0.1)
+    # a few easy pictures make no network surer
+    easy = surer(0).predictions[:40].assign(p_positive=lambda frame: 0.3 + 0.4 * frame["label"])
+    easy = SimpleNamespace(spec=surer(0).spec, predictions=easy)
+    assert own_pictures.train_on_all(study, [easy]).temperature == pytest.approx(1)
     # where it is no better there is none
     unsure = SimpleNamespace(spec=surer(0).spec, predictions=surer(0).predictions[:10])
     unsure.predictions = unsure.predictions.assign(p_positive=0.5)

@@ -55,15 +55,16 @@ def calibration_error(labels, p_positive, bins: int = 10) -> float:
     return 100 * float(sum(gaps)) / len(p)
 
 
-def fitted_temperature(labels, p_positive) -> float:
+def fitted_temperature(labels, p_positive, least: float = 0.05) -> float:
     """What to divide the logits by, so that the log loss of p_positive is least (Guo et al., ICML
-    2017). Of pictures that the network has not learnt; between 1/20 and 20."""
+    2017). Of pictures that the network has not learnt; between `least` and 20. A temperature below
+    1 makes a network surer."""
     labels, logits = np.asarray(labels), _logits(p_positive)
 
     def loss(log_temperature: float) -> float:
         return sk.log_loss(labels, expit(logits * math.exp(-log_temperature)), labels=[0, 1])
 
-    bounds = (-math.log(20), math.log(20))
+    bounds = (math.log(least), math.log(20))
     return math.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
 
 
@@ -72,15 +73,17 @@ def tempered(p_positive, temperature: float) -> np.ndarray:
     return expit(_logits(p_positive) / temperature)
 
 
-def cross_tempered(labels, p_positive, folds) -> np.ndarray:
+def cross_tempered(labels, p_positive, folds, least: float = 0.05) -> np.ndarray:
     """p_positive of test pictures, those of each fold by the temperature fitted on the others':
-    how well calibrated a network is by the temperature of all. folds: each picture's number."""
+    how well calibrated a network is by the temperature of all. folds: each picture's number, two
+    different ones at least. least: as in `fitted_temperature`."""
     labels, folds = np.asarray(labels), np.asarray(folds)
     p = np.array(p_positive, float)
     found = p.copy()
     for fold in np.unique(folds):
         mine = folds == fold
-        found[mine] = tempered(p[mine], fitted_temperature(labels[~mine], p[~mine]))
+        heat = fitted_temperature(labels[~mine], p[~mine], least)
+        found[mine] = tempered(p[mine], heat)
     return found
 
 

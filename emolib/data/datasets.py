@@ -64,11 +64,11 @@ class Dataset:
         """Whether the set says of each picture which polarity it has."""
         return bool((self.labels >= 0).all())
 
-    @property
+    @functools.cached_property
     def demo(self) -> bool:
-        """Whether these are emolib's drawn stand-ins, or pictures from a folder of them."""
-        folder = self.root.absolute()
-        return any((one / DEMO_MARK).exists() for one in (folder, *folder.parents))
+        """Whether some of these are emolib's drawn stand-ins."""
+        folders = {folder for path in self.paths for folder in path.absolute().parents}
+        return any((folder / DEMO_MARK).exists() for folder in folders)
 
     def without(self, drop) -> "Dataset":
         """The same set without the pictures at the indices `drop`; its own folds lose them too."""
@@ -140,8 +140,8 @@ class Dataset:
         if fewest < folds:
             what = name if isinstance(name, str) else f"label {name}"
             warnings.warn(
-                f"{self.name}: only {fewest} of {len(self)} pictures have {what}: some of the "
-                f"{folds} folds test none of them",
+                f"{self.name}: {what} has only {fewest} of the {len(self)} pictures: of {folds} "
+                "folds some test none of them" + " and one learns none" * int(fewest == 1),
                 stacklevel=3,
             )
 

@@ -119,9 +119,10 @@ class _Estimator(BaseEstimator):
         return state
 
     def __setstate__(self, state):
-        """Of a pickle from before there were frozen backbones, what was not asked for then."""
+        """Of a pickle from an earlier version, what was not asked for then."""
         before = {"freeze": "", "optimizer": "sgd", "schedule": "step", "head_lr": 1.0}
-        super().__setstate__(before | {"weight_decay": 1e-3, "drawn_": False} | state)
+        before |= {"drawn_": False} if "network_" in state else {}
+        super().__setstate__(before | {"weight_decay": 1e-3} | state)
 
 
 class EmotionClassifier(ClassifierMixin, _Estimator):

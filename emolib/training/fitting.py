@@ -53,9 +53,13 @@ def fitted(
         print(_says(spec, len(train), chosen))
         network = loop.moved(network, chosen)
         pictures = loop.pictures_of(spec, data, weights, network)
-    steps = progress.bar(range(sum(phase.epochs for phase in spec.phases)), "epochs")
-    with contextlib.closing(iter(steps)) as ticks, computing(spec, chosen, alone=True):
-        next(ticks)  # it shows what is done when the next one is asked for
+        if spec.head_epochs:  # its views too
+            loop.pictures_of(spec.phases[0], data, model=network)
+    epochs = 0 if system_of(spec.model).fitted else sum(one.epochs for one in spec.phases)
+    steps = progress.bar(range(epochs), "epochs") if epochs else ()
+    ticks = (step for step in steps)
+    with contextlib.closing(ticks), computing(spec, chosen, alone=True):
+        next(ticks, None)  # it shows what is done when the next one is asked for
         history = loop.train_network(
             network,
             spec,
@@ -72,5 +76,7 @@ def _says(spec: RunSpec, pictures: int, device: torch.device) -> str:
     seen = f"{who} learns {pictures} pictures at {spec.image_size} px ({spec.init}, {device.type})"
     if system_of(spec.model).fitted:
         return f"{seen}: fitted, without epochs"
-    what = f"the head alone, on {spec.views} views of each" if spec.freeze else "all of it"
-    return f"{seen}: {what}, {spec.epochs} epochs, {spec.optimizer}, rate {spec.lr:g}"
+    head = f"the head alone, on {spec.views} views of each"
+    what = head if spec.freeze else "all of it"
+    first = f"{head}, {spec.head_epochs} epochs, then " if spec.head_epochs else ""
+    return f"{seen}: {first}{what}, {spec.epochs} epochs, {spec.optimizer}, rate {spec.lr:g}"
