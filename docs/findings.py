@@ -451,8 +451,8 @@ def doubtful() -> str:
 def answers(study: str, name: str, method: str) -> pd.DataFrame:
     """path, right: of every test picture of a system's runs on a set."""
     row = row_of(f"{study}/table9.csv", dataset=name, method=method)
-    files = [MEASURED / study / "runs" / run / "predictions.csv" for run in row["run_ids"].split(";")]
-    frame = pd.concat([pd.read_csv(file, dtype={"path": str}) for file in files])
+    runs = [MEASURED / study / "runs" / run for run in row["run_ids"].split(";")]
+    frame = pd.concat([pd.read_csv(run / "predictions.csv", dtype={"path": str}) for run in runs])
     return frame.assign(right=(frame["p_positive"] >= 0.5) == frame["label"])
 
 

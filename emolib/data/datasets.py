@@ -67,8 +67,9 @@ class Dataset:
     @functools.cached_property
     def demo(self) -> bool:
         """Whether some of these are emolib's drawn stand-ins."""
-        folders = {folder for path in self.paths for folder in path.absolute().parents}
-        return any((folder / DEMO_MARK).exists() for folder in folders)
+        folders = {path.parent for path in self.paths}
+        above = {one for folder in folders for one in (folder / "_").absolute().parents}
+        return any((one / DEMO_MARK).exists() for one in above)
 
     def without(self, drop) -> "Dataset":
         """The same set without the pictures at the indices `drop`; its own folds lose them too."""
