@@ -191,7 +191,7 @@ def test_what_was_found_is_written_from_the_runs(findings):
             metric="accuracy",
         )
         assert both["seeds"] == 3 and both["margin"] < 1.5
-    small = findings.row_of("whole-lite0-160/readings.csv", method="without_both")
+    small = findings.without("whole-lite0-160/readings.csv", "twitter1", "both")
     assert both["method"] == small["method"] == "without_both"
     assert both["margin"] < 1 and small["low"] < 0 < small["high"] and small["seeds"] == 3
     # what docs/measured.md says of the paper's own differences
