@@ -32,7 +32,10 @@ from emolib.tables.tasks import MEASURE_WORDS, minus_of, score_of
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results" / "measured"
 BEYOND = "tasks-lite2"
-FROZEN, PRINTED = "frozen-lite2", "table6-lite0-128"
+# heads on a frozen backbone: by the recipe as it is shipped, and at the one rate that all rows of
+# Table 7 can be trained at
+SHIPPED, FROZEN = "best-lite2", "frozen-lite2"
+PRINTED = "table6-lite0-128"
 TRANSFER = "transfer-lite2"
 WHOLE, LARGER = "whole-lite0-160", "whole-lite2-260"  # fine-tuned: backbone and head both learn
 FOLDS = 5  # of either set
@@ -43,7 +46,7 @@ FIGURES = (  # that docs/ shows
     "tasks-lite2/tasks.png",
 )
 # those of the first page; the first that there is has the verdict
-NETWORKS = {"fine-tuned": LARGER, "head only": FROZEN}
+NETWORKS = {"fine-tuned": LARGER, "head only": SHIPPED}
 CHOSEN_ON = "emotionroi"  # whose pictures chose the settings of WHOLE and LARGER
 PARTS = {  # and the row of Table 7 without each, as it is read
     "MAI": "without_mai",
@@ -52,6 +55,7 @@ PARTS = {  # and the row of Table 7 without each, as it is read
     "both": "without_both",
 }
 READINGS = f"{FROZEN}/readings.csv"
+AS_SHIPPED = f"{SHIPPED}/differences.csv"
 SETS = {name: in_words(name) for name in ("twitter1", "emotionroi")}
 
 
@@ -83,8 +87,9 @@ def gain(row: pd.Series) -> str:
 
 
 def gain_over_folds(row: pd.Series) -> str:
-    """The same difference's interval over folds."""
-    return f"{signed(-row['t_high'])} to {signed(-row['t_low'])}"
+    """The same difference's interval over folds: t_… in readings.csv, nb_… in differences.csv."""
+    kind = "t" if "t_low" in row else "nb"
+    return f"{signed(-row[f'{kind}_high'])} to {signed(-row[f'{kind}_low'])}"
 
 
 def grid(heads: list[str], rows) -> str:
@@ -147,16 +152,17 @@ def seeds_of(row: pd.Series) -> int:
 
 def networks() -> str:
     """Markdown: a row a study whose normal network is shown, with its settings."""
-    heads = ["study", "backbone", "px", "learns", "seeds"]
+    heads = ["study", "backbone", "px", "learns", "rate", "seeds"]
     heads += [f"{words}, accuracy (95 %)" for words in SETS.values()]
     rows = []
-    for study in (FROZEN, WHOLE, LARGER):
+    for study in (SHIPPED, FROZEN, WHOLE, LARGER):
         found = [reached(study, name) for name in SETS]
         (row, *_) = [row for row in found if row is not None]
         run = MEASURED / study / "runs" / row["run_ids"].partition(";")[0] / "spec.json"
         spec = json.loads(run.read_text(encoding="utf-8"))
         learns = "the head" if spec["freeze"] else "everything"
-        cells = [f"`{study}`", f"`{spec['backbone']}`", spec["image_size"], learns, seeds_of(row)]
+        cells = [f"`{study}`", f"`{spec['backbone']}`", spec["image_size"], learns]
+        cells += [f"{spec['lr']:g}", seeds_of(row)]
         rows.append([*cells, *("–" if row is None else percent(row) for row in found)])
     return grid(heads, rows)
 
@@ -167,6 +173,15 @@ def without(file: str, name: str, part: str) -> pd.Series | None:
     return None if rows.empty else rows.iloc[0]
 
 
+def head_only(part: str) -> pd.Series:
+    """The row over both sets of heads without one of PARTS: by the recipe, or where that does not
+    train it at the rate of all rows."""
+    by_recipe = without(AS_SHIPPED, BOTH, part)
+    return (
+        by_recipe if by_recipe is not None else row_of(READINGS, dataset=BOTH, method=PARTS[part])
+    )
+
+
 def read_as(part: str) -> str:
     """How the row without one of PARTS is read; "" where there is one way."""
     return part.partition(", ")[2]
@@ -175,13 +190,13 @@ def read_as(part: str) -> str:
 def adds(*parts: str) -> str:
     """What parts add: over both sets, to heads on a frozen backbone; on Twitter I, to small
     networks that are fine-tuned, as far as that was done."""
+    kinds = {
+        "head only": head_only,
+        "small, fine-tuned": functools.partial(without, f"{WHOLE}/readings.csv", "twitter1"),
+    }
     said = []
-    for file, name, kind in (
-        (READINGS, BOTH, "head only"),
-        (f"{WHOLE}/readings.csv", "twitter1", "small, fine-tuned"),
-    ):
-        rows = {part: without(file, name, part) for part in parts}
-        words = [f"{read_as(p)} {gain(row)}".strip() for p, row in rows.items() if row is not None]
+    for kind, row_without in kinds.items():
+        words = [f"{read_as(part)} {gain(row_without(part))}".strip() for part in parts]
         said.append(f"{', '.join(words)} {kind}")
     return "; ".join(said)
 
@@ -214,12 +229,12 @@ def findings() -> list[tuple[str, str, str, str]]:
         ("AFA helps", published("without_afa"), ["AFA, `region`", "AFA, `gated`"]),
         ("Both together help", "–", ["both"]),
     ):
-        rows = {part: row_of(READINGS, dataset=BOTH, method=PARTS[part]) for part in parts}
+        rows = {part: head_only(part) for part in parts}
         verdicts = [": ".join(filter(None, (read_as(p), helps(row)))) for p, row in rows.items()]
         found.append((claim, paper, adds(*parts), "; ".join(verdicts)))
     of_probe = dict(method="frozen_probe", table="9")
-    probe = row_of(f"{FROZEN}/differences.csv", dataset=BOTH, **of_probe)
-    alone = row_of(f"{FROZEN}/differences.csv", dataset="twitter1", **of_probe)
+    probe = row_of(f"{SHIPPED}/differences.csv", dataset=BOTH, **of_probe)
+    alone = row_of(f"{SHIPPED}/differences.csv", dataset="twitter1", **of_probe)
     older = rows_of("matched-lite0-128/matched.csv", dataset="twitter1")
     older = older[older["method"].isin(SYSTEMS) & ~older["method"].isin(["maiafa", "frozen_probe"])]
     open_ones = older["verdict"].str.startswith("cannot tell").sum()
@@ -383,13 +398,13 @@ def beyond(study: str = BEYOND) -> str:
     return grid(heads, lines)
 
 
-def modules(study: str = FROZEN) -> str:
+def modules(file: str = READINGS) -> str:
     """Markdown: what each module adds, a row a set and, where there are two, one over both."""
     heads = ["part", "set", "what it adds (95 %)", "over folds", "at most", "seeds", "verdict"]
-    rows, there = [], set(rows_of(f"{study}/readings.csv")["dataset"])
+    rows, there = [], set(rows_of(file)["dataset"])
     names = [name for name in (*SETS, BOTH) if name in there]
     for words, name in itertools.product(PARTS, names):
-        row = without(f"{study}/readings.csv", name, words)
+        row = without(file, name, words)
         if row is None:
             continue
         cells = [words, in_words(name), gain(row), gain_over_folds(row), f"{row['margin']:.1f}"]
@@ -415,8 +430,8 @@ def doubtful() -> str:
     """Markdown: how often systems are right by how sure people are of the label."""
     columns = {
         "fine-tuned": (LARGER, "maiafa"),
-        "head only": (FROZEN, "maiafa"),
-        "logistic regression": (FROZEN, "frozen_probe"),
+        "head only": (SHIPPED, "maiafa"),
+        "logistic regression": (SHIPPED, "frozen_probe"),
     }
     four, five = (
         set(splits.tested("twitter1", f"folds-{many}-agree")["path"]) for many in ("four", "five")
@@ -505,9 +520,10 @@ PAGES = {
     "docs/sets.md": {"sets": sets, "layouts": folder_layouts},
     "docs/evaluate.md": {"protocols": protocols},
     "docs/measured.md": {
+        "shipped": functools.partial(modules, AS_SHIPPED),
         "modules": modules,
         "networks": networks,
-        "whole": functools.partial(modules, WHOLE),
+        "whole": functools.partial(modules, f"{WHOLE}/readings.csv"),
         "stage": stage,
         "doubtful": doubtful,
         "places": places,
@@ -526,13 +542,13 @@ def where():
     """Where we are: each system's accuracy on both sets, with its interval, as a Figure."""
     figure, axes = panels(1, 2, 9, 3.6, sharey=True)
     for axis, (name, words) in zip(axes[0], SETS.items(), strict=True):
-        frame = rows_of(f"{FROZEN}/table9.csv", dataset=name).set_index("method")
-        readings = rows_of(READINGS, dataset=name).set_index("method")
+        frame = rows_of(f"{SHIPPED}/table9.csv", dataset=name).set_index("method")
+        parts = rows_of(f"{SHIPPED}/table7.csv", dataset=name).set_index("method")
         bars = {
             "the paper's network,\nas the paper reports it": (None, GREY),
             "that network here, fine-tuned,\n260 px, one seed": (reached(LARGER, name), OURS),
             "head only, on a frozen\nbackbone, 224 px": (frame.loc["maiafa"], OURS),
-            "head only, without MAI and AFA": (readings.loc["without_both"], COLORS[1]),
+            "head only, without MAI and AFA": (parts.loc["without_both"], COLORS[1]),
             "a logistic regression\non the same frozen backbone": (
                 frame.loc["frozen_probe"],
                 COLORS[1],
@@ -549,7 +565,7 @@ def where():
         axis.set_yticks(list(places), list(bars))
         axis.set(title=words, xlabel="accuracy, % (better →)", xlim=(76, 88), ylim=(-0.8, 4.6))
         axis.grid(axis="x", color="0.9")
-        said = f"always the more frequent answer: {majority(FROZEN, name):.1f} %"
+        said = f"always the more frequent answer: {majority(SHIPPED, name):.1f} %"
         axis.annotate(said, (0.98, 0.03), xycoords="axes fraction", ha="right", fontsize=8)
     figure.suptitle(
         "On a frozen backbone, leaving out MAI and AFA changes nothing that can be seen",

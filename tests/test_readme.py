@@ -191,6 +191,8 @@ def test_what_was_found_is_written_from_the_runs(findings):
             metric="accuracy",
         )
         assert both["seeds"] == 3 and both["margin"] < 1.5
+    both = findings.head_only("both")  # "no gain from MAI and AFA together"
+    assert both["seeds"] == 3 and both["low"] < 0 < both["high"]
     small = findings.without("whole-lite0-160/readings.csv", "twitter1", "both")
     assert both["method"] == small["method"] == "without_both"
     assert both["margin"] < 1 and small["low"] < 0 < small["high"] and small["seeds"] == 3
@@ -228,6 +230,18 @@ def test_where_it_goes_wrong_is_where_people_are_not_sure(findings):
     assert right["all five people agree"][1:] == pytest.approx([87.5, 87.5], abs=1)
     assert all(55 <= share <= 61 for share in right["three of five"])
     assert all(68 <= share <= 73 for share in right["they contradict each other"])
+
+
+def test_what_is_said_of_probabilities_is_the_leaderboards():
+    board = pd.read_csv(ROOT / "results/leaderboard/leaderboard.csv")
+    for name in ("twitter1", "emotionroi"):
+        of_set = board[(board["set"] == name) & (board["protocol"] == "folds")]
+        found = of_set.set_index("system")
+        ours, probe = (found.loc[f"best-lite2/{one}"] for one in ("maiafa", "frozen_probe"))
+        assert ours["log_loss"] < probe["log_loss"] and ours["auroc"] > probe["auroc"]
+        assert ours["ece"] == pytest.approx(probe["ece"], abs=1.5)
+        others = ("frozen-lite2", "whole-lite0-160", "whole-lite2-260")
+        assert all(9.5 < found.loc[f"{study}/maiafa", "ece"] < 12.5 for study in others)
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
