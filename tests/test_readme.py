@@ -244,6 +244,18 @@ def test_what_is_said_of_probabilities_is_the_leaderboards():
         assert all(9.5 < found.loc[f"{study}/maiafa", "ece"] < 12.5 for study in others)
 
 
+def test_what_is_said_of_trials_is_in_their_files():
+    views = pd.read_csv(MEASURED / "frozen-lite2/views.csv").pivot(
+        index="row", columns="way", values=["held_out_accuracy", "log_loss"]
+    )
+    change = views.xs("the mean of six views", axis=1, level="way")
+    change = change - views.xs("the centre", axis=1, level="way")
+    assert sorted(change["held_out_accuracy"].round(1)) == [-0.8, -0.7]
+    assert (change["log_loss"] < 0).all()
+    tried = pd.read_csv(MEASURED / "whole-lite0-160/settings.csv")["accuracy"]
+    assert len(tried) == 4 and tried.max() - tried.min() < 1
+
+
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_number_in_the_docs_is_its_files(claim):
     assert CLAIMS[claim]() in TEXT
