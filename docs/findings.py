@@ -187,13 +187,21 @@ def read_as(part: str) -> str:
     return part.partition(", ")[2]
 
 
+def verdict_on(part: str) -> str:
+    """That on head-only networks and, where it is decided, on small fine-tuned ones."""
+    said, small = helps(head_only(part)), helps(fine_tuned(part))
+    return f"{said}; fine-tuned, {small}" if small.startswith("it ") else said
+
+
+def fine_tuned(part: str) -> pd.Series:
+    """The row on Twitter I of small fine-tuned networks without one of PARTS."""
+    return row_of(f"{WHOLE}/readings.csv", dataset="twitter1", method=PARTS[part])
+
+
 def adds(*parts: str) -> str:
     """What parts add: over both sets, to heads on a frozen backbone; on Twitter I, to small
     networks that are fine-tuned, as far as that was done."""
-    kinds = {
-        "head only": head_only,
-        "small, fine-tuned": functools.partial(without, f"{WHOLE}/readings.csv", "twitter1"),
-    }
+    kinds = {"head only": head_only, "small, fine-tuned": fine_tuned}
     said = []
     for kind, row_without in kinds.items():
         words = [f"{read_as(part)} {gain(row_without(part))}".strip() for part in parts]
@@ -229,8 +237,7 @@ def findings() -> list[tuple[str, str, str, str]]:
         ("AFA helps", published("without_afa"), ["AFA, `region`", "AFA, `gated`"]),
         ("Both together help", "–", ["both"]),
     ):
-        rows = {part: head_only(part) for part in parts}
-        verdicts = [": ".join(filter(None, (read_as(p), helps(row)))) for p, row in rows.items()]
+        verdicts = [": ".join(filter(None, (read_as(p), verdict_on(p)))) for p in parts]
         found.append((claim, paper, adds(*parts), "; ".join(verdicts)))
     of_probe = dict(method="frozen_probe", table="9")
     probe = row_of(f"{SHIPPED}/differences.csv", dataset=BOTH, **of_probe)
@@ -407,7 +414,7 @@ def modules(file: str = READINGS) -> str:
         row = without(file, name, words)
         if row is None:
             continue
-        cells = [words, in_words(name), gain(row), gain_over_folds(row), f"{row['margin']:.1f}"]
+        cells = [words, in_words(name), gain(row), gain_over_folds(row), f"{row['margin']:.2f}"]
         rows.append([*cells, f"{row['seeds']:.0f}", helps(row)])
     return grid(heads, rows)
 
@@ -445,8 +452,8 @@ def doubtful() -> str:
             "three of five": lambda path: path not in four | five,
         },
         "emotionroi": {
-            "valence and keyword agree": lambda path: path not in against,
-            "they contradict each other": lambda path: path in against,
+            "valence does not contradict the keyword": lambda path: path not in against,
+            "valence contradicts the keyword": lambda path: path in against,
         },
     }
     rows = []
@@ -477,9 +484,8 @@ def frozen_speed() -> str:
     heads = ["backbone, 224 px", "normal", "without MAI", "without both", "a view of a picture"]
     rows = []
     for backbone, of in frame.groupby("backbone", sort=False):
-        ms = of.set_index(["row", "way"])["ms"]
-        ratios = [ms[row, "in the loop"] / ms[row, "kept"] for row in heads[1:4]]
-        cells = [f"`{backbone}`", *(f"{r:.1f} ×" for r in ratios)]
+        ratio = of[of["way"] == "in the loop"].set_index("row")["ratio"]
+        cells = [f"`{backbone}`", *(f"{ratio[row]:.1f} ×" for row in heads[1:4])]
         rows.append([*cells, f"{of['view_ms'].iloc[0]:.0f} ms"])
     return grid(heads, rows)
 

@@ -225,11 +225,11 @@ def test_where_it_goes_wrong_is_where_people_are_not_sure(findings):
     counts = {words: int(pictures.replace(",", "")) for _, words, pictures, *_ in rows}
     right = {words: [float(c.split(" %")[0]) for c in cells] for _, words, _, *cells in rows}
     assert sum(counts.values()) == 1265 + 1980
-    assert counts["they contradict each other"] / 1980 == pytest.approx(0.2, abs=0.01)
+    assert counts["valence contradicts the keyword"] / 1980 == pytest.approx(0.2, abs=0.01)
     assert right["all five people agree"][0] == pytest.approx(90, abs=1)
     assert right["all five people agree"][1:] == pytest.approx([87.5, 87.5], abs=1)
     assert all(55 <= share <= 61 for share in right["three of five"])
-    assert all(68 <= share <= 73 for share in right["they contradict each other"])
+    assert all(68 <= share <= 73 for share in right["valence contradicts the keyword"])
 
 
 def test_what_is_said_of_probabilities_is_the_leaderboards():
