@@ -246,13 +246,16 @@ def findings() -> list[tuple[str, str, str, str]]:
     older = older[older["method"].isin(SYSTEMS) & ~older["method"].isin(["maiafa", "frozen_probe"])]
     open_ones = older["verdict"].str.startswith("cannot tell").sum()
     over = published("mcpnet", 9, "maiafa")
+    (plain,) = (row for row in rows_of(f"{WHOLE}/matched.csv").to_dict("records") if is_plain(row))
+    ends = (signed(-plain[f"minus_{one}"]) for one in ("maiafa", "high", "low"))
+    over_backbone = "{} ({} to {})".format(*ends)
     found.append(
         (
             "It beats simpler or older systems",
             f"{over} (over MCPNet)",
             f"{gain(probe)} over a logistic regression on the same backbone, on Twitter I "
-            f"{gain(alone)}; {open_ones} of {len(older)} older systems cannot be told apart "
-            "(lite0, 128 px)",
+            f"{gain(alone)}; {over_backbone} over the plain backbone, small, fine-tuned; "
+            f"{open_ones} of {len(older)} older systems cannot be told apart (lite0, 128 px)",
             f"{helps(probe).replace('it helps', 'better')}; on Twitter I "
             + helps(alone).partition(";")[0],
         )
@@ -419,6 +422,25 @@ def modules(file: str = READINGS) -> str:
     return grid(heads, rows)
 
 
+def is_plain(row) -> bool:
+    """Whether a row of a matched table is the backbone alone."""
+    return row["runs"] > 0 and row["method"] not in SYSTEMS
+
+
+def beside() -> str:
+    """Markdown: all systems that were fine-tuned on one backbone on Twitter I, the best first."""
+    rows = []
+    file, of_set = f"{WHOLE}/matched.csv", {"dataset": "twitter1"}
+    for _, row in rows_of(file, **of_set).sort_values("mean", ascending=False).iterrows():
+        method, ours = row["method"], row["method"] == "maiafa"
+        who = f"`{method}` alone" if is_plain(row) else readable(method)
+        numbers = (signed(row[f"minus_{one}"]) for one in ("maiafa", "low", "high"))
+        apart = "" if ours else "{} ({} to {})".format(*numbers)
+        cells = [who, percent(row), apart, seeds_of(row)]
+        rows.append([*cells, "" if ours else row["verdict"].partition(";")[0]])
+    return grid(["system", "accuracy (95 %)", "minus ours", "seeds", "verdict"], rows)
+
+
 def stage() -> str:
     """Markdown: what training on the other set first adds, a row a share of the pictures."""
     heads = ["training pictures", "with it first, %", "without, %", "what it adds (95 %)"]
@@ -530,6 +552,7 @@ PAGES = {
         "modules": modules,
         "networks": networks,
         "whole": functools.partial(modules, f"{WHOLE}/readings.csv"),
+        "beside": beside,
         "stage": stage,
         "doubtful": doubtful,
         "places": places,

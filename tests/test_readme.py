@@ -256,6 +256,13 @@ def test_what_is_said_of_trials_is_in_their_files():
     assert len(tried) == 4 and tried.max() - tried.min() < 1
 
 
+def test_no_system_can_be_told_from_ours_where_all_are_fine_tuned(findings):
+    rows = findings.rows_of("whole-lite0-160/matched.csv", dataset="twitter1")
+    others = rows[rows["method"] != "maiafa"]
+    assert len(others) == 6 and others["verdict"].str.startswith("cannot tell").all()
+    assert rows.loc[rows["mean"].idxmax(), "method"] == "tf_efficientnet_lite0"
+
+
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_a_number_in_the_docs_is_its_files(claim):
     assert CLAIMS[claim]() in TEXT
