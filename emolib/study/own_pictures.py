@@ -17,7 +17,7 @@ from ..use.predict import Predictor
 from .study import Study
 
 BESIDE = "frozen_probe"  # what a trained network has to be better than
-LEAST = 1.0  # temperature: a few easy pictures are no ground to be surer than was learnt
+COOLEST = 1.0  # temperature: a few easy pictures are no ground to be surer than was learnt
 STANDING = "method mean ci_low ci_high majority difference low high p_holm verdict".split()
 
 
@@ -62,7 +62,7 @@ def calibration_frame(results) -> pd.DataFrame:
     labels, p, fold = tested["label"], tested["p_positive"], tested["fold"].to_numpy()
     parts = fold if len(set(fold)) > 1 else np.arange(len(fold)) % 5
     rows = []
-    for way, q in {"as trained": p, "calibrated": cross_tempered(labels, p, parts, LEAST)}.items():
+    for way, q in {"as trained": p, "calibrated": cross_tempered(labels, p, parts, COOLEST)}.items():
         loss = log_loss(labels, q, labels=[0, 1])
         rows.append({"p_positive": way, "ece": calibration_error(labels, q), "log_loss": loss})
     return pd.DataFrame(rows)
@@ -77,7 +77,7 @@ def train_on_all(study: Study, results) -> Predictor:
     found = fitted(spec, data, study.weights, study.device)
     tested, (before, after) = _tested(results), calibration_frame(results)["log_loss"]
     labels, p = tested["label"], tested["p_positive"]
-    heat = fitted_temperature(labels, p, LEAST) if after < before else 1.0
+    heat = fitted_temperature(labels, p, COOLEST) if after < before else 1.0
     return Predictor(spec, found.network, found.device, study.weights, heat, data.demo)
 
 
