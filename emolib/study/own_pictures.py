@@ -61,8 +61,8 @@ def calibration_frame(results) -> pd.DataFrame:
     tested = _tested(results)
     labels, p, fold = tested["label"], tested["p_positive"], tested["fold"].to_numpy()
     parts = fold if len(set(fold)) > 1 else np.arange(len(fold)) % 5
-    rows = []
-    for way, q in {"as trained": p, "calibrated": cross_tempered(labels, p, parts, COOLEST)}.items():
+    rows, calibrated = [], cross_tempered(labels, p, parts, COOLEST)
+    for way, q in {"as trained": p, "calibrated": calibrated}.items():
         loss = log_loss(labels, q, labels=[0, 1])
         rows.append({"p_positive": way, "ece": calibration_error(labels, q), "log_loss": loss})
     return pd.DataFrame(rows)
