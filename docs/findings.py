@@ -177,9 +177,12 @@ def head_only(part: str) -> pd.Series:
     """The row over both sets of heads without one of PARTS: by the recipe, or where that does not
     train it at the rate of all rows."""
     by_recipe = without(AS_SHIPPED, BOTH, part)
-    return (
-        by_recipe if by_recipe is not None else row_of(READINGS, dataset=BOTH, method=PARTS[part])
-    )
+    return without(READINGS, BOTH, part) if by_recipe is None else by_recipe
+
+
+def fine_tuned(part: str) -> pd.Series:
+    """The row on Twitter I of small fine-tuned networks without one of PARTS."""
+    return without(f"{WHOLE}/readings.csv", "twitter1", part)
 
 
 def read_as(part: str) -> str:
@@ -193,14 +196,9 @@ def verdict_on(part: str) -> str:
     return f"{said}; fine-tuned, {small}" if small.startswith("it ") else said
 
 
-def fine_tuned(part: str) -> pd.Series:
-    """The row on Twitter I of small fine-tuned networks without one of PARTS."""
-    return row_of(f"{WHOLE}/readings.csv", dataset="twitter1", method=PARTS[part])
-
-
 def adds(*parts: str) -> str:
     """What parts add: over both sets, to heads on a frozen backbone; on Twitter I, to small
-    networks that are fine-tuned, as far as that was done."""
+    networks that are fine-tuned."""
     kinds = {"head only": head_only, "small, fine-tuned": fine_tuned}
     said = []
     for kind, row_without in kinds.items():

@@ -196,6 +196,10 @@ def test_what_was_found_is_written_from_the_runs(findings):
     small = findings.without("whole-lite0-160/readings.csv", "twitter1", "both")
     assert both["method"] == small["method"] == "without_both"
     assert both["margin"] < 1 and small["low"] < 0 < small["high"] and small["seeds"] == 3
+    # AFA's row read as `gated`, heads on Twitter I: "not decided, though both exclude zero"
+    heads = findings.without(findings.READINGS, "twitter1", "AFA, `gated`")
+    assert heads["verdict"].startswith("cannot tell") and findings.gain(heads).startswith("+4.3")
+    assert heads["high"] < 0 and heads["t_high"] < 0
     # what docs/measured.md says of the paper's own differences
     mai, afa = (
         findings.without("whole-lite0-160/readings.csv", "twitter1", p)
@@ -252,6 +256,8 @@ def test_what_is_said_of_trials_is_in_their_files():
     change = change - views.xs("the centre", axis=1, level="way")
     assert sorted(change["held_out_accuracy"].round(1)) == [-0.8, -0.7]
     assert (change["log_loss"] < 0).all()
+    heads = pd.read_csv(MEASURED / "frozen-lite2/settings.csv").set_index(["settings", "row"])
+    assert f"{heads.loc['epochs=8,lr=0.0001', 'without_afa']['held_out_accuracy']:.1f}" == "64.8"
     tried = pd.read_csv(MEASURED / "whole-lite0-160/settings.csv")["accuracy"]
     assert len(tried) == 4 and tried.max() - tried.min() < 1
 
