@@ -39,6 +39,7 @@ PRINTED = "table6-lite0-128"
 TRANSFER = "transfer-lite2"
 WHOLE, LARGER = "whole-lite0-160", "whole-lite2-260"  # fine-tuned: backbone and head both learn
 FOLDS = 5  # of either set
+RUN_FILES = ("spec.json", "metrics.json")
 FIGURES = (  # that docs/ shows
     "matched-lite0-128/matched.png",
     "frozen-lite2/readings.png",
@@ -165,6 +166,42 @@ def networks() -> str:
         cells += [f"{spec['lr']:g}", seeds_of(row)]
         rows.append([*cells, *("–" if row is None else percent(row) for row in found)])
     return grid(heads, rows)
+
+
+def own_choice() -> pd.DataFrame:
+    """A row a fold of Twitter I, and their mean: what the whole network reached, in percent, on
+    pictures held out of the fold's training list and on its test pictures, at the rate of each
+    study; the rate that the fold would have chosen by the former, and what it reached at that."""
+    file = MEASURED / FROZEN / "settings.csv"
+    tried = pd.read_csv(file).set_index(["settings", "row"])["by_fold"]
+    held_out, tested = {}, {}
+    for study in (SHIPPED, FROZEN):
+        runs = row_of(f"{study}/table7.csv", dataset="twitter1", method="normal")["run_ids"]
+        facts = []
+        for run in runs.split(";"):
+            folder = MEASURED / study / "runs" / run
+            spec, scores = (json.loads((folder / f).read_text("utf-8")) for f in RUN_FILES)
+            settings = "epochs={epochs},lr={lr:g}".format(**spec)
+            facts.append((settings, f"{spec['lr']:g}", spec["fold"], scores["accuracy"]))
+        frame = pd.DataFrame(facts, columns=["settings", "rate", "fold", "accuracy"])
+        ((settings, rate),) = set(zip(frame["settings"], frame["rate"], strict=True))
+        held_out[rate] = pd.Series(tried[settings, "normal"].split(), dtype=float)
+        tested[rate] = frame.groupby("fold")["accuracy"].mean()
+    mine = pd.DataFrame(held_out).idxmax(axis=1)
+    found = pd.DataFrame({f"held out, % at {rate}": held_out[rate] for rate in held_out})
+    found = found.assign(**{f"test, % at {rate}": tested[rate] for rate in tested})
+    found["test, % by its own choice"] = [tested[rate][fold] for fold, rate in mine.items()]
+    found.loc["mean"] = found.mean()
+    return found.assign(chosen=[*mine, ""])
+
+
+def choices() -> str:
+    """Markdown: `own_choice`."""
+    *heads, chosen = (frame := own_choice()).columns
+    rows = []
+    for fold, row in frame.iterrows():
+        rows.append([fold, *(f"{row[name]:.1f}" for name in heads), row[chosen]])
+    return grid(["fold", *heads, "that choice"], rows)
 
 
 def without(file: str, name: str, part: str) -> pd.Series | None:
@@ -546,6 +583,7 @@ PAGES = {
     "docs/sets.md": {"sets": sets, "layouts": folder_layouts},
     "docs/evaluate.md": {"protocols": protocols},
     "docs/measured.md": {
+        "choices": choices,
         "shipped": functools.partial(modules, AS_SHIPPED),
         "modules": modules,
         "networks": networks,

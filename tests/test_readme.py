@@ -196,6 +196,15 @@ def test_what_was_found_is_written_from_the_runs(findings):
     small = findings.without("whole-lite0-160/readings.csv", "twitter1", "both")
     assert both["method"] == small["method"] == "without_both"
     assert both["margin"] < 1 and small["low"] < 0 < small["high"] and small["seeds"] == 3
+    # by the choice of each fold's own list: "80.4 %, by the shared rate … 80.8 %"
+    choice = findings.own_choice()
+    assert sorted(choice["chosen"].value_counts().drop("").to_dict().items()) == [
+        ("0.0001", 2),
+        ("0.001", 3),
+    ]
+    shared, own = choice.loc["mean", ["test, % at 0.0001", "test, % by its own choice"]]
+    assert (f"{shared:.1f}", f"{own:.1f}") == ("80.8", "80.4")
+    assert shared == pytest.approx(findings.reached("best-lite2", "twitter1")["mean"], abs=1e-3)
     # AFA's row read as `gated`, heads on Twitter I: "not decided, though both exclude zero"
     heads = findings.without(findings.READINGS, "twitter1", "AFA, `gated`")
     assert heads["verdict"].startswith("cannot tell") and findings.gain(heads).startswith("+4.3")
