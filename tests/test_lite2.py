@@ -1,6 +1,5 @@
 """The network that comes with the package, what is saved of a predictor, and calibration."""
 
-import importlib.util
 import json
 import shutil
 from dataclasses import replace
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import script
 from sklearn.datasets import load_sample_images
 from sklearn.metrics import log_loss
 from trees import picture
@@ -152,13 +152,6 @@ def test_without_a_name_the_package_s_own_network_answers(photographs, tmp_path,
     assert np.allclose(pd.read_csv(out)["p_positive"], [temple, flower], atol=1e-5)
     assert main(["explain", str(tmp_path / "1.png"), "--out", str(regions)]) == 0
     assert f"p_positive {flower:.3f}" in capsys.readouterr().out and regions.exists()
-
-
-def script(file):
-    found = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
 
 
 def test_its_card_says_what_the_runs_say():

@@ -1,11 +1,11 @@
 """notebooks/run.py: what counts as a notebook that ran, and what the terminal shows meanwhile."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import nbformat
 import pytest
+from scripts import script
 
 from emolib.base import progress
 
@@ -15,9 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """The script, with notebooks of the test's own: {name: its cells}."""
-    found = importlib.util.spec_from_file_location("run", ROOT / "notebooks/run.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    module = script(ROOT / "notebooks/run.py")
     monkeypatch.setattr(module, "HERE", tmp_path)
     monkeypatch.chdir(tmp_path)
     for name in (progress.TOLD_IN, "JUPYTER_RUNTIME_DIR"):  # the script sets them

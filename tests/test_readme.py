@@ -1,10 +1,10 @@
 """The numbers in the README and the docs are those of the files that they come from."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from scripts import script
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results/measured"
@@ -160,10 +160,7 @@ def test_the_readme_is_a_screen_and_a_half():
 
 @pytest.fixture(scope="module")
 def findings():
-    found = importlib.util.spec_from_file_location("findings", ROOT / "docs/findings.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+    return script(ROOT / "docs/findings.py")
 
 
 def test_what_was_found_is_written_from_the_runs(findings):
