@@ -1,4 +1,4 @@
-from . import tables
+from . import data, tables
 from .base.run_folder import RunResult
 from .data import audit, manifest
 from .data.datasets import Dataset, open_dataset
@@ -33,6 +33,7 @@ __all__ = [
     "Study",
     "audit",
     "create_model",
+    "data",
     "estimate",
     "evaluate",
     "export",

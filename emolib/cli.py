@@ -5,6 +5,7 @@ What a command needs is imported when it runs, so that --help does not wait for 
 
 import argparse
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -22,7 +23,13 @@ def main(words=None) -> int:
     chosen = _parser().parse_args(words)
     try:
         return chosen.run(chosen) or 0
-    except (ValueError, OSError, RuntimeError, ImportError) as error:  # the package's own words
+    except (
+        ValueError,
+        ArithmeticError,
+        OSError,
+        RuntimeError,
+        ImportError,
+    ) as error:  # the package's own words
         text = " ".join(str(error).split())
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}"
@@ -99,10 +106,11 @@ def _predict(chosen) -> None:
     """
     from .base.files import write_csv
 
+    out = _target(chosen.out) if chosen.out else None
     with contextlib.redirect_stdout(sys.stderr):  # progress is no row
         frame = _loaded(chosen).predict(chosen.pictures)
-    if chosen.out:
-        write_csv(Path(chosen.out), frame)
+    if out:
+        write_csv(out, frame)
         positive = f", {frame['label'].sum()} of them positive" if "label" in frame else ""
         print(f"{chosen.out}: {len(frame)} pictures{positive}")
     else:
@@ -116,8 +124,11 @@ def _explain(chosen) -> None:
     """
     from .base.files import whole_file
 
+    out = _target(chosen.out)
+    if out.suffix.lower() != ".png" or out.resolve() == Path(chosen.picture).resolve():
+        raise ValueError(f"--out {out}: name a PNG file that is not the picture itself")
     found = _loaded(chosen).explain(chosen.picture)
-    with whole_file(Path(chosen.out)) as part:
+    with whole_file(out) as part:
         found.overlay.save(part, format="PNG")
     print(f"{found.path}: {found.said}; regions (x0, y0, x1, y1 in pixels, highest D):")
     for *sides, score in found.boxes:
@@ -134,6 +145,7 @@ def _fit(chosen) -> None:
     out = Path(chosen.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already; choose a new folder")
+    out.mkdir(parents=True, exist_ok=True)  # where it cannot be, nothing is trained
     how = {"model": chosen.system, "backbone": chosen.backbone, "weights": chosen.weights}
     network = fit(chosen.labels, **how, device=chosen.device)
     print(f"emolib predict pictures/ --model {network.save(out)}")
@@ -146,7 +158,8 @@ def _export(chosen) -> None:
     """
     from .use.export import to_onnx
 
-    print(to_onnx(_loaded(chosen).model, chosen.onnx))
+    file = _target(chosen.onnx)
+    print(to_onnx(_loaded(chosen), file))
 
 
 def _tables(chosen) -> None:
@@ -234,14 +247,15 @@ def _audit(chosen) -> None:
     from .data import audit, datasets
     from .data.manifest import manifest
 
+    out = _target(chosen.out) if chosen.out else None
     names = list(filter(None, chosen.datasets.split(","))) or datasets.held(chosen.data_root)
     if not names:
         raise FileNotFoundError(f"{chosen.data_root}: none of the sets is there")
     sets = [datasets.open_dataset(name, chosen.data_root) for name in names]
     found = audit.audit(sets, {data.name: manifest(data) for data in sets})
     print(audit.summary(sets, found).to_string())
-    if chosen.out:
-        write_csv(Path(chosen.out), found)
+    if out:
+        write_csv(out, found)
 
 
 def _loaded(chosen):
@@ -250,6 +264,20 @@ def _loaded(chosen):
 
     with contextlib.redirect_stdout(sys.stderr):
         return load(chosen.model, getattr(chosen, "device", "cpu"), chosen.weights)
+
+
+def _target(path: str) -> Path:
+    """The file that a command will write. OSError, before anything is computed, where it cannot, or
+    where labels stand there."""
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"--out {file} is a folder: name a file")
+    if file.name == "labels.csv" and file.exists():
+        raise FileExistsError(f"--out {file}: that is a list of labels; choose another name")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(file.parent, os.W_OK):
+        raise PermissionError(f"--out {file}: nothing can be written there")
+    return file
 
 
 def _folder(path: str) -> Path:

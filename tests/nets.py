@@ -7,7 +7,7 @@ from torch import nn
 class Pooled(nn.Module):
     """The pictures' averages at strides 4, 8, 16 and 32, of any size; timm's interface."""
 
-    pretrained_cfg = {"architecture": "pooled"}
+    pretrained_cfg = {"architecture": "pooled", "mean": (0.5,) * 3, "std": (0.5,) * 3}
 
     class feature_info:
         reduction = staticmethod(lambda: [4, 8, 16, 32])

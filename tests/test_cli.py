@@ -92,7 +92,7 @@ def test_export_hands_the_loaded_network_on(model, monkeypatch):
     monkeypatch.setitem(sys.modules, "emolib.use.export", there)
     assert main(["export", "--model", model, "--onnx", "net.onnx"]) == 0
     ((network, file),) = called
-    assert isinstance(network, emolib.network.maiafa.MaiAfa) and str(file) == "net.onnx"
+    assert isinstance(network, emolib.Predictor) and str(file) == "net.onnx"
 
 
 def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
@@ -111,7 +111,11 @@ def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
     [
         ("predict {tmp}/gone.jpg --model {model}", "gone.jpg: No such file or directory"),
         ("predict {tmp} --model {model}", "a folder without pictures"),
-        ("predict {tmp} --model {tmp}/none", "none has no spec.json"),
+        ("predict {tmp} --model {tmp}/none", "none: there is no such folder"),
+        ("predict {tmp} --model {tmp}", "has no spec.json"),
+        ("predict {tmp} --model {model} --out {tmp}", "is a folder: name a file"),
+        ("explain a.jpg --model {model} --out {tmp}/a.jpg", "a.jpg: name a PNG file that is not"),
+        ("explain {tmp}/a.png --model {model} --out {tmp}/a.png", "that is not the picture itself"),
         ("predict {tmp} --model {model} --device tpu9", "device='tpu9' is not there"),
         ("explain {tmp} --model {model} --out o.png", "a folder without pictures"),
         ("tables {tmp}/none", "none: there is no such folder"),
@@ -126,6 +130,14 @@ def test_an_error_is_one_line_and_exit_code_2(words, message, model, tmp_path, c
     assert main(words.format(tmp=tmp_path, model=model).split()) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("emolib: ") and message in said
+
+
+def test_labels_are_not_written_over(model, folder, tmp_path, capsys):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\n0.jpg,1\n")
+    assert main(["predict", str(folder), "--model", model, "--out", str(labels)]) == 2
+    assert "that is a list of labels" in capsys.readouterr().err
+    assert labels.read_text() == "path,label\n0.jpg,1\n"
 
 
 def python(code: str) -> str:

@@ -86,7 +86,8 @@ def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
     assert [recipe.epochs(n, 32) for n in (3, 20, 200, 1000, 20_000)] == [250, 250, 36, 8, 8]
     usual = emolib.EmotionClassifier()._spec(800)
     assert (usual.backbone, usual.freeze) == (recipe.BACKBONE, "backbone")
-    assert emolib.EmotionClassifier(init="scratch")._spec(800).freeze == ""
+    random = emolib.EmotionClassifier(init="scratch")._spec(800)
+    assert (random.freeze, random.freeze_bn) == ("", False)
     assert emolib.EmotionClassifier("pcnn", freeze="")._spec(800).backbone is None
     whole = emolib.EmotionClassifier("resnet18")._spec(800)  # it has no head apart from itself
     assert (whole.freeze, whole.lr, whole.freeze_bn) == ("", 1e-4, True)
@@ -94,7 +95,7 @@ def test_by_default_the_head_learns_on_a_frozen_backbone_often_enough(frame):
         emolib.EmotionClassifier("ar", freeze="backbone")._spec(800)
 
 
-def test_fit_makes_a_predictor_of_a_file_a_folder_or_lists(root, frame, tmp_path):
+def test_fit_makes_a_predictor_of_a_file_a_folder_or_lists(root, frame, tmp_path, capsys):
     frame = frame.sort_values("path")
     calm = (frame["label"] == "calm").astype(int)
     whole = emolib.fit(root / "own", **TINY).predict(frame["path"])
@@ -102,6 +103,14 @@ def test_fit_makes_a_predictor_of_a_file_a_folder_or_lists(root, frame, tmp_path
         assert emolib.fit(*given, **TINY).predict(frame["path"]).equals(whole)
     for given in (calm == 1, calm.astype(float), calm.map({0: "negative ", 1: "POSITIVE"})):
         assert emolib.fit(frame["path"], given, **TINY).predict(frame["path"]).equals(whole)
+    copied = tmp_path / "own"
+    shutil.copytree(root / "own", copied)
+    first = emolib.open_dataset("own", tmp_path).names[0]
+    (copied / "excluded.csv").write_text(f"path,reason\n{first},blurred\n")
+    capsys.readouterr()
+    mine = emolib.fit(copied, **TINY)
+    assert "19 pictures" in (said := capsys.readouterr().out)
+    assert "1 left out by excluded.csv" in said and "It learnt 19 pictures" in mine.card
     words = calm.map({0: "negative", 1: "Positive"})
     answers = emolib.fit(map(Path, frame["path"]), words, **FROZEN, epochs=5, lr=0.01)
     assert answers.spec.freeze == "backbone"

@@ -105,6 +105,20 @@ def test_backbones_as_onnx_and_as_programs(tmp_path, backbone, levels):
             run(torch.randn(1, 3, 100, 80))
 
 
+def test_a_predictors_softmax_is_its_answer():
+    net = network()
+    spec = emolib.RunSpec("own", backbone="resnet10t", image_size=64)
+    predictor = emolib.Predictor(spec, net.eval(), torch.device("cpu"), temperature=2.0)
+    picture = torch.randint(0, 256, (3, 90, 80), dtype=torch.uint8)
+    (images, _), *_ = predictor.batches(picture)
+    run = export.exported(predictor, 64).module()
+    logits, D = (found.detach() for found in run(images.repeat(2, 1, 1, 1)))
+    p = predictor.predict(picture)["p_positive"][0]
+    assert float(logits.softmax(1)[0, 1]) == pytest.approx(p, abs=1e-6)
+    assert float(net(images).detach().softmax(1)[0, 1]) != pytest.approx(p, abs=1e-3)
+    assert D[0, 0].numpy() == pytest.approx(predictor.regions(picture)[0], abs=1e-6)
+
+
 def test_what_cannot_be_exported_says_why(tmp_path, monkeypatch):
     net = network()
     for wrong, size, message in (

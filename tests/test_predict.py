@@ -1,8 +1,11 @@
 """What a person may hand the predictor, what it explains, and where `load` finds networks."""
 
 import io
+import warnings
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -133,6 +136,8 @@ def test_one_pixel_is_a_picture_of_one_colour(predictor):
         ([Image.new("RGB", (8, 8)), None], "picture 1 is of type NoneType: a path, a folder"),
         ([Image.new("F", (8, 8))], "picture 0: not a readable picture .32-bit grey"),
         (3, "pictures is of type int: a path, a folder"),
+        (pd.DataFrame({"path": ["a.jpg"]}), "pictures is of type DataFrame: a path, a folder"),
+        ({"path": "a.jpg"}, "pictures is of type dict: a path, a folder"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_one_line(predictor, wrong, message):
@@ -153,6 +158,10 @@ def test_files_and_folders_without_pictures_are_named(predictor, tmp_path):
         predictor.predict(tmp_path / "notes.txt", batch_size=0)
     with pytest.raises(ValueError, match="batch_size=True"):
         predictor.predict(tmp_path / "notes.txt", batch_size=True)
+    (tmp_path / "other.jpg").write_text("none either")
+    names = [tmp_path / name for name in ("notes.txt", "gone.jpg", "other.jpg")]
+    with pytest.raises(ValueError, match="(?s)3 pictures cannot be used.*notes.*gone.*other"):
+        predictor.predict([Image.new("RGB", (60, 60)), *names], batch_size=1)
     empty = predictor.predict([])
     assert list(empty) == ["path", "label", "p_positive"] and empty.empty
     assert len(predictor.regions([])) == 0
@@ -226,6 +235,46 @@ def test_a_flat_map_has_no_regions(predictor):
     assert found.boxes == [] and found.overlay.size == (32, 32)
 
 
+def test_photographs_of_a_kind_that_is_not_read_are_named(predictor, folder, tmp_path):
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "labels.csv").write_text("path,label")
+    (tmp_path / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    with pytest.warns(UserWarning, match="left out 1 pictures such as 'b.HEIC'; save them as"):
+        assert len(predictor.predict(tmp_path)) == 1
+    with pytest.raises(ValueError, match="b.HEIC: .*HEIC, as phones write it, is not read: save"):
+        predictor.predict(tmp_path / "b.HEIC")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        predictor.predict(folder)
+
+
+def test_a_card_goes_where_its_network_goes(predictor, tmp_path):
+    saved = predictor.save(tmp_path / "new")
+    assert "nothing was measured" in (saved / "README.md").read_text()
+    (saved / "README.md").write_text("# Mine")
+    again = emolib.load(saved, device="cpu").save(tmp_path / "again")
+    assert (again / "README.md").read_text() == "# Mine"
+    assert (predictor.save(saved, "# Other") / "README.md").read_text() == "# Other"
+    (tmp_path / "README.md").write_text("of a project")
+    with pytest.raises(FileExistsError, match="has a README.md and no network"):
+        predictor.save(tmp_path)
+    assert (tmp_path / "README.md").read_text() == "of a project"
+
+
+def test_a_save_that_is_cut_off_leaves_no_old_settings_on_new_weights(
+    predictor, tmp_path, monkeypatch
+):
+    saved = replace(predictor, temperature=2.0).save(tmp_path / "new")
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emolib.use.saved.write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predictor.save(saved)
+    assert not (saved / "config.json").exists()
+
+
 @pytest.fixture
 def hub_folder(predictor, tmp_path):
     folder = tmp_path / "downloaded"
@@ -248,7 +297,7 @@ def test_networks_load_from_the_hubs_layout_and_by_repository(
         assert np.array_equal(again, expected)
     assert asked == ["someone/emotions-v1"] * 2
     for missing in ("results/demo/runs/x", "./someone/x", "downloaded/x", "/someone/x", "x"):
-        with pytest.raises(FileNotFoundError, match="has no spec.json: not a complete run"):
+        with pytest.raises(FileNotFoundError, match="there is no such folder"):
             emolib.load(missing, device="cpu")
     hub_folder.rename(tmp_path / "someone").joinpath("emotions-v1").mkdir()
     with pytest.raises(FileNotFoundError, match="emotions-v1 has no spec.json"):  # the folder wins
@@ -272,7 +321,7 @@ def test_a_networks_name_loads_it_untrained_with_a_warning():
     assert untrained.spec.backbone == "test_efficientnet"
     frame = untrained.predict(np.zeros((300, 200, 3), np.uint8))
     assert 0 < frame["p_positive"][0] < 1
-    with pytest.raises(FileNotFoundError, match="maiafa_nothing has no spec.json"):
+    with pytest.raises(FileNotFoundError, match="maiafa_nothing: there is no such folder"):
         emolib.load("maiafa_nothing")
 
 

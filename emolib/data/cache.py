@@ -202,8 +202,6 @@ def write_stream(file: Path, name: str, table: np.ndarray, parts: Iterator[Tenso
         out.seek(0)
         out.write(_header(name, table, tensor, size))
         out.write(table.tobytes())
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _header(name: str, table: np.ndarray, last: Tensor, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The labelled sets, FI, Twitter I, EmotionROI, one's own: pictures, labels, folds, fingerprint.
+"""The labelled sets of `spec.sets`, one's own among them: pictures, labels, folds, fingerprint.
 `layouts` reads the folders."""
 
 import functools
@@ -73,7 +73,7 @@ class Dataset:
 
     def without(self, drop) -> "Dataset":
         """The same set without the pictures at the indices `drop`; its own folds lose them too."""
-        keep = np.setdiff1d(np.arange(len(self)), np.arange(len(self))[np.asarray(drop, int)])
+        keep = np.delete(np.arange(len(self)), np.asarray(drop, int))
         new = np.full(len(self), -1)
         new[keep] = np.arange(len(keep))
         folds = self.official_folds and [
@@ -271,7 +271,7 @@ def open_dataset(
         needs = "needs to know how many voters agreed on each picture"
         silent = f"{folder} does not say ({data.layout})"
         raise ValueError(f"{name}: agree={agree} {needs}, and {silent}")
-    data = _without_excluded(data)
+    data = without_excluded(data)
     data = _by_valence(data) if labels == "valence" else data
     data = replace(data, task=task, least_votes=least_votes)
     if task != "polarity":  # what is not asked for need not be there: own/ may have no label
@@ -288,7 +288,7 @@ def _hash(rows) -> str:
     return hashlib.sha256(repr(sorted(rows)).encode()).hexdigest()[:16]
 
 
-def _without_excluded(data: Dataset) -> Dataset:
+def without_excluded(data: Dataset) -> Dataset:
     """`data` without the pictures in its `excluded.csv`, if there is one."""
     file = data.root / EXCLUDED
     if not os.path.lexists(file):

@@ -26,6 +26,7 @@ MAX_BYTES = 1 << 30  # of a file: more than the largest picture takes, uncompres
 MAX_SCANS = 500
 MAX_SCANNED = 20  # scans × pixels, in Image.MAX_IMAGE_PIXELS
 MAX_FRAMES = 1000  # counted in a TIFF, where Pillow's time grows with their square
+MOST_NAMED = 20  # pictures that cannot be read, in one error
 ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}  # further frames of MPO and TIFF are other pictures
 
 
@@ -42,6 +43,14 @@ def decode(path: Path) -> Tensor:
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, …
         wrong = f"not a readable picture ({_reason(error, data)})"
         raise ValueError(f"{path}: {wrong}; copy it again, or take it out of the set") from error
+
+
+def all_of(errors: list[Exception]) -> Exception:
+    """The one error, or one that names the first twenty of several pictures."""
+    if len(errors) == 1:
+        return errors[0]
+    said = "\n".join(map(str, errors[:MOST_NAMED])) + "\n…" * (len(errors) > MOST_NAMED)
+    return ValueError(f"{len(errors)} pictures cannot be used:\n{said}")
 
 
 def pixels(image: Image.Image) -> Tensor:
@@ -237,6 +246,8 @@ def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, OSError) and error.strerror:  # the system's own: permission denied, …
         return error.strerror
     if isinstance(error, UnidentifiedImageError):
+        if data[4:8] == b"ftyp" and data[8:11] in (b"hei", b"mif"):
+            return "HEIC, as phones write it, is not read: save it as JPEG"
         return f"not a picture (starts with {data[:12]!r})" if data else "empty file"
     return " ".join((str(error) or type(error).__name__).split())[:150]
 

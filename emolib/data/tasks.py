@@ -19,11 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..base import metrics, task_scores
-from .layouts.common import SCALE, shown
+from .layouts.common import SCALE, VOTES_MISS, shown
 
 POLARITIES = ("negative", "positive")
 SCALE_NAMES = ("valence", "arousal")
-ROUNDED = 0.005  # by so much may a share be off in a file with two decimals
 Data = Any  # a `datasets.Dataset`, which stands on this file
 
 
@@ -81,8 +80,7 @@ def _emotions(data: Data) -> tuple[str, ...]:
 
 def _emotion_numbers(data: Data) -> np.ndarray:
     number = {emotion: i for i, emotion in enumerate(_emotions(data))}
-    emotions = [] if data.emotions is None else data.emotions
-    return np.array([number[str(emotion)] for emotion in emotions], np.int64)
+    return np.array([number[str(emotion)] for emotion in data.emotions], np.int64)
 
 
 def _voted(data: Data) -> tuple[str, ...]:
@@ -111,7 +109,7 @@ def _several(data: Data) -> tuple[str, ...]:
 def _chosen(data: Data) -> np.ndarray:
     """N×emotions float32: 1 where an emotion has the least share of votes that counts."""
     kept = [data.votes.index(name) for name in _several(data)]
-    return (_shares(data)[:, kept] >= data.least_votes - ROUNDED).astype(np.float32)
+    return (_shares(data)[:, kept] >= data.least_votes - VOTES_MISS).astype(np.float32)
 
 
 def _scales(data: Data) -> tuple[str, ...]:
@@ -143,8 +141,7 @@ def _each(prefix: str, names, values: np.ndarray) -> dict:
 
 
 def _with_the_first(classes: tuple[str, ...], answers: np.ndarray) -> dict:
-    first = [classes[k] for k in answers.argmax(1)] if len(answers) else []
-    return {"emotion": first} | _each("p_", classes, answers)
+    return {"emotion": [classes[k] for k in answers.argmax(1)]} | _each("p_", classes, answers)
 
 
 def _highest(said: dict) -> str:

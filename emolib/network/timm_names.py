@@ -13,7 +13,8 @@ import timm
 from timm.models import generate_default_cfgs, register_model
 
 REGISTERED = "hrnet_w18_small hrnet_w18 hrnet_w32 hrnet_w48 resnet18 resnet50 resnet101".split()
-REGISTERED += ["tf_efficientnet_lite0", "efficientnet_b0", "mobilenetv3_large_100", "convnext_tiny"]
+REGISTERED += "tf_efficientnet_lite0 tf_efficientnet_lite2 efficientnet_b0".split()
+REGISTERED += ["mobilenetv3_large_100", "convnext_tiny"]
 PREFIX = "maiafa_"
 
 

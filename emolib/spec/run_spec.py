@@ -218,6 +218,11 @@ class RunSpec:
         """The sets trained on before this one, nearest first."""
         return self.init.split(":")[:-1]
 
+    @property
+    def start(self) -> str:
+        """What the first training of the chain starts from: "imagenet" or "scratch"."""
+        return self.init.rpartition(":")[2]
+
     def predecessor(self) -> "RunSpec | None":
         """The training this one starts from: the same network on the chain's next set. A frozen
         probe starts from its backbone's own training there.
@@ -249,11 +254,8 @@ class RunSpec:
         where there are `head_epochs`, and everything."""
         if not self.head_epochs:
             return [self]
-        head = replace(
-            self,
-            **recipe.SETTINGS["backbone"] | {"freeze": "backbone", "epochs": self.head_epochs},
-            head_lr=1.0,
-        )
+        alone = {"freeze": "backbone", "epochs": self.head_epochs, "head_lr": 1.0}
+        head = replace(self, **recipe.SETTINGS["backbone"] | alone)
         return [head, replace(self, head_epochs=0)]
 
     @property
@@ -278,12 +280,10 @@ class RunSpec:
         """The row of Table 7 (and 9) that this run belongs to."""
         if self.model != "maiafa":
             return self.model
-        return {
-            (True, True): "normal",
-            (False, True): "without_mai",
-            (True, False): "without_afa",
-            (False, False): "without_both",
-        }[self.mai, self.afa]
+        without = [part for part in ("mai", "afa") if not getattr(self, part)]
+        if len(without) == 2:
+            return "without_both"
+        return f"without_{without[0]}" if without else "normal"
 
     @property
     def id(self) -> str:

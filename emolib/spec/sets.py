@@ -26,7 +26,7 @@ class EmotionSet:
 
     @property
     def fine_tuned(self) -> bool:
-        """Whether it is trained on in folds, after a training on another set: all but FI."""
+        """Whether it is trained on in folds, after a training on another set."""
         return self.folds > 1
 
     @property

@@ -56,7 +56,7 @@ def cannot_be_fetched(settings: Settings, specs) -> dict[RunSpec, str]:
     if settings.weights_folder:
         return {}
     found, tried = {}, {settings.backbone: ""}
-    for spec in (s for s in specs if str(s.init).endswith("imagenet")):
+    for spec in (s for s in specs if s.start == "imagenet"):
         if spec.backbone not in tried:
             first = spec
             while before := first.predecessor():
@@ -106,9 +106,9 @@ def _why_not(settings: Settings, spec: RunSpec) -> str:
     if system_of(spec.model).weak_set and spec.dataset in FINE_TUNED and not spec.stages:
         weak = "a weak set, FI or the other small one, and neither is there"
         return f"{spec.model} starts from {weak}"
-    from_imagenet = str(spec.init).endswith("imagenet")
-    if from_imagenet and settings.weights_folder and not _has_file(settings, spec.backbone):
-        return f"the folder of weights has no {spec.backbone}.safetensors"
+    folder, file = settings.weights_folder, f"{spec.backbone}.safetensors"
+    if spec.start == "imagenet" and folder and not (folder / file).is_file():
+        return f"the folder of weights has no {file}"
     return ""
 
 
@@ -118,12 +118,6 @@ def _needs_its_backbone(settings: Settings, spec: RunSpec) -> str:
     if spec.freeze or system_of(spec.model).fitted or not settings.spec(spec.dataset).freeze:
         return ""
     return "it needs more than the maps of a frozen backbone"
-
-
-def _has_file(settings: Settings, backbone: str | None) -> bool:
-    """Whether `weights` is a folder with the backbone's file."""
-    folder = settings.weights_folder
-    return folder is not None and (folder / f"{backbone}.safetensors").is_file()
 
 
 def _names(text: str) -> list[str]:

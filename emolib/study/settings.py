@@ -19,7 +19,7 @@ class Profile:
     backbone: str = "hrnet_w48"
     by_freeze: dict[str, dict] = field(default_factory=dict)  # what follows from RunSpec's `freeze`
     every_run: dict = field(default_factory=dict)
-    pre_training: dict = field(default_factory=dict)  # on FI
+    pre_training: dict = field(default_factory=dict)  # on FI and others with one split
     fine_tuning: dict = field(default_factory=dict)  # on every other set
     # how many epochs follow from so many training pictures and the batch size; None: RunSpec's
     epochs: Callable[[int, int], int] | None = None
@@ -103,7 +103,7 @@ class Settings:
 
     @property
     def small(self) -> list[str]:
-        """The sets that are fine-tuned on: all but FI."""
+        """The sets that are fine-tuned on."""
         return [name for name in self.datasets if name in FINE_TUNED]
 
     @property
@@ -167,7 +167,7 @@ class Settings:
         ]
 
     def pretraining(self) -> list[RunSpec]:
-        """Notebook 02's run. None where the study has no FI."""
+        """Notebook 02's run. None where every set of the study is fine-tuned on."""
         first = tuple(name for name in self.datasets if name not in FINE_TUNED)
         return replace(self, datasets=first).specs()
 
@@ -178,7 +178,7 @@ class Settings:
     def without_transfer(self) -> list[RunSpec]:
         """Table 8's second rows: the small sets' runs without their set-to-set stage."""
         small = self.specs(datasets=self.small)
-        return [replace(s, init=str(s.init).rpartition(":")[2], pretrain=()) for s in small]
+        return [alone(spec) for spec in small]
 
     def _profile(self, dataset: str) -> dict:
         """The profile's settings on a set."""
@@ -296,3 +296,8 @@ def parse_overrides(text: str) -> dict:
         except ValueError as error:
             raise ValueError(f"overrides: {error}") from error
     return values
+
+
+def alone(spec: RunSpec) -> RunSpec:
+    """The same run without the trainings before it."""
+    return replace(spec, init=spec.start, pretrain=())

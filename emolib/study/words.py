@@ -32,7 +32,7 @@ def about_absent(settings: Settings) -> str:
     if not settings.absent:
         return ""
     small = settings.small
-    start = START_WORDS[str(settings.spec(small[0]).init).rpartition(":")[2]]
+    start = START_WORDS[settings.spec(small[0]).start]
     text = (
         f"**No {' or '.join(f'`{d}/`' for d in settings.absent)} in "
         f"`{settings.data_root.name}`.** {', '.join(small)}: these runs start from {start} alone, "

@@ -1,7 +1,6 @@
 """What `referee.evaluate` found, as words, tables and a figure."""
 
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -80,8 +79,8 @@ class Evaluation:
                 ("system", itemgetter("system")),
                 ("its accuracy", pages.number("accuracy", ".1f")),
                 (f"{self.name} minus it (95%)", difference_cell),
-                ("p (Holm)", p_cell),
-                ("margin", partial(pages.number, how=".1f", before="±")("margin")),
+                ("p (Holm)", pages.p_value("p_holm")),
+                ("margin", pages.number("margin", ".1f", before="±")),
                 ("verdict", itemgetter("verdict")),
             ]
             lines += [*pages.markdown_table(columns, self.against.to_dict("records")), ""]
@@ -158,13 +157,6 @@ def score_cell(row) -> str:
         "" if pd.isna(row["low"]) else f" ({row['low']:.{digits}f} to {row['high']:.{digits}f})"
     )
     return f"{row['value']:.{digits}f}{bounds}"
-
-
-def p_cell(row) -> str:
-    """p as a page writes it."""
-    if pd.isna(row["p_holm"]):
-        return ""
-    return "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
 
 
 def difference_cell(row) -> str:

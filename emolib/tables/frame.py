@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import networkx
 import pandas as pd
 
 from ..base.files import read_csv, read_json
@@ -104,12 +105,10 @@ def near_twins(folder: Path) -> dict[tuple[str, str], str]:
     if not files:
         return {}
     found = twin_pairs(files[0])
-    group: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for pair in zip(found["dataset"], found["path"], found["other_path"], strict=True):
-        one, other = ((pair[0], str(path)) for path in pair[1:])
-        both = group.get(one, {one}) | group.get(other, {other})
-        group |= dict.fromkeys(both, both)
-    return {name: min(twins)[1] for name, twins in group.items()}
+    pairs = zip(found["dataset"], found["path"], found["other_path"], strict=True)
+    twins = networkx.Graph(((name, str(one)), (name, str(other))) for name, one, other in pairs)
+    groups = networkx.connected_components(twins)
+    return {one: min(group)[1] for group in groups for one in group}
 
 
 def read_runs(folder: Path, wanted=None, twins: dict | None = None) -> pd.DataFrame:

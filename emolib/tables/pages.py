@@ -82,7 +82,8 @@ def difference(row) -> str:
     return f"{row['difference']:+.2f}{bounds}"
 
 
-def _p(column: str):
+def p_value(column: str):
+    """A cell with the p value in a column; "" if there is none."""
     known = number(column, ".3f")
     return lambda row: "< 0.001" if row[column] < 0.001 else known(row)
 
@@ -110,8 +111,8 @@ def minus(default: str) -> list[Column]:
     return [
         (f"minus {default} (95% interval)", difference),
         ("over folds", _over_folds),
-        ("p (Holm)", _p("p_holm")),
-        ("p (McNemar)", _p("p_mcnemar")),
+        ("p (Holm)", p_value("p_holm")),
+        ("p (McNemar)", p_value("p_mcnemar")),
     ]
 
 

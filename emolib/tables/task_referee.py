@@ -19,7 +19,6 @@ from ..data.tasks import SCALE_NAMES, TASKS
 from ..spec.sets import in_words
 from . import pages, task_plots
 from .entrants import comes_along, in_short
-from .evaluation import p_cell
 from .frame import complete_runs, studies_in
 from .sheet import P_POSITIVE, Sheet, columns_of, read_sheet
 from .tasks import (
@@ -85,7 +84,7 @@ class TaskEvaluation:
                 ("measure", measure_of),
                 ("its value", pages.number("value", ".3f")),
                 (f"{self.name} minus it (95%)", partial(minus_of, columns=DIFFERENCE)),
-                ("p (Holm)", p_cell),
+                ("p (Holm)", pages.p_value("p_holm")),
                 ("verdict", itemgetter("verdict")),
             ]
             lines += [*pages.markdown_table(columns, self.against.to_dict("records")), ""]

@@ -3,6 +3,7 @@
 import copy
 import numbers
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from ..base.devices import pick_device
 from ..data.batches import decode_all
-from ..data.datasets import Dataset
+from ..data.datasets import EXCLUDED, Dataset, without_excluded
 from ..data.layouts.common import POLARITY, SCALE
 from ..data.layouts.own import labelled
 from ..data.tasks import POLARITIES, SCALE_NAMES
@@ -23,6 +24,7 @@ from ..spec import recipe
 from ..spec.run_spec import RunSpec, TaskName
 from ..spec.systems import system_of
 from ..use.predict import Predictor
+from ..use.saved import short_card
 from .fitting import fitted
 
 
@@ -101,6 +103,8 @@ class _Estimator(BaseEstimator):
         system = system_of(self.model)
         trained = system.can_freeze and self.init != "scratch"  # else there is nothing to freeze
         given.setdefault("freeze", "backbone" if trained else "")
+        if self.init == "scratch":  # random weights have no statistics to freeze
+            given.setdefault("freeze_bn", False)
         settings = recipe.SETTINGS.get(given["freeze"], {}) | given
         if system.backbone and system.takes != "its own":
             settings.setdefault("backbone", recipe.BACKBONE)
@@ -206,7 +210,8 @@ def fit(pictures, labels=None, **settings) -> Predictor:
     """Trains a network on one's own pictures and returns it as a Predictor.
 
     pictures: a CSV file with the columns path,label (paths from its folder on), a folder that holds
-    such a labels.csv, or paths of picture files with as many `labels`. A label is 1 or "positive",
+    such a labels.csv, without the pictures in an `excluded.csv` beside it (path,reason), or paths
+    of picture files with as many `labels`. A label is 1 or "positive",
     0 or "negative"; for emotions or valence take `EmotionClassifier` or `EmotionRegressor`, or
     `run` with a task. settings: those of `EmotionClassifier`, by whose recipe it is trained.
 
@@ -220,16 +225,24 @@ def fit(pictures, labels=None, **settings) -> Predictor:
         if not file.is_file():
             raise FileNotFoundError(f"{file}: there is no such file; its columns are path,label")
         found = labelled(file)
-        paths, known = found.paths, found.labels.tolist()
+        data = without_excluded(Dataset("own", file.parent, found.paths, found.labels))
+        paths, known = data.paths, data.labels.tolist()
         if -1 in known:
             raise ValueError(f"{file} has no column label; its columns are path,label")
+        without = len(found.paths) - len(paths)
     else:
         paths, known = list(pictures), [_polarity(*one) for one in enumerate(labels)]
         check_consistent_length(paths, known)
+        without = 0
     model = EmotionClassifier(**settings)
-    print(f"{len(paths)} pictures, {sum(known)} of them positive")
+    excluded = f"; {without} left out by {EXCLUDED}" if without else ""
+    print(f"{len(paths)} pictures, {sum(known)} of them positive{excluded}")
     model.fit(paths, known)
-    return model._predictor()
+    said = (
+        f"It learnt {len(paths)} pictures of its owner's, {sum(known)} of them labelled positive. "
+    )
+    card = short_card(model.spec_, said + "How good it is on others was not measured.")
+    return replace(model._predictor(), card=card)
 
 
 def _polarity(row: int, label) -> int:

@@ -52,8 +52,8 @@ def train_network(
     """Trains `model` in place and returns its history, one dict an epoch.
 
     Without a validation part, the model ends with the weights of its last epoch. With one, it ends
-    with those of the epoch that had the best validation accuracy, or the best of the task's first
-    score (the earliest of equals).
+    with those of the epoch that had the best validation accuracy, or of another task its `best`
+    score (the earliest of equals). Checkpoints keep that score under "accuracy".
 
     `after_epoch` gets the whole state after each epoch. Given back as `state`, it lets the training
     go on from there to the same result. No generator's state is needed for that: order, crops and
@@ -228,8 +228,8 @@ def one_epoch(network, train_loader, batches: Batches, optimizer, device, spec: 
 
 def no_number(spec: RunSpec, what: str) -> FloatingPointError:
     return FloatingPointError(
-        f"{spec.id}: {what}; lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g}). The "
-        "last epoch that was kept, if there was one, is in the run folder's checkpoint.pt"
+        f"{spec.id}: {what}; lower lr (now {spec.lr:g}) or head_lr (now {spec.head_lr:g}). A run's "
+        "last epoch that was kept is in its checkpoint.pt"
     )
 
 

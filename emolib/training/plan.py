@@ -1,5 +1,7 @@
 """A plan before the work: how long the runs ahead will take here, and how much memory."""
 
+from operator import attrgetter
+
 import pandas as pd
 
 from ..base import devices
@@ -9,6 +11,9 @@ from ..spec.sets import SETS
 from . import sweep
 from .cost import measure, share_devices
 from .task import Places, split
+
+# Equal for runs that share what their frozen backbone makes of the set.
+_views_of = attrgetter("dataset", "agree", "labels", "backbone", "init", "image_size", "crop")
 
 
 def estimate(
@@ -50,19 +55,6 @@ def estimate(
             rows.append((*row, cost.memory / 2**20, at_once, parallel))
     columns = "id dataset method stage pictures seconds memory_mb at_once parallel".split()
     return pd.DataFrame(rows, columns=columns)
-
-
-def _views_of(spec: RunSpec) -> tuple:
-    """Equal for runs that share what their frozen backbone makes of the set."""
-    return (
-        spec.dataset,
-        spec.agree,
-        spec.labels,
-        spec.backbone,
-        spec.init,
-        spec.image_size,
-        spec.crop,
-    )
 
 
 def total_seconds(plan: pd.DataFrame) -> float:

@@ -149,7 +149,7 @@ def _split(spec: RunSpec, environment: dict, tested: int) -> str:
 
 
 def _start(spec: RunSpec) -> str:
-    imagenet = spec.init.endswith("imagenet")
+    imagenet = spec.start == "imagenet"
     first = "ImageNet weights of the backbone" if imagenet else "random weights"
     return first + "".join(f", then a training on {s}" for s in reversed(spec.stages)) + "."
 

@@ -3,6 +3,7 @@
 Both take images N×3×H×W float32, normalised by the network's `pretrained_cfg`, of any number and
 size (of an HRNet and of timm's `tf_…` models: sides that are multiples of 32), and give the logits
 N×classes and, where the network has them, the regions D, N×1×H/4×W/4. Neither needs emolib to run.
+The logits of a Predictor are divided by its temperature, so that their softmax is its answer.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from ..base.files import whole_file
+from .predict import Predictor
 
 PACKAGES = ("onnx", "onnxscript")
 SIDE_STEP = 32  # px
@@ -30,13 +32,14 @@ class _Outputs(nn.Module):
 
     net: Any  # an nn.Module
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module | Predictor):
         super().__init__()
+        self.temperature = net.temperature if isinstance(net, Predictor) else 1.0
+        net = net.model if isinstance(net, Predictor) else net
         net = getattr(net, "net", net)  # `hub.Network` holds the network itself
         kind = type(net).__name__
         if not isinstance(net, nn.Module):
-            advice = "take create_model's, or a Predictor's .model"
-            raise ValueError(f"a {kind} is no network: {advice}")
+            raise ValueError(f"a {kind} is no network: take create_model's, or a Predictor")
         if hasattr(net, "finder") or hasattr(net, "predict_proba"):
             raise ValueError(f"{kind} takes more than pictures (boxes or files): it has no export")
         if next(net.parameters(), None) is None:
@@ -50,11 +53,15 @@ class _Outputs(nn.Module):
         if self.in_steps:  # a reshape that fails, also in ONNX, for any other size
             images = images.unflatten(3, (-1, SIDE_STEP)).unflatten(2, (-1, SIDE_STEP))
             images = images.flatten(4, 5).flatten(2, 3)
-        return self.net.with_regions(images) if len(self.names) == 2 else self.net(images)
+        if len(self.names) == 1:
+            return self.net(images) / self.temperature
+        logits, regions = self.net.with_regions(images)
+        return logits / self.temperature, regions
 
 
-def exported(net: nn.Module, image_size: int = 224) -> ExportedProgram:
-    """The network as it is in evaluation, without Python: save it by `torch.export.save`.
+def exported(net: nn.Module | Predictor, image_size: int = 224) -> ExportedProgram:
+    """The network, or a Predictor's, as it is in evaluation, without Python: save it by
+    `torch.export.save`.
 
     image_size: px, of the pictures it is traced with; it takes others too, above 32 px a side.
     Raises ValueError for a system that looks at boxes or is fitted without gradients, and for a
@@ -63,8 +70,9 @@ def exported(net: nn.Module, image_size: int = 224) -> ExportedProgram:
     return _traced(_Outputs(net), image_size)
 
 
-def to_onnx(net: nn.Module, file, image_size: int = 224) -> Path:
-    """Writes the network as an ONNX file, input "images", outputs "logits" and "regions".
+def to_onnx(net: nn.Module | Predictor, file, image_size: int = 224) -> Path:
+    """Writes the network, or a Predictor's, as an ONNX file: input "images", outputs "logits" and
+    "regions".
 
     image_size: as in `exported`. Returns the file's path. Raises what `exported` does, and
     ImportError where the packages for it are not installed.

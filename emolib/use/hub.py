@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..base.files import read_json, sha256, whole_file, write_text
+from ..base.files import read_json, sha256, whole_file
 from ..data.tasks import TASKS
 from ..network import build
 from ..spec.run_spec import RunSpec
@@ -28,7 +28,8 @@ from .saved import (
     Config,
     checked_classes,
     read_config,
-    unknown_card,
+    short_card,
+    write,
     write_weights,
 )
 
@@ -46,11 +47,12 @@ def save(run, folder) -> Path:
         if (run / name).is_file() and sha256(run / name) != written:
             raise ValueError(f"{run / name} is not the file that the run wrote; run its spec again")
     text = card.text(run)  # before anything is written: it reads the most
-    of_run(run).write(folder / CONFIG)
-    with whole_file(folder / WEIGHTS) as part:
-        shutil.copyfile(run / WEIGHTS, part)
-    write_text(folder / CARD, text)
-    return folder
+
+    def copied(file: Path) -> None:
+        with whole_file(file) as part:
+            shutil.copyfile(run / WEIGHTS, part)
+
+    return write(folder, of_run(run), text, copied)
 
 
 class Network(
@@ -75,7 +77,7 @@ class Network(
         self.spec, self.config = spec, Config(spec, classes=classes)
         start = replace(self.spec, init="scratch", pretrain=())
         self.net = build.build_network(start, classes=len(classes))
-        self.card = unknown_card(spec)
+        self.card = short_card(spec)
 
     def forward(self, images: Tensor, **extras) -> Tensor:
         return self.net(images, **extras)

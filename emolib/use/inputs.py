@@ -1,15 +1,18 @@
 """What a person may hand a predictor: files, folders, and pictures in memory."""
 
 import itertools
-from collections.abc import Iterable
+import mimetypes
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.layouts.common import SUFFIXES, below
+from ..data.layouts.common import SUFFIXES, below, shown
 from ..data.pictures import decode, pixels
 
 ACCEPTED = "a path, a folder, a PIL image, an array H×W×3 or H×W, a tensor 3×H×W, or a list of them"
@@ -25,6 +28,8 @@ def listed(pictures) -> list[tuple[str, object]]:
 
     Raises ValueError that names the picture and what it should be, or a folder without pictures.
     """
+    if isinstance(pictures, (pd.DataFrame, Mapping)):  # these give the names of their columns
+        raise ValueError(f"pictures is of type {type(pictures).__name__}: {ACCEPTED}")
     one = isinstance(pictures, (str, Path, Image.Image, Tensor))
     one = one or (isinstance(pictures, np.ndarray) and pictures.dtype.kind not in "OUS")
     found: list[tuple[str, object]] = []
@@ -47,6 +52,17 @@ def as_pixels(name: str, picture) -> Tensor:
     return decode(picture)
 
 
+def errors_of(named: list[tuple[str, object]]) -> list[Exception]:
+    """What is wrong with each of these pictures that cannot be read."""
+    errors: list[Exception] = []
+    for name, picture in named:
+        try:
+            as_pixels(name, picture)
+        except (ValueError, FileNotFoundError) as error:
+            errors.append(error)
+    return errors
+
+
 def _of_one(item, position: int) -> list[tuple[str, object]]:
     if isinstance(item, (str, Path)):
         if not str(item):
@@ -54,7 +70,12 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
         path = Path(item)
         if not path.is_dir():
             return [(str(item), path)]
-        if files := sorted(itertools.chain(*below(path).values())):
+        files = sorted(itertools.chain(*below(path).values()))
+        others = [p.name for p in path.rglob("*") if p.is_file() and _of_another_kind(p)]
+        if others:
+            said = f"{path}: left out {len(others)} pictures such as {shown(min(others))}"
+            warnings.warn(f"{said}; save them as JPEG or PNG", stacklevel=2)
+        if files:
             return [(str(file), file) for file in files]
         raise ValueError(f"{path}: a folder without pictures ({', '.join(sorted(SUFFIXES))})")
     name = f"picture {position}"
@@ -67,6 +88,12 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
     else:
         raise ValueError(f"{name} is of type {type(item).__name__}: {ACCEPTED}")
     return [(f"picture {position + i}", image) for i, image in enumerate(batch)]
+
+
+def _of_another_kind(path: Path) -> bool:
+    """Whether it is by its name a picture of a format that is not read."""
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    return kind.startswith("image/") and path.suffix.lower() not in SUFFIXES
 
 
 def _array(name: str, array: np.ndarray) -> Tensor:

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import timm
@@ -67,6 +68,8 @@ def warn_drawn(source) -> None:
 def of_folder(folder: Path, device: torch.device | str = "auto", weights: str = "") -> Predictor:
     """`load` of a folder that is there, without a warning."""
     device = pick_device(device) if isinstance(device, str) else device
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such folder")
     about, file = folder / "spec.json", folder / WEIGHTS
     if not about.exists() and (folder / CONFIG).exists():
         about = folder / CONFIG
@@ -75,7 +78,9 @@ def of_folder(folder: Path, device: torch.device | str = "auto", weights: str = 
     # its weights come from the file, so the start they were trained from is not needed
     with fitting_weights(file, f"this folder's {about.name}"):
         model = build_network(config.spec, before=file, classes=len(config.classes))
-    return _ready(config, model, device, weights)
+    known = folder / CARD  # a run folder has none
+    card = known.read_text(encoding="utf-8") if known.is_file() else ""
+    return replace(_ready(config, model, device, weights), card=card)
 
 
 def comes_with_it() -> Path:

@@ -17,13 +17,13 @@ from torch.utils.data import default_collate
 from ..base.devices import autocast, on
 from ..base.progress import bar
 from ..data.batches import centre_box, cut, normalise, short_side
-from ..data.pictures import shrink
+from ..data.pictures import all_of, shrink
 from ..data.proposals import BoxFinder, in_view
 from ..data.tasks import POLARITIES, TASKS
 from ..spec.run_spec import RunSpec
 from .explain import Explanation, highest_regions
-from .inputs import as_pixels, listed
-from .saved import Config, unknown_card, write
+from .inputs import as_pixels, errors_of, listed
+from .saved import Config, short_card, write, write_weights
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Predictor:
     temperature: float = 1.0  # what logits are divided by, so that p_positive is calibrated
     drawn: bool = False  # whether it learnt drawn pictures
     classes: tuple[str, ...] = POLARITIES  # what the answers of its task are of
+    card: str = field(default="", repr=False)  # what is known of it, Markdown; "": its settings
 
     @torch.inference_mode()
     def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
@@ -105,10 +106,12 @@ class Predictor:
 
     def save(self, folder, card: str = "", half: bool = False) -> Path:
         """Writes the network into `folder` in the Hugging Face layout, for `emolib.load`; returns
-        the folder. card: README.md, Markdown; "": that nothing was measured. half: weights in
-        float16. Raises ValueError for numbers beyond float16's range."""
+        the folder. card: README.md, Markdown; "": the one that it came with or was trained with.
+        half: weights in float16. Raises ValueError for numbers beyond float16's range,
+        FileExistsError where the folder has a README.md and no network."""
         config = Config(self.spec, self.temperature, self.drawn, self.classes)
-        return write(folder, config, self.model, card or unknown_card(self.spec), half)
+        known = card or self.card or short_card(self.spec)
+        return write(folder, config, known, lambda file: write_weights(file, self.model, half))
 
     def view(self, picture) -> np.ndarray:
         """The centre crop the model sees: S×S×3 uint8."""
@@ -127,7 +130,12 @@ class Predictor:
             raise ValueError(f"batch_size={batch_size!r}: a whole number above 0")
         for start in bar(range(0, len(named), batch_size), "pictures"):
             part = named[start:][:batch_size]
-            views, extras = zip(*(self._seen(*one) for one in part), strict=True)
+            try:
+                views, extras = zip(*(self._seen(*one) for one in part), strict=True)
+            except (ValueError, FileNotFoundError):
+                if errors := errors_of(named[start:]):
+                    raise all_of(errors) from errors[0]
+                raise
             images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
             yield images, on(self.device, default_collate(list(extras)))
 

@@ -6,6 +6,7 @@ pictures. Nothing but plain values is read, whoever wrote them.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,19 +79,25 @@ def write_weights(file: Path, network: nn.Module, half: bool = False) -> None:
         save_file(tensors, part, metadata={"format": "pt"})
 
 
-def write(folder, config: Config, network: nn.Module, card: str, half: bool = False) -> Path:
-    """The whole layout; returns the folder. The config comes last: a folder without one is none."""
+def write(folder, config: Config, card: str, put_weights: Callable[[Path], object]) -> Path:
+    """The whole layout; returns the folder. put_weights: writes the file that it is given. The
+    config comes last, and an earlier one goes first: a folder without one is no network. Raises
+    FileExistsError where a README.md is there that is no network's card."""
     folder = Path(folder)
-    write_weights(folder / WEIGHTS, network, half)
+    if (folder / CARD).exists() and not any((folder / f).exists() for f in (CONFIG, WEIGHTS)):
+        raise FileExistsError(f"{folder} has a {CARD} and no network: choose a folder of its own")
+    (folder / CONFIG).unlink(missing_ok=True)
+    put_weights(folder / WEIGHTS)
     write_text(folder / CARD, card)
     config.write(folder / CONFIG)
     return folder
 
 
-def unknown_card(spec: RunSpec) -> str:
-    """The card of a network of which nothing is known but its settings."""
+def short_card(spec: RunSpec, known: str = "") -> str:
+    """The card of a network of which a few sentences are known, or none."""
+    known = known or "How its weights were trained is not known here, and nothing was measured."
+    who = " on ".join(filter(None, [spec.model, spec.backbone]))
     return (
         "---\nlibrary_name: emolib\npipeline_tag: image-classification\n---\n\n"
-        f"# {spec.id}\n\nA network of emolib's. How its weights were trained is not known "
-        "here, and nothing was measured.\n"
+        f"# {who}, {spec.image_size} px\n\nA network of emolib's. {known}\n"
     )
