@@ -15,6 +15,7 @@ MODEL = (
     "a run folder, a folder or repository as on the Hugging Face hub, or a name in timm; default: "
     "emolib-lite2, which comes with the package, for research only"
 )
+ERRORS = ValueError, ArithmeticError, OSError, RuntimeError, ImportError  # the package's own words
 RAW = argparse.RawDescriptionHelpFormatter  # an example stays on its line
 
 
@@ -23,13 +24,7 @@ def main(words=None) -> int:
     chosen = _parser().parse_args(words)
     try:
         return chosen.run(chosen) or 0
-    except (
-        ValueError,
-        ArithmeticError,
-        OSError,
-        RuntimeError,
-        ImportError,
-    ) as error:  # the package's own words
+    except ERRORS as error:
         text = " ".join(str(error).split())
         if isinstance(error, OSError) and error.filename:
             text = f"{error.filename}: {error.strerror}"

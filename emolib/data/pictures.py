@@ -246,7 +246,7 @@ def _reason(error: Exception, data: bytes) -> str:
     if isinstance(error, OSError) and error.strerror:  # the system's own: permission denied, …
         return error.strerror
     if isinstance(error, UnidentifiedImageError):
-        if data[4:8] == b"ftyp" and data[8:11] in (b"hei", b"mif"):
+        if data[4:8] == b"ftyp" and data[8:11] in (b"hei", b"hev", b"mif"):
             return "HEIC, as phones write it, is not read: save it as JPEG"
         return f"not a picture (starts with {data[:12]!r})" if data else "empty file"
     return " ".join((str(error) or type(error).__name__).split())[:150]

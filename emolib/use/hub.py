@@ -101,7 +101,7 @@ class Network(
         with build.fitting_weights(folder / WEIGHTS, "its config"):
             take(load_file(folder / WEIGHTS))
         if (folder / CARD).is_file():
-            network.card = (folder / CARD).read_text(encoding="utf-8")
+            network.card = (folder / CARD).read_text("utf-8", "replace")
         return network.eval()
 
     def _save_pretrained(self, save_directory: Path) -> None:

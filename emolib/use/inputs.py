@@ -91,9 +91,10 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
 
 
 def _of_another_kind(path: Path) -> bool:
-    """Whether it is by its name a picture of a format that is not read."""
+    """Whether it is by its name a picture of a format that is not read, and not hidden."""
     kind = mimetypes.guess_type(path.name)[0] or ""
-    return kind.startswith("image/") and path.suffix.lower() not in SUFFIXES
+    other = kind.startswith("image/") and path.suffix.lower() not in SUFFIXES
+    return other and not path.name.startswith(".")
 
 
 def _array(name: str, array: np.ndarray) -> Tensor:

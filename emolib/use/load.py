@@ -79,7 +79,7 @@ def of_folder(folder: Path, device: torch.device | str = "auto", weights: str = 
     with fitting_weights(file, f"this folder's {about.name}"):
         model = build_network(config.spec, before=file, classes=len(config.classes))
     known = folder / CARD  # a run folder has none
-    card = known.read_text(encoding="utf-8") if known.is_file() else ""
+    card = known.read_text("utf-8", "replace") if known.is_file() else ""
     return replace(_ready(config, model, device, weights), card=card)
 
 

@@ -85,7 +85,8 @@ def write(folder, config: Config, card: str, put_weights: Callable[[Path], objec
     FileExistsError where a README.md is there that is no network's card."""
     folder = Path(folder)
     if (folder / CARD).exists() and not any((folder / f).exists() for f in (CONFIG, WEIGHTS)):
-        raise FileExistsError(f"{folder} has a {CARD} and no network: choose a folder of its own")
+        wanted = "choose a folder of its own, or take the file away"
+        raise FileExistsError(f"{folder} has a {CARD} and no network: {wanted}")
     (folder / CONFIG).unlink(missing_ok=True)
     put_weights(folder / WEIGHTS)
     write_text(folder / CARD, card)
