@@ -119,9 +119,10 @@ def _explain(chosen) -> None:
     """
     from .base.files import whole_file
 
-    out = _target(chosen.out)
-    if out.suffix.lower() != ".png" or out.resolve() == Path(chosen.picture).resolve():
+    out, picture = Path(chosen.out), Path(chosen.picture)
+    if out.suffix.lower() != ".png" or out.resolve() == picture.resolve():
         raise ValueError(f"--out {out}: name a PNG file that is not the picture itself")
+    _target(chosen.out)
     found = _loaded(chosen).explain(chosen.picture)
     with whole_file(out) as part:
         found.overlay.save(part, format="PNG")
@@ -140,7 +141,7 @@ def _fit(chosen) -> None:
     out = Path(chosen.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already; choose a new folder")
-    out.mkdir(parents=True, exist_ok=True)  # where it cannot be, nothing is trained
+    _writable(out)  # where it is not, nothing is trained
     how = {"model": chosen.system, "backbone": chosen.backbone, "weights": chosen.weights}
     network = fit(chosen.labels, **how, device=chosen.device)
     print(f"emolib predict pictures/ --model {network.save(out)}")
@@ -266,13 +267,17 @@ def _target(path: str) -> Path:
     where labels stand there."""
     file = Path(path)
     if file.is_dir():
-        raise IsADirectoryError(f"--out {file} is a folder: name a file")
+        raise IsADirectoryError(f"{file} is a folder: name a file")
     if file.name == "labels.csv" and file.exists():
-        raise FileExistsError(f"--out {file}: that is a list of labels; choose another name")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(file.parent, os.W_OK):
-        raise PermissionError(f"--out {file}: nothing can be written there")
+        raise FileExistsError(f"{file} is a list of labels: choose another name")
+    _writable(file.parent)
     return file
+
+
+def _writable(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"{folder}: nothing can be written there")
 
 
 def _folder(path: str) -> Path:

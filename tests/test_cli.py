@@ -136,7 +136,7 @@ def test_labels_are_not_written_over(model, folder, tmp_path, capsys):
     labels = tmp_path / "labels.csv"
     labels.write_text("path,label\n0.jpg,1\n")
     assert main(["predict", str(folder), "--model", model, "--out", str(labels)]) == 2
-    assert "that is a list of labels" in capsys.readouterr().err
+    assert "is a list of labels: choose another" in capsys.readouterr().err
     assert labels.read_text() == "path,label\n0.jpg,1\n"
 
 

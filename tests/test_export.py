@@ -119,6 +119,22 @@ def test_a_predictors_softmax_is_its_answer():
     assert D[0, 0].numpy() == pytest.approx(predictor.regions(picture)[0], abs=1e-6)
 
 
+@pytest.mark.slow
+def test_a_predictor_of_an_odd_size_is_exported_for_that_size(tmp_path):
+    pytest.importorskip("onnxscript")
+    ort = pytest.importorskip("onnxruntime")
+    net = network("tf_efficientnet_lite0", 128).eval()
+    spec = emolib.RunSpec("own", backbone="tf_efficientnet_lite0", image_size=68)
+    predictor = emolib.Predictor(spec, net, torch.device("cpu"), temperature=2.0)
+    pictures = torch.randint(0, 256, (3, 3, 90, 80), dtype=torch.uint8)
+    (images, _), *_ = predictor.batches(pictures)
+    session = ort.InferenceSession(str(export.to_onnx(predictor, tmp_path / "net.onnx")))
+    assert session.get_inputs()[0].shape == ["batch", 3, 68, 68]
+    logits, _ = session.run(None, {"images": images.numpy()})
+    p = torch.as_tensor(logits).softmax(1)[:, 1]
+    assert p.numpy() == pytest.approx(predictor.predict(pictures)["p_positive"], abs=1e-5)
+
+
 def test_what_cannot_be_exported_says_why(tmp_path, monkeypatch):
     net = network()
     for wrong, size, message in (

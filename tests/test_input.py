@@ -257,6 +257,13 @@ def test_an_unreadable_picture_is_named_with_and_without_the_cache(tmp_path, own
     for check in (lambda: pipeline.Pictures(data, 32), lambda: pipeline.decode_all(data)):
         with pytest.raises(ValueError, match="3_é b.JPG: not a readable picture"):
             check()
+    other = data.paths[0]
+    whole = other.read_bytes()
+    other.write_bytes(whole[:300])
+    with pytest.raises(ValueError, match="2 pictures cannot be used") as caught:
+        pipeline.decode_all(data)
+    assert other.name in str(caught.value) and "3_é b.JPG" in str(caught.value)
+    other.write_bytes(whole)
     broken.unlink()
     with pytest.raises(FileNotFoundError, match="3_é b.JPG"):
         pipeline.Pictures(data, 32)

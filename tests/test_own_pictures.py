@@ -89,6 +89,10 @@ def test_what_is_saved_is_the_network_that_was_trained(study):
     assert np.array_equal(loaded.predict(paths)["p_positive"], again.predict(paths)["p_positive"])
     assert (loaded.spec.image_size, loaded.spec.backbone) == (32, "resnet10t")
     assert not loaded.drawn
+    right = pd.concat([surer(0).predictions, surer(1).predictions])
+    assert f"It learnt all {len(study.open('own'))} pictures of a list" in loaded.card
+    share = 100 * ((right["p_positive"] >= 0.5) == right["label"]).mean()
+    assert f"right on {share:.1f} %" in loaded.card and "Its temperature, " in loaded.card
     assert loaded.temperature == pytest.approx(3, rel=0.1)
     # a few easy pictures make no network surer
     easy = surer(0).predictions[:40].assign(p_positive=lambda frame: 0.3 + 0.4 * frame["label"])
@@ -97,7 +101,8 @@ def test_what_is_saved_is_the_network_that_was_trained(study):
     # where it is no better there is none
     unsure = SimpleNamespace(spec=surer(0).spec, predictions=surer(0).predictions[:10])
     unsure.predictions = unsure.predictions.assign(p_positive=0.5)
-    assert own_pictures.train_on_all(study, [unsure]).temperature == 1
+    found = own_pictures.train_on_all(study, [unsure])
+    assert found.temperature == 1 and "temperature" not in found.card
 
 
 @pytest.mark.parametrize("results", [[surer(0), surer(1), surer(2, "frozen_probe")], [surer(0)]])

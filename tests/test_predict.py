@@ -1,5 +1,6 @@
 """What a person may hand the predictor, what it explains, and where `load` finds networks."""
 
+import copy
 import io
 import warnings
 from dataclasses import replace
@@ -160,6 +161,8 @@ def test_files_and_folders_without_pictures_are_named(predictor, tmp_path):
         predictor.predict(tmp_path / "notes.txt", batch_size=True)
     (tmp_path / "other.jpg").write_text("none either")
     names = [tmp_path / name for name in ("notes.txt", "gone.jpg", "other.jpg")]
+    with pytest.raises(FileNotFoundError, match="(?s)2 pictures cannot be used.*gone.*away"):
+        predictor.predict([tmp_path / "gone.jpg", tmp_path / "away.jpg"])
     with pytest.raises(ValueError, match="(?s)3 pictures cannot be used.*notes.*gone.*other"):
         predictor.predict([Image.new("RGB", (60, 60)), *names], batch_size=1)
     empty = predictor.predict([])
@@ -238,6 +241,7 @@ def test_a_flat_map_has_no_regions(predictor):
 def test_photographs_of_a_kind_that_is_not_read_are_named(predictor, folder, tmp_path):
     picture(tmp_path / "a.jpg")
     (tmp_path / "labels.csv").write_text("path,label")
+    picture(tmp_path / ".thumbs/c.heic.jpg").rename(tmp_path / ".thumbs/c.heic")
     (tmp_path / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
     with pytest.warns(UserWarning, match="left out 1 pictures such as 'b.HEIC'; save them as"):
         assert len(predictor.predict(tmp_path)) == 1
@@ -255,10 +259,26 @@ def test_a_card_goes_where_its_network_goes(predictor, tmp_path):
     again = emolib.load(saved, device="cpu").save(tmp_path / "again")
     assert (again / "README.md").read_text() == "# Mine"
     assert (predictor.save(saved, "# Other") / "README.md").read_text() == "# Other"
+    (tmp_path / "clone").mkdir()  # of a repository that is new on the hub
+    (tmp_path / "clone/README.md").write_text("---\nlicense: mit\n---\n")
+    assert "nothing was measured" in (predictor.save(tmp_path / "clone") / "README.md").read_text()
+    (tmp_path / "config.json").write_text("{}")
     (tmp_path / "README.md").write_text("of a project")
     with pytest.raises(FileExistsError, match="has a README.md and no network"):
         predictor.save(tmp_path)
     assert (tmp_path / "README.md").read_text() == "of a project"
+
+
+def test_a_save_that_fails_leaves_the_network_that_was_there(predictor, folder, tmp_path):
+    saved = predictor.save(tmp_path / "new")
+    expected = emolib.load(saved, device="cpu").predict(folder)
+    model = copy.deepcopy(predictor.model)
+    with torch.no_grad():
+        next(model.parameters()).fill_(1e6)
+    with pytest.raises(ValueError, match="beyond float16's range"):
+        replace(predictor, model=model).save(saved, half=True)
+    assert emolib.load(saved, device="cpu").predict(folder).equals(expected)
+    assert {f.name for f in saved.iterdir()} == {"config.json", "model.safetensors", "README.md"}
 
 
 def test_a_save_that_is_cut_off_leaves_no_old_settings_on_new_weights(

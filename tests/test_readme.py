@@ -1,10 +1,16 @@
 """The numbers in the README and the docs are those of the files that they come from."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from scripts import script
+
+import emolib
+from emolib.base import run_folder
+from emolib.data import cache
+from emolib.data.batches import SHORT_SIDE
 
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "results/measured"
@@ -266,6 +272,26 @@ def test_what_is_said_of_trials_is_in_their_files():
     assert f"{heads.loc['epochs=8,lr=0.0001', 'without_afa']['held_out_accuracy']:.1f}" == "64.8"
     tried = pd.read_csv(MEASURED / "whole-lite0-160/settings.csv")["accuracy"]
     assert len(tried) == 4 and tried.max() - tried.min() < 1
+
+
+def test_what_is_said_of_sizes_is_so(monkeypatch):
+    card, page = (
+        (ROOT / name).read_text("utf-8")
+        for name in ("models/emolib-lite2/card.md", "docs/pictures.md")
+    )
+    assert "a square of 7/8 of the short side" in card and "7/8 of the short side" in page
+    assert pytest.approx(7 / 8) == 1 / SHORT_SIDE
+    monkeypatch.delenv("EMOLIB_CACHE_GB", raising=False)
+    assert "50 at most for all" in page and cache.budget() == 50e9
+    assert "`image_size=260, epochs=6`" in page
+    run = next((MEASURED / "whole-lite2-260/runs").glob("twitter1-maiafa-*"))
+    spec = run_folder.read_run(run).spec
+    settings = emolib.EmotionClassifier(freeze="", image_size=260, epochs=6)._spec(1012)
+    assert replace(settings, dataset="twitter1", fold=spec.fold, seed=spec.seed) == spec
+    # what is kept of a picture: four levels in six views, and its pixels (4:3) at 256 px
+    levels = sum(c * (224 // stride) ** 2 for c, stride in ((24, 4), (48, 8), (120, 16), (352, 32)))
+    kept = 6 * 2 * levels + 3 * 256 * 341
+    assert "about two gigabytes for 1,000 pictures" in page and 1.5e6 < kept < 2.6e6
 
 
 def test_no_system_can_be_told_from_ours_where_all_are_fine_tuned(findings):

@@ -13,7 +13,6 @@ import os
 import random
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from ..base.parallel import Ranks
 from . import proposals
 from .cache import packed, shrunk
 from .on_device import OnDevice, pixels_of
-from .pictures import all_of, decode
+from .pictures import check_all, decode
 
 SHORT_SIDE = 256 / 224  # short side before the crop, as a multiple of the crop
 TRIES = 10  # torchvision's: boxes drawn before a random resized crop takes the whole picture
@@ -260,22 +259,11 @@ def _mean_std(mean: tuple, std: tuple, device) -> tuple[Tensor, Tensor]:
 
 
 def decode_all(data) -> None:
-    """Decodes each picture once, so that broken ones stop a run before it trains; the error names
-    them all."""
-
-    def error_of(path: Path) -> Exception | None:
-        try:
-            decode(path)
-        except (ValueError, FileNotFoundError) as error:
-            return error
-        return None
-
+    """Decodes each picture once, so that broken ones stop a run before it trains. Raises what
+    `check_all` does."""
     key = (data.root, data.fingerprint())
     if key not in _decoded:
-        with ThreadPoolExecutor() as pool:
-            errors = list(filter(None, pool.map(error_of, data.paths)))
-        if errors:
-            raise all_of(errors)
+        check_all(decode, data.paths)
         _decoded.add(key)
 
 

@@ -10,6 +10,8 @@ import os
 import re
 import threading
 import warnings
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +47,29 @@ def decode(path: Path) -> Tensor:
         raise ValueError(f"{path}: {wrong}; copy it again, or take it out of the set") from error
 
 
-def all_of(errors: list[Exception]) -> Exception:
-    """The one error, or one that names the first twenty of several pictures."""
+def check_all(read: Callable, given: Iterable) -> None:
+    """Reads every picture by `read`, each by one of `given`. Where some cannot be read, raises the
+    one error, or an error that names the first twenty: FileNotFoundError where all are missing,
+    else ValueError."""
+
+    def error_of(one) -> Exception | None:
+        try:
+            read(one)
+        except (ValueError, FileNotFoundError) as error:
+            error.__cause__ = error.__context__ = None  # their frames hold the file and its pixels
+            return error.with_traceback(None)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        errors = list(filter(None, pool.map(error_of, given)))
     if len(errors) == 1:
-        return errors[0]
-    said = "\n".join(map(str, errors[:MOST_NAMED])) + "\n…" * (len(errors) > MOST_NAMED)
-    return ValueError(f"{len(errors)} pictures cannot be used:\n{said}")
+        raise errors[0]
+    if errors:
+        more = "\n…" * (len(errors) > MOST_NAMED)
+        said = "\n".join(map(str, errors[:MOST_NAMED])) + more
+        missing = all(isinstance(error, FileNotFoundError) for error in errors)
+        kind = FileNotFoundError if missing else ValueError
+        raise kind(f"{len(errors)} pictures cannot be used:\n{said}")
 
 
 def pixels(image: Image.Image) -> Tensor:

@@ -73,19 +73,21 @@ def train_on_all(study: Study, results) -> Predictor:
     """A network trained on all pictures of the set by the settings of its folds' runs, but without
     a chain's start from another set. Its temperature is fitted on what the folds' networks, in
     `results`, said of their test pictures; 1 where `calibration_frame` is no better for one."""
-    data, spec = study.open(study.datasets[0]), alone(study.specs()[0])
+    data, of_a_fold = study.open(study.datasets[0]), study.specs()[0]
+    spec = alone(of_a_fold)
     found = fitted(spec, data, study.weights, study.device)
     tested, (before, after) = _tested(results), calibration_frame(results)["log_loss"]
     labels, p = tested["label"], tested["p_positive"]
     heat = fitted_temperature(labels, p, COOLEST) if after < before else 1.0
     kind, right = "drawn " if data.demo else "", 100 * ((p >= 0.5) == labels).mean()
-    card = short_card(
-        spec,
+    first = f" (and on {', '.join(of_a_fold.stages)} before)" * bool(of_a_fold.stages)
+    said = (
         f"It learnt all {len(data)} {kind}pictures of a list, {data.labels.sum()} of them labelled "
-        "positive. Networks with the same settings, each trained without a part of the list, were "
-        f"right on {right:.1f} % of the pictures of that part. Its temperature, {heat:.2f}, is "
-        "fitted on what they said of these.",
+        f"positive. Networks with the same settings, each trained without a part of the "
+        f"list{first}, were right on {right:.1f} % of the pictures of that part."
     )
+    said += f" Its temperature, {heat:.2f}, is fitted on what they said of these." * (heat != 1)
+    card = short_card(spec, said)
     return Predictor(spec, found.network, found.device, study.weights, heat, data.demo, card=card)
 
 

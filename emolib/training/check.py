@@ -55,8 +55,13 @@ def _check(
     if spec.task == "polarity" and len(set(data.labels.tolist())) < 2:
         said = f"all {len(data)} pictures have the label {data.labels[0]}"
         raise ValueError(f"{spec.dataset}: {said}; a network needs both")
-    if loop.pictures_of(spec, data, places.weights).pack is None:
-        decode_all(data)  # else packing has decoded every picture
+    try:
+        packed = loop.pictures_of(spec, data, places.weights).pack is not None
+    except (ValueError, FileNotFoundError):  # packing stops at the first picture that is broken
+        decode_all(data)
+        raise
+    if not packed:
+        decode_all(data)
     if before:
         _check(before, places, seen, needed_by=spec)
     else:

@@ -3,7 +3,9 @@
 Both take images N×3×H×W float32, normalised by the network's `pretrained_cfg`, of any number and
 size (of an HRNet and of timm's `tf_…` models: sides that are multiples of 32), and give the logits
 N×classes and, where the network has them, the regions D, N×1×H/4×W/4. Neither needs emolib to run.
-The logits of a Predictor are divided by its temperature, so that their softmax is its answer.
+The logits of a Predictor are divided by its temperature; of polarity their softmax is its answer.
+Where its own pictures have sides that are no multiples of 32, and the network needs that, the
+program takes pictures of its own size alone.
 """
 
 import contextlib
@@ -25,6 +27,7 @@ from .predict import Predictor
 
 PACKAGES = ("onnx", "onnxscript")
 SIDE_STEP = 32  # px
+AXES = {0: "batch", 2: "height", 3: "width"}
 
 
 class _Outputs(nn.Module):
@@ -34,8 +37,9 @@ class _Outputs(nn.Module):
 
     def __init__(self, net: nn.Module | Predictor):
         super().__init__()
-        self.temperature = net.temperature if isinstance(net, Predictor) else 1.0
-        net = net.model if isinstance(net, Predictor) else net
+        self.temperature, size = 1.0, SIDE_STEP
+        if isinstance(net, Predictor):
+            self.temperature, size, net = net.temperature, net.spec.image_size, net.model
         net = getattr(net, "net", net)  # `hub.Network` holds the network itself
         kind = type(net).__name__
         if not isinstance(net, nn.Module):
@@ -45,7 +49,9 @@ class _Outputs(nn.Module):
         if next(net.parameters(), None) is None:
             raise ValueError(f"{kind} has no parameters: not a network")
         # of HRNet and of `_constant_padding` the sides are multiples of 32
-        self.in_steps = any(isinstance(m, (Conv2dSame, HighResolutionNet)) for m in net.modules())
+        in_steps = any(isinstance(m, (Conv2dSame, HighResolutionNet)) for m in net.modules())
+        self.side = size if in_steps and size % SIDE_STEP else None  # the only one, in px
+        self.in_steps = in_steps and not self.side
         self.net = net
         self.names = ["logits", "regions"] if getattr(net, "has_regions", False) else ["logits"]
 
@@ -63,7 +69,8 @@ def exported(net: nn.Module | Predictor, image_size: int = 224) -> ExportedProgr
     """The network, or a Predictor's, as it is in evaluation, without Python: save it by
     `torch.export.save`.
 
-    image_size: px, of the pictures it is traced with; it takes others too, above 32 px a side.
+    image_size: px, of the pictures it is traced with; it takes others too, above 32 px a side
+    (a Predictor's own size alone, as said above).
     Raises ValueError for a system that looks at boxes or is fitted without gradients, and for a
     network that torch cannot export with free sizes.
     """
@@ -88,7 +95,7 @@ def to_onnx(net: nn.Module | Predictor, file, image_size: int = 224) -> Path:
             dynamo=True,
             input_names=["images"],
             output_names=outputs.names,
-            dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
+            dynamic_shapes={"images": {0: "batch"} if outputs.side else AXES},
             verbose=False,
         )
     with whole_file(Path(file)) as part:
@@ -100,14 +107,17 @@ def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
     if not isinstance(image_size, int) or image_size % 32 or image_size < 64:
         raise ValueError(f"image_size={image_size!r}: a multiple of 32, 64 or more")
     weight, training = next(outputs.net.parameters()), outputs.net.training
-    images = torch.zeros(2, 3, image_size, image_size + 32, device=weight.device)
-    sides = (Dim.AUTO, Dim.AUTO)
-    if outputs.in_steps:
-        sides = (32 * Dim("h32", min=2, max=128), 32 * Dim("w32", min=2, max=128))
-    sizes = {0: Dim.AUTO, 2: sides[0], 3: sides[1]}
+    height, width = (outputs.side,) * 2 if outputs.side else (image_size, image_size + SIDE_STEP)
+    images = torch.zeros(2, 3, height, width, device=weight.device)
+    sizes: dict = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+    if outputs.side:
+        del sizes[2], sizes[3]
+    elif outputs.in_steps:
+        sizes |= {i: SIDE_STEP * Dim(name, min=2, max=128) for i, name in ((2, "h32"), (3, "w32"))}
+    free = _constant_padding(outputs) if not outputs.side else contextlib.nullcontext()
     outputs.eval()
     try:
-        with torch.no_grad(), _constant_padding(outputs):
+        with torch.no_grad(), free:
             return torch.export.export(outputs, (images,), dynamic_shapes={"images": sizes})
     except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]

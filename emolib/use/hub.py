@@ -39,7 +39,8 @@ def save(run, folder) -> Path:
 
     run: its run folder. Where it lies in its study, the card has the mean of its folds too. Raises
     FileNotFoundError where the folder is no complete run or its weights were not kept, ValueError
-    where files are no longer those that the run wrote.
+    where files are no longer those that the run wrote, FileExistsError where `folder` has a
+    README.md and no network.
     """
     run, folder = Path(run), Path(folder)
     check_there(run, "spec.json", WEIGHTS, "predictions.csv", "environment.json", "metrics.json")

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.layouts.common import SUFFIXES, below, shown
+from ..data.layouts.common import SUFFIXES, below, is_hidden, shown
 from ..data.pictures import decode, pixels
 
 ACCEPTED = "a path, a folder, a PIL image, an array H×W×3 or H×W, a tensor 3×H×W, or a list of them"
@@ -52,17 +52,6 @@ def as_pixels(name: str, picture) -> Tensor:
     return decode(picture)
 
 
-def errors_of(named: list[tuple[str, object]]) -> list[Exception]:
-    """What is wrong with each of these pictures that cannot be read."""
-    errors: list[Exception] = []
-    for name, picture in named:
-        try:
-            as_pixels(name, picture)
-        except (ValueError, FileNotFoundError) as error:
-            errors.append(error)
-    return errors
-
-
 def _of_one(item, position: int) -> list[tuple[str, object]]:
     if isinstance(item, (str, Path)):
         if not str(item):
@@ -71,7 +60,7 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
         if not path.is_dir():
             return [(str(item), path)]
         files = sorted(itertools.chain(*below(path).values()))
-        others = [p.name for p in path.rglob("*") if p.is_file() and _of_another_kind(p)]
+        others = [p.name for p in path.rglob("*") if _of_another_kind(p, path) and p.is_file()]
         if others:
             said = f"{path}: left out {len(others)} pictures such as {shown(min(others))}"
             warnings.warn(f"{said}; save them as JPEG or PNG", stacklevel=2)
@@ -90,11 +79,11 @@ def _of_one(item, position: int) -> list[tuple[str, object]]:
     return [(f"picture {position + i}", image) for i, image in enumerate(batch)]
 
 
-def _of_another_kind(path: Path) -> bool:
-    """Whether it is by its name a picture of a format that is not read, and not hidden."""
+def _of_another_kind(path: Path, folder: Path) -> bool:
+    """Whether it is by its name a picture that `below` does not look for, and not hidden."""
     kind = mimetypes.guess_type(path.name)[0] or ""
     other = kind.startswith("image/") and path.suffix.lower() not in SUFFIXES
-    return other and not path.name.startswith(".")
+    return other and not is_hidden(path, folder)
 
 
 def _array(name: str, array: np.ndarray) -> Tensor:

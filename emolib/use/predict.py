@@ -17,12 +17,12 @@ from torch.utils.data import default_collate
 from ..base.devices import autocast, on
 from ..base.progress import bar
 from ..data.batches import centre_box, cut, normalise, short_side
-from ..data.pictures import all_of, shrink
+from ..data.pictures import check_all, shrink
 from ..data.proposals import BoxFinder, in_view
 from ..data.tasks import POLARITIES, TASKS
 from ..spec.run_spec import RunSpec
 from .explain import Explanation, highest_regions
-from .inputs import as_pixels, errors_of, listed
+from .inputs import as_pixels, listed
 from .saved import Config, short_card, write, write_weights
 
 
@@ -132,9 +132,8 @@ class Predictor:
             part = named[start:][:batch_size]
             try:
                 views, extras = zip(*(self._seen(*one) for one in part), strict=True)
-            except (ValueError, FileNotFoundError):
-                if errors := errors_of(named[start:]):
-                    raise all_of(errors) from errors[0]
+            except (ValueError, FileNotFoundError):  # others may be broken too
+                check_all(lambda one: as_pixels(*one), named[start:])
                 raise
             images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
             yield images, on(self.device, default_collate(list(extras)))

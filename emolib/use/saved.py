@@ -6,6 +6,7 @@ pictures. Nothing but plain values is read, whoever wrote them.
 """
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +81,18 @@ def write_weights(file: Path, network: nn.Module, half: bool = False) -> None:
 
 
 def write(folder, config: Config, card: str, put_weights: Callable[[Path], object]) -> Path:
-    """The whole layout; returns the folder. put_weights: writes the file that it is given. The
-    config comes last, and an earlier one goes first: a folder without one is no network. Raises
-    FileExistsError where a README.md is there that is no network's card."""
+    """The whole layout; returns the folder. put_weights: writes the file that it is given. An
+    earlier network stays until the weights are written; then the config goes first and comes last,
+    because a folder without one is no network. Raises FileExistsError where a README.md is there
+    that is no network's card."""
     folder = Path(folder)
-    if (folder / CARD).exists() and not any((folder / f).exists() for f in (CONFIG, WEIGHTS)):
+    old, new = folder / CARD, folder / f"{WEIGHTS}.new"
+    if old.exists() and not (folder / WEIGHTS).exists() and old.read_bytes()[:3] != b"---":
         wanted = "choose a folder of its own, or take the file away"
         raise FileExistsError(f"{folder} has a {CARD} and no network: {wanted}")
+    put_weights(new)
     (folder / CONFIG).unlink(missing_ok=True)
-    put_weights(folder / WEIGHTS)
+    os.replace(new, folder / WEIGHTS)
     write_text(folder / CARD, card)
     config.write(folder / CONFIG)
     return folder

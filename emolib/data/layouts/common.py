@@ -122,11 +122,15 @@ def below(folder: Path) -> dict[str, list[Path]]:
     """{relative path without case: files}: every picture below `folder`, hidden ones aside."""
     index = defaultdict(list)
     for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            index["/".join(map(case_folded, parts))].append(path)
+        if path.suffix.lower() in SUFFIXES and not is_hidden(path, folder) and path.is_file():
+            index["/".join(map(case_folded, path.relative_to(folder).parts))].append(path)
     return dict(index)
+
+
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether the file, or a folder between it and `folder`, is hidden or macOS's shadow."""
+    parts = path.relative_to(folder).parts
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def find_file(index: dict, name: str, folder: Path) -> Path | None:
