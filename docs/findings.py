@@ -10,7 +10,6 @@ import functools
 import html
 import importlib
 import itertools
-import json
 import re
 import shutil
 from pathlib import Path
@@ -19,6 +18,7 @@ import pandas as pd
 
 from emolib.base.files import write_text
 from emolib.base.metrics import wilson
+from emolib.base.run_folder import RunResult, read_run
 from emolib.data import splits
 from emolib.data.layouts.common import LAYOUTS
 from emolib.data.tasks import TASKS
@@ -36,10 +36,10 @@ BEYOND = "tasks-lite2"
 # Table 7 can be trained at
 SHIPPED, FROZEN = "best-lite2", "frozen-lite2"
 PRINTED = "table6-lite0-128"
-TRANSFER = "transfer-lite2"
+# Table 8 with EmotionROI first: heads, and small networks that are fine-tuned
+TRANSFER, WHOLE_TRANSFER = "transfer-lite2", "transfer-whole-lite0-160"
 WHOLE, LARGER = "whole-lite0-160", "whole-lite2-260"  # fine-tuned: backbone and head both learn
 FOLDS = 5  # of either set
-RUN_FILES = ("spec.json", "metrics.json")
 FIGURES = (  # that docs/ shows
     "matched-lite0-128/matched.png",
     "frozen-lite2/readings.png",
@@ -72,6 +72,11 @@ def row_of(file: str, metric: str = "accuracy", **values) -> pd.Series:
     rows = rows_of(file, metric, **values)
     assert len(rows) == 1, (file, values, len(rows))
     return rows.iloc[0]
+
+
+def runs_of(study: str, run_ids: str) -> list[RunResult]:
+    """The runs of a study that a row names."""
+    return [read_run(MEASURED / study / "runs" / run) for run in run_ids.split(";")]
 
 
 def signed(number: float, digits: int = 1) -> str:
@@ -159,11 +164,10 @@ def networks() -> str:
     for study in (SHIPPED, FROZEN, WHOLE, LARGER):
         found = [reached(study, name) for name in SETS]
         (row, *_) = [row for row in found if row is not None]
-        run = MEASURED / study / "runs" / row["run_ids"].partition(";")[0] / "spec.json"
-        spec = json.loads(run.read_text(encoding="utf-8"))
-        learns = "the head" if spec["freeze"] else "everything"
-        cells = [f"`{study}`", f"`{spec['backbone']}`", spec["image_size"], learns]
-        cells += [f"{spec['lr']:g}", seeds_of(row)]
+        spec = runs_of(study, row["run_ids"])[0].spec
+        learns = "the head" if spec.freeze else "everything"
+        cells = [f"`{study}`", f"`{spec.backbone}`", spec.image_size, learns]
+        cells += [f"{spec.lr:g}", seeds_of(row)]
         rows.append([*cells, *("–" if row is None else percent(row) for row in found)])
     return grid(heads, rows)
 
@@ -178,11 +182,9 @@ def own_choice() -> pd.DataFrame:
     for study in (SHIPPED, FROZEN):
         runs = row_of(f"{study}/table7.csv", dataset="twitter1", method="normal")["run_ids"]
         facts = []
-        for run in runs.split(";"):
-            folder = MEASURED / study / "runs" / run
-            spec, scores = (json.loads((folder / f).read_text("utf-8")) for f in RUN_FILES)
-            settings = "epochs={epochs},lr={lr:g}".format(**spec)
-            facts.append((settings, f"{spec['lr']:g}", spec["fold"], scores["accuracy"]))
+        for run in runs_of(study, runs):
+            settings = f"epochs={run.spec.epochs},lr={run.spec.lr:g}"
+            facts.append((settings, f"{run.spec.lr:g}", run.spec.fold, run.metrics["accuracy"]))
         frame = pd.DataFrame(facts, columns=["settings", "rate", "fold", "accuracy"])
         ((settings, rate),) = set(zip(frame["settings"], frame["rate"], strict=True))
         held_out[rate] = pd.Series(tried[settings, "normal"].split(), dtype=float)
@@ -277,7 +279,7 @@ def findings() -> list[tuple[str, str, str, str]]:
     of_probe = dict(method="frozen_probe", table="9")
     probe = row_of(f"{SHIPPED}/differences.csv", dataset=BOTH, **of_probe)
     alone = row_of(f"{SHIPPED}/differences.csv", dataset="twitter1", **of_probe)
-    older = rows_of("matched-lite0-128/matched.csv", dataset="twitter1")
+    older = rows_of(f"{WHOLE}/matched.csv", dataset="twitter1")
     older = older[older["method"].isin(SYSTEMS) & ~older["method"].isin(["maiafa", "frozen_probe"])]
     open_ones = older["verdict"].str.startswith("cannot tell").sum()
     over = published("mcpnet", 9, "maiafa")
@@ -290,24 +292,19 @@ def findings() -> list[tuple[str, str, str, str]]:
             f"{over} (over MCPNet)",
             f"{gain(probe)} over a logistic regression on the same backbone, on Twitter I "
             f"{gain(alone)}; {over_backbone} over the plain backbone, small, fine-tuned; "
-            f"{open_ones} of {len(older)} older systems cannot be told apart (lite0, 128 px)",
+            f"{open_ones} of {len(older)} older systems cannot be told apart there",
             f"{helps(probe).replace('it helps', 'better')}; on Twitter I "
             + helps(alone).partition(";")[0],
         )
     )
-    parts = [
-        row_of(
-            f"{TRANSFER}/transfer.csv", method="without_transfer", dataset="twitter1", share=share
-        )
-        for share in (1.0, 0.3)
-    ]
+    every, every_tuned = (stages(study).iloc[-1] for study in (TRANSFER, WHOLE_TRANSFER))
     found.append(
         (
             "Pre-training on a larger set helps",
             f"{published('without_transfer', 8)} (FI)",
-            f"{gain(parts[0])} (EmotionROI, then Twitter I); with {parts[1]['pictures']:.0f} "
-            f"pictures {gain(parts[1])}",
-            helps(parts[0]),
+            f"EmotionROI, then Twitter I: {gain(every)} head only; {gain(every_tuned)} small, "
+            "fine-tuned",
+            helps(every),
         )
     )
     hiding, showing, lowest, tests = regions()
@@ -476,15 +473,20 @@ def beside() -> str:
     return grid(["system", "accuracy (95 %)", "minus ours", "seeds", "verdict"], rows)
 
 
-def stage() -> str:
+def stages(study: str) -> pd.DataFrame:
+    """A study's rows on Twitter I alone, one a share of the training pictures, the least first."""
+    file, of_set = f"{study}/transfer.csv", {"dataset": "twitter1"}
+    return rows_of(file, method="without_transfer", **of_set).sort_values("share")
+
+
+def stage(study: str = TRANSFER) -> str:
     """Markdown: what training on the other set first adds, a row a share of the pictures."""
     heads = ["training pictures", "with it first, %", "without, %", "what it adds (95 %)"]
     heads += ["over folds", "seeds", "verdict"]
     rows = []
-    file, of_set = f"{TRANSFER}/transfer.csv", {"dataset": "twitter1"}
-    without = rows_of(file, method="without_transfer", **of_set)
-    for _, row in without.sort_values("share").iterrows():
-        both = row_of(file, method="normal", share=row["share"], **of_set)
+    of_normal = {"dataset": "twitter1", "method": "normal"}
+    for _, row in stages(study).iterrows():
+        both = row_of(f"{study}/transfer.csv", share=row["share"], **of_normal)
         cells = [f"{row['pictures']:.0f}", f"{both['mean']:.1f}", f"{row['mean']:.1f}", gain(row)]
         rows.append([*cells, gain_over_folds(row), f"{row['seeds']:.0f}", helps(row)])
     return grid(heads, rows)
@@ -530,8 +532,7 @@ def doubtful() -> str:
 def answers(study: str, name: str, method: str) -> pd.DataFrame:
     """path, right: of every test picture of a system's runs on a set."""
     row = row_of(f"{study}/table9.csv", dataset=name, method=method)
-    runs = [MEASURED / study / "runs" / run for run in row["run_ids"].split(";")]
-    frame = pd.concat([pd.read_csv(run / "predictions.csv", dtype={"path": str}) for run in runs])
+    frame = pd.concat([run.predictions for run in runs_of(study, row["run_ids"])])
     return frame.assign(right=(frame["p_positive"] >= 0.5) == frame["label"])
 
 
@@ -590,6 +591,7 @@ PAGES = {
         "whole": functools.partial(modules, f"{WHOLE}/readings.csv"),
         "beside": beside,
         "stage": stage,
+        "stage-whole": functools.partial(stage, WHOLE_TRANSFER),
         "doubtful": doubtful,
         "places": places,
     },

@@ -297,8 +297,14 @@ def test_what_is_said_of_sizes_is_so(monkeypatch):
 def test_no_system_can_be_told_from_ours_where_all_are_fine_tuned(findings):
     rows = findings.rows_of("whole-lite0-160/matched.csv", dataset="twitter1")
     others = rows[rows["method"] != "maiafa"]
-    assert len(others) == 6 and others["verdict"].str.startswith("cannot tell").all()
+    assert len(others) == 9 and others["verdict"].str.startswith("cannot tell").all()
     assert rows.loc[rows["mean"].idxmax(), "method"] == "tf_efficientnet_lite0"
+    mcpnet = rows.set_index("method").loc["mcpnet"]
+    found = [findings.signed(mcpnet[f"minus_{name}"]) for name in ("maiafa", "low", "high")]
+    assert (
+        found == ["+0.4", "−1.4", "+2.2"]
+        and findings.published("mcpnet", 9, "maiafa")[:5] == "+0.78"
+    )
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
