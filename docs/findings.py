@@ -44,6 +44,7 @@ FIGURES = (  # that docs/ shows
     "matched-lite0-128/matched.png",
     "frozen-lite2/readings.png",
     "whole-lite0-160/readings.png",
+    "whole-lite0-160/matched.png",
     "tasks-lite2/tasks.png",
 )
 # those of the first page; the first that there is has the verdict
