@@ -272,6 +272,18 @@ def test_what_is_said_of_trials_is_in_their_files():
     assert f"{heads.loc['epochs=8,lr=0.0001', 'without_afa']['held_out_accuracy']:.1f}" == "64.8"
     tried = pd.read_csv(MEASURED / "whole-lite0-160/settings.csv")["accuracy"]
     assert len(tried) == 4 and tried.max() - tried.min() < 1
+    smooth = pd.read_csv(MEASURED / "smoothing/smoothing.csv")
+    smooth = smooth.set_index(["recipe", "smoothing", "weights"])
+    head, whole = (
+        smooth.loc[name] - smooth.loc[name, 0.0, "last"] for name in ("head", "everything")
+    )
+    assert head["held_out_accuracy"].abs().max() < 0.15
+    lost = whole["held_out_accuracy"].round(1)
+    assert (lost[0.0, "mean of three"], round(0.0031 * 968)) == (0.3, 3)
+    assert (lost[0.1, "last"], lost[0.1, "mean of three"]) == (-1.1, -0.4)
+    losses = smooth["log_loss"].xs("last", level="weights").round(2)
+    assert (losses["everything", 0.0], losses["everything", 0.1]) == (0.62, 0.42)
+    assert (losses["head", 0.0], losses["head", 0.1]) == (0.43, 0.40)
 
 
 def test_what_is_said_of_sizes_is_so(monkeypatch):
