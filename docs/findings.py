@@ -460,18 +460,19 @@ def is_plain(row) -> bool:
     return row["runs"] > 0 and row["method"] not in SYSTEMS
 
 
-def beside() -> str:
-    """Markdown: all systems that were fine-tuned on one backbone on Twitter I, the best first."""
-    rows = []
-    file, of_set = f"{WHOLE}/matched.csv", {"dataset": "twitter1"}
-    for _, row in rows_of(file, **of_set).sort_values("mean", ascending=False).iterrows():
+def beside(study: str) -> str:
+    """Markdown: all systems that a study has on one backbone, on each set the best first."""
+    rows, frame = [], rows_of(f"{study}/matched.csv")
+    frame = frame[frame["runs"] > 0].sort_values("mean", ascending=False)
+    in_order = pd.concat([frame[frame["dataset"] == name] for name in SETS])
+    for _, row in in_order.iterrows():
         method, ours = row["method"], row["method"] == "maiafa"
         who = f"`{method}` alone" if is_plain(row) else readable(method)
         numbers = (signed(row[f"minus_{one}"]) for one in ("maiafa", "low", "high"))
         apart = "" if ours else "{} ({} to {})".format(*numbers)
-        cells = [who, percent(row), apart, seeds_of(row)]
+        cells = [in_words(row["dataset"]), who, percent(row), apart, seeds_of(row)]
         rows.append([*cells, "" if ours else row["verdict"].partition(";")[0]])
-    return grid(["system", "accuracy (95 %)", "minus ours", "seeds", "verdict"], rows)
+    return grid(["set", "system", "accuracy (95 %)", "minus ours", "seeds", "verdict"], rows)
 
 
 def stages(study: str) -> pd.DataFrame:
@@ -590,7 +591,8 @@ PAGES = {
         "modules": modules,
         "networks": networks,
         "whole": functools.partial(modules, f"{WHOLE}/readings.csv"),
-        "beside": beside,
+        "beside-heads": functools.partial(beside, FROZEN),
+        "beside": functools.partial(beside, WHOLE),
         "stage": stage,
         "stage-whole": functools.partial(stage, WHOLE_TRANSFER),
         "doubtful": doubtful,

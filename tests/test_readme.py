@@ -306,6 +306,14 @@ def test_what_is_said_of_sizes_is_so(monkeypatch):
     assert "about two gigabytes for 1,000 pictures" in page and 1.5e6 < kept < 2.6e6
 
 
+def test_heads_of_other_systems_are_worse_on_one_set_alone(findings):
+    for name, verdict in (("twitter1", "cannot tell"), ("emotionroi", "worse")):
+        rows = findings.rows_of("frozen-lite2/matched.csv", dataset=name)
+        others = rows[(rows["method"] != "maiafa") & (rows["runs"] > 0)]
+        assert set(others["method"]) == {"frozen_probe", "wscnet", "yao2019"}
+        assert others["verdict"].str.startswith(verdict).all()
+
+
 def test_no_system_can_be_told_from_ours_where_all_are_fine_tuned(findings):
     rows = findings.rows_of("whole-lite0-160/matched.csv", dataset="twitter1")
     others = rows[rows["method"] != "maiafa"]
