@@ -181,15 +181,13 @@ def own_choice() -> pd.DataFrame:
     tried = pd.read_csv(file).set_index(["settings", "row"])["by_fold"]
     held_out, tested = {}, {}
     for study in (SHIPPED, FROZEN):
-        runs = row_of(f"{study}/table7.csv", dataset="twitter1", method="normal")["run_ids"]
-        facts = []
-        for run in runs_of(study, runs):
-            settings = f"epochs={run.spec.epochs},lr={run.spec.lr:g}"
-            facts.append((settings, f"{run.spec.lr:g}", run.spec.fold, run.metrics["accuracy"]))
-        frame = pd.DataFrame(facts, columns=["settings", "rate", "fold", "accuracy"])
-        ((settings, rate),) = set(zip(frame["settings"], frame["rate"], strict=True))
-        held_out[rate] = pd.Series(tried[settings, "normal"].split(), dtype=float)
-        tested[rate] = frame.groupby("fold")["accuracy"].mean()
+        row = row_of(f"{study}/table7.csv", dataset="twitter1", method="normal")
+        first, *_ = runs = runs_of(study, row["run_ids"])
+        rate = f"{first.spec.lr:g}"
+        each = tried[f"epochs={first.spec.epochs},lr={rate}", "normal"].split()
+        held_out[rate] = pd.Series(each, dtype=float)
+        scored = pd.DataFrame([(run.spec.fold, run.metrics["accuracy"]) for run in runs])
+        tested[rate] = scored.groupby(0)[1].mean()
     mine = pd.DataFrame(held_out).idxmax(axis=1)
     found = pd.DataFrame({f"held out, % at {rate}": held_out[rate] for rate in held_out})
     found = found.assign(**{f"test, % at {rate}": tested[rate] for rate in tested})
@@ -481,7 +479,7 @@ def stages(study: str) -> pd.DataFrame:
     return rows_of(file, method="without_transfer", **of_set).sort_values("share")
 
 
-def stage(study: str = TRANSFER) -> str:
+def stage(study: str) -> str:
     """Markdown: what training on the other set first adds, a row a share of the pictures."""
     heads = ["training pictures", "with it first, %", "without, %", "what it adds (95 %)"]
     heads += ["over folds", "seeds", "verdict"]
@@ -593,7 +591,7 @@ PAGES = {
         "whole": functools.partial(modules, f"{WHOLE}/readings.csv"),
         "beside-heads": functools.partial(beside, FROZEN),
         "beside": functools.partial(beside, WHOLE),
-        "stage": stage,
+        "stage": functools.partial(stage, TRANSFER),
         "stage-whole": functools.partial(stage, WHOLE_TRANSFER),
         "doubtful": doubtful,
         "places": places,

@@ -211,9 +211,9 @@ def fit(pictures, labels=None, **settings) -> Predictor:
 
     pictures: a CSV file with the columns path,label (paths from its folder on), a folder that holds
     such a labels.csv, without the pictures in an `excluded.csv` beside it (path,reason), or paths
-    of picture files with as many `labels`. A label is 1 or "positive",
-    0 or "negative"; for emotions or valence take `EmotionClassifier` or `EmotionRegressor`, or
-    `run` with a task. settings: those of `EmotionClassifier`, by whose recipe it is trained.
+    of picture files with as many `labels`. A label is 1 or "positive", 0 or "negative"; for
+    emotions or valence take `EmotionClassifier` or `EmotionRegressor`, or `run` with a task.
+    settings: those of `EmotionClassifier`, by whose recipe it is trained.
 
     Raises FileNotFoundError where there is no such file, ValueError for a label that is none of
     these, naming its row, and what `EmotionClassifier.fit` raises.

@@ -107,17 +107,18 @@ def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
     if not isinstance(image_size, int) or image_size % 32 or image_size < 64:
         raise ValueError(f"image_size={image_size!r}: a multiple of 32, 64 or more")
     weight, training = next(outputs.net.parameters()), outputs.net.training
-    height, width = (outputs.side,) * 2 if outputs.side else (image_size, image_size + SIDE_STEP)
-    images = torch.zeros(2, 3, height, width, device=weight.device)
-    sizes: dict = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+    sizes: dict = {0: Dim.AUTO}
     if outputs.side:
-        del sizes[2], sizes[3]
-    elif outputs.in_steps:
-        sizes |= {i: SIDE_STEP * Dim(name, min=2, max=128) for i, name in ((2, "h32"), (3, "w32"))}
-    free = _constant_padding(outputs) if not outputs.side else contextlib.nullcontext()
+        shape = outputs.side, outputs.side
+    else:
+        shape, sides = (image_size, image_size + SIDE_STEP), [Dim.AUTO, Dim.AUTO]
+        if outputs.in_steps:
+            sides = [SIDE_STEP * Dim(name, min=2, max=128) for name in ("h32", "w32")]
+        sizes |= {2: sides[0], 3: sides[1]}
+    images = torch.zeros(2, 3, *shape, device=weight.device)
     outputs.eval()
     try:
-        with torch.no_grad(), free:
+        with torch.no_grad(), _constant_padding(outputs):
             return torch.export.export(outputs, (images,), dynamic_shapes={"images": sizes})
     except (torch._dynamo.exc.UserError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
@@ -127,10 +128,12 @@ def _traced(outputs: _Outputs, image_size: int) -> ExportedProgram:
 
 
 @contextlib.contextmanager
-def _constant_padding(net: nn.Module):
+def _constant_padding(outputs: _Outputs):
     """Inside the block TensorFlow's padding is that of sides that the convolution's stride divides.
-    In general it depends on the sides, by terms that torch takes minutes over."""
-    convolutions = [m for m in net.modules() if isinstance(m, Conv2dSame)]
+    In general it depends on the sides, by terms that torch takes minutes over where they are free.
+    """
+    free = () if outputs.side else outputs.modules()
+    convolutions = [m for m in free if isinstance(m, Conv2dSame)]
     for conv in convolutions:
         conv.forward = functools.partial(_padded, conv)  # type: ignore[method-assign]
     try:
