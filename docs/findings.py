@@ -25,6 +25,7 @@ from emolib.data.tasks import TASKS
 from emolib.spec.sets import BOTH, in_words
 from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
+from emolib.tables import pages
 from emolib.tables.names import METHOD_NAMES, readable
 from emolib.tables.plots import COLORS, GREY, OURS, intervals, panels
 from emolib.tables.tasks import MEASURE_WORDS, minus_of, score_of
@@ -101,8 +102,7 @@ def gain_over_folds(row: pd.Series) -> str:
 
 def grid(heads: list[str], rows) -> str:
     """A Markdown table."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    return "\n".join(pages.grid(heads, rows))
 
 
 def helps(row: pd.Series) -> str:

@@ -26,6 +26,7 @@ import torch
 
 from .base import devices, run_folder
 from .base.files import write_json, write_text
+from .tables.pages import grid
 from .training.gpu_checks import networks, trainings
 from .training.gpu_checks.shared import Here
 
@@ -92,12 +93,12 @@ def run_them(names, here: Here, file: Path) -> list[dict]:
 
 def as_table(rows: list[dict]) -> str:
     """The checks for people, as Markdown."""
-    lines = ["| check | ok | seconds | figures |", "| --- | --- | ---: | --- |"]
+    cells = []
     for row in rows:
         said = "; ".join(f"{name} {value}" for name, value in row["figures"].items())
         ok, said = "yes" if row["ok"] else "**no**", said.replace("|", "\\|")
-        lines.append(f"| {row['check']} | {ok} | {row['seconds']} | {said} |")
-    return "\n".join(lines) + "\n"
+        cells.append([row["check"], ok, row["seconds"], said])
+    return "\n".join(grid(["check", "ok", "seconds", "figures"], cells)) + "\n"
 
 
 def main(words=None) -> int:

@@ -12,9 +12,9 @@ from .study import Study
 
 def what_changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> dict[str, dict]:
     """{name: what differs from the default}, each of these alone: the modules of Table 7; every
-    other value of each of `Readings` (of `levels` where the backbone is an HRNet); half the width;
-    all other readings at once; random folds where the set has its own_folds; the same training
-    stopped after fewer epochs, `stop_after`."""
+    other value of each of `Readings` (of `levels` where the backbone is an HRNet); half and double
+    the width; all other readings at once; random folds where the set has its own_folds; the same
+    training stopped after fewer epochs, `stop_after`."""
     found = {name: change for name, change in VARIANTS.items() if change}
     others: dict = {}
     for field in fields(Readings):
@@ -26,7 +26,7 @@ def what_changes(default: RunSpec, own_folds: bool = False, stop_after=()) -> di
             others = alone | others  # the first other value
             needs = {"afa": False} if field.name == "without_afa" else {}
             found[f"{field.name}={value}"] = alone | needs
-    found[f"width={default.width // 2}"] = {"width": default.width // 2}
+    found |= {f"width={w}": {"width": w} for w in (default.width // 2, 2 * default.width)}
     found["every other reading"] = others
     if own_folds and default.official:
         found[RANDOM_FOLDS] = {"official": False}

@@ -50,11 +50,16 @@ def marked(text: str, demo: bool) -> str:
     return text + " — DEMO DATA: drawn pictures stand in for the real sets" * demo
 
 
+def grid(heads: Sequence[str], rows: Iterable[Iterable]) -> list[str]:
+    """The lines of a Markdown table: the headings, then a line a row of cells."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return ["| " + " | ".join(map(str, line)) + " |" for line in lines]
+
+
 def markdown_table(columns: Sequence[Column], rows: Iterable) -> list[str]:
-    """The lines of a table: the headings, then a line a row."""
-    cells = [[cell(row) for _, cell in columns] for row in rows]
-    lines = [[heading for heading, _ in columns], ["---"] * len(columns), *cells]
-    return ["| " + " | ".join(line) + " |" for line in lines]
+    """`grid` of what the columns' functions make of each row."""
+    heads = [heading for heading, _ in columns]
+    return grid(heads, ([cell(row) for _, cell in columns] for row in rows))
 
 
 def number(column: str, how: str, before: str = "", after: str = "", unit: float = 1):

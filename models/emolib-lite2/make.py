@@ -30,8 +30,10 @@ from sklearn.metrics import log_loss, roc_auc_score
 import emolib
 from emolib.base.files import write_csv, write_text
 from emolib.base.metrics import calibration_error, cross_tempered, fitted_temperature, wilson
+from emolib.base.run_folder import read_run
 from emolib.data import audit, manifest
 from emolib.spec import recipe
+from emolib.tables import pages
 
 HERE = Path(__file__).parent
 MEASURED, LIST = HERE.parents[1] / "results" / "measured", HERE / "pictures.csv"
@@ -83,10 +85,10 @@ def answers(study: str) -> pd.DataFrame:
     p_positive."""
     parts = []
     for folder in sorted(f.parent for f in (MEASURED / study / "runs").glob("*/metrics.json")):
-        spec = emolib.RunSpec.from_dict(pd.read_json(folder / "spec.json", typ="series").to_dict())
-        frame = pd.read_csv(folder / "predictions.csv", dtype={"path": str})
+        run = read_run(folder)
+        frame = run.predictions
         frame["set"] = frame["path"].str.partition("/")[0]
-        parts.append(frame.assign(system=spec.model, fold=spec.fold))
+        parts.append(frame.assign(system=run.spec.model, fold=run.spec.fold))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -112,9 +114,8 @@ def _table(found: pd.DataFrame) -> list[str]:
     if found.empty:
         return ["Not measured yet."]
     systems = [name for name in SYSTEMS if name in set(found["system"])]
-    heads = [f"{SYSTEMS[name]}, accuracy | AUC" for name in systems]
-    lines = [f"| tested on | {' | '.join(heads)} | always the more frequent class |"]
-    lines += ["| --- | " + " | ".join(["---"] * (2 * len(systems) + 1)) + " |"]
+    heads = [head for name in systems for head in (f"{SYSTEMS[name]}, accuracy", "AUC")]
+    rows = []
     for name, words in NAMES.items():
         cells = [words]
         for system in systems:
@@ -124,8 +125,8 @@ def _table(found: pd.DataFrame) -> list[str]:
             auc = roc_auc_score(frame["label"], frame["p_positive"])
             cells += [f"{100 * right.mean():.1f} ({low:.1f} to {high:.1f})", f"{auc:.3f}"]
         share = 100 * frame["label"].mean()
-        lines.append("| " + " | ".join([*cells, f"{max(share, 100 - share):.1f}"]) + " |")
-    return lines
+        rows.append([*cells, f"{max(share, 100 - share):.1f}"])
+    return pages.grid(["tested on", *heads, "always the more frequent class"], rows)
 
 
 def card() -> str:

@@ -23,6 +23,7 @@ import emolib
 from emolib.network.build import build_network
 from emolib.network.rivals.probe import both_classes, fit_logistic
 from emolib.spec import recipe
+from emolib.tables import pages
 from emolib.training.fitting import fitted
 
 FILE = Path(__file__).parent / "guard.csv"
@@ -105,14 +106,14 @@ def page(frame: pd.DataFrame) -> str:
     """guard.md."""
     heads = ["set", "pictures", "labels", "draws", "the recipe", "frozen probe"]
     heads += ["ahead by (95 %)", "always the more frequent class", "lowest draw"]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    rows = []
     constant = frame.groupby(["set", "n", "labels"])["majority"].mean()
     for row in ahead(frame).itertuples():
         cells = [row.set, row.n, row.labels, row.draws, f"{row.recipe:.1f}", f"{row.probe:.1f}"]
         cells += [f"{row.mean:+.1f} ({row.low:+.1f} to {row.high:+.1f})"]
         cells += [f"{constant[row.set, row.n, row.labels]:.1f}", f"{row.lowest:.1f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    table = "\n".join(lines).replace("-", "−").replace("−−−", "---")
+        rows.append(cells)
+    table = "\n".join(pages.grid(heads, rows)).replace("-", "−").replace("−−−", "---")
     return f"# The recipe on few pictures\n\n{table}\n"
 
 
