@@ -49,7 +49,7 @@ FIGURES = (  # that docs/ shows
     "tasks-lite2/tasks.png",
 )
 # those of the first page; the first that there is has the verdict
-NETWORKS = {"fine-tuned": LARGER, "head only": SHIPPED}
+NETWORKS = {"fine-tuned": LARGER, "frozen": SHIPPED}
 CHOSEN_ON = "emotionroi"  # whose pictures chose the settings of WHOLE and LARGER
 PARTS = {  # and the row of Table 7 without each, as it is read
     "MAI": "without_mai",
@@ -116,7 +116,7 @@ def helps(row: pd.Series) -> str:
     }
     said = words.get(row["verdict"], row["verdict"])
     if row["seeds"] >= 3 and said.startswith("cannot tell"):
-        said = f"cannot tell; ±{row['margin']:.1f} points at most"
+        said = f"cannot tell, up to {row['margin']:.1f} points"
     return said
 
 
@@ -223,32 +223,38 @@ def fine_tuned(part: str) -> pd.Series:
     return without(f"{WHOLE}/readings.csv", "twitter1", part)
 
 
-def read_as(part: str) -> str:
-    """How the row without one of PARTS is read; "" where there is one way."""
-    return part.partition(", ")[2]
+def learnt(row: pd.Series) -> float:
+    """How many of its own training pictures the networks of a row of WHOLE had right in their last
+    epoch, in percent."""
+    last = [run.history["train_accuracy"].iloc[-1] for run in runs_of(WHOLE, row["run_ids"])]
+    return sum(last) / len(last)
 
 
-def verdict_on(part: str) -> str:
-    """That on head-only networks and, where it is decided, on small fine-tuned ones."""
-    said, small = helps(head_only(part)), helps(fine_tuned(part))
-    return f"{said}; fine-tuned, {small}" if small.startswith("it ") else said
+def tuned(part: str) -> str:
+    """The verdict on small fine-tuned networks. There is none where the row without the part has
+    learnt its own training pictures much less well: the part need not be why."""
+    row, normal = fine_tuned(part), reached(WHOLE, "twitter1")
+    if helps(row) == "it helps" and learnt(row) < learnt(normal) - 10:
+        return "cannot tell, learning was unfinished without it"
+    return helps(row)
 
 
-def adds(*parts: str) -> str:
-    """What parts add: over both sets, to heads on a frozen backbone; on Twitter I, to small
-    networks that are fine-tuned."""
-    kinds = {"head only": head_only, "small, fine-tuned": fine_tuned}
-    said = []
-    for kind, row_without in kinds.items():
-        words = [f"{read_as(part)} {gain(row_without(part))}".strip() for part in parts]
-        said.append(f"{', '.join(words)} {kind}")
-    return "; ".join(said)
+def of_part(claim: str, paper: str, part: str) -> tuple[str, str, str, str]:
+    """A row of `findings`: what a part adds over both sets to heads on a frozen backbone, and on
+    Twitter I to small networks that are fine-tuned."""
+    head, whole = head_only(part), fine_tuned(part)
+    return (
+        claim,
+        paper,
+        f"{gain(head)} frozen; {gain(whole)} fine-tuned",
+        f"frozen: {helps(head)}; fine-tuned: {tuned(part)}",
+    )
 
 
 def findings() -> list[tuple[str, str, str, str]]:
     """(claim, the paper, here, verdict) of each of the paper's claims."""
     fi = published_score("fi", "normal", 7)
-    found = [("Accuracy on FI", f"{fi:.2f} %", "–", "not measured: FI was not to be had")]
+    found = [("Accuracy on FI", f"{fi:.2f} %", "–", "not measured: no FI here")]
     for name, words in SETS.items():
         for what, metric in (("Accuracy", "accuracy"), ("Recall", "recall")):
             rows = {kind: reached(study, name, metric) for kind, study in NETWORKS.items()}
@@ -268,13 +274,13 @@ def findings() -> list[tuple[str, str, str, str]]:
             f"{printed['mean'] - majority(PRINTED):.1f} points above a constant answer",
         )
     )
-    for claim, paper, parts in (
-        ("MAI helps", published("without_mai"), ["MAI"]),
-        ("AFA helps", published("without_afa"), ["AFA, `region`", "AFA, `gated`"]),
-        ("Both together help", "–", ["both"]),
-    ):
-        verdicts = [": ".join(filter(None, (read_as(p), verdict_on(p)))) for p in parts]
-        found.append((claim, paper, adds(*parts), "; ".join(verdicts)))
+    afa = published("without_afa")
+    found += [
+        of_part("MAI helps", published("without_mai"), "MAI"),
+        of_part("AFA helps, read as `region`", afa, "AFA, `region`"),
+        of_part("AFA helps, read as `gated`", afa, "AFA, `gated`"),
+        of_part("Both together help", "–", "both"),
+    ]
     of_probe = dict(method="frozen_probe", table="9")
     probe = row_of(f"{SHIPPED}/differences.csv", dataset=BOTH, **of_probe)
     alone = row_of(f"{SHIPPED}/differences.csv", dataset="twitter1", **of_probe)
@@ -289,11 +295,11 @@ def findings() -> list[tuple[str, str, str, str]]:
         (
             "It beats simpler or older systems",
             f"{over} (over MCPNet)",
-            f"{gain(probe)} over a logistic regression on the same backbone, on Twitter I "
-            f"{gain(alone)}; {over_backbone} over the plain backbone, small, fine-tuned; "
-            f"{open_ones} of {len(older)} older systems cannot be told apart there",
-            f"{helps(probe).replace('it helps', 'better')}; on Twitter I "
-            + helps(alone).partition(";")[0],
+            f"{gain(probe)} over a logistic regression, on Twitter I {gain(alone)}, frozen; "
+            f"{over_backbone} over the plain backbone, fine-tuned, beside {open_ones} of "
+            f"{len(older)} older systems that cannot be told apart",
+            f"frozen: {helps(probe).replace('it helps', 'better')} than a logistic regression; "
+            f"fine-tuned: {plain['verdict'].partition(';')[0]}",
         )
     )
     every, every_tuned = (stages(study).iloc[-1] for study in (TRANSFER, WHOLE_TRANSFER))
@@ -301,9 +307,8 @@ def findings() -> list[tuple[str, str, str, str]]:
         (
             "Pre-training on a larger set helps",
             f"{published('without_transfer', 8)} (FI)",
-            f"EmotionROI, then Twitter I: {gain(every)} head only; {gain(every_tuned)} small, "
-            "fine-tuned",
-            helps(every),
+            f"EmotionROI, then Twitter I: {gain(every)} frozen; {gain(every_tuned)} fine-tuned",
+            f"not measured with FI; frozen: {helps(every)}",
         )
     )
     hiding, showing, lowest, tests = regions()
@@ -311,10 +316,10 @@ def findings() -> list[tuple[str, str, str, str]]:
         (
             "*D* finds the regions that count",
             "shown on examples",
-            f"hiding them hurts more than their shape elsewhere in {hiding} of {tests} "
-            f"sets, showing them helps more in {showing}; hiding where *D* is lowest hurts more in "
-            f"{lowest}",
-            "yes" if hiding == showing == tests else "no" if not hiding + showing else "hardly",
+            f"hiding them hurts more than as much elsewhere in {hiding} of {tests} sets, "
+            f"showing them helps more in {showing}; hiding the lowest hurts more in {lowest}",
+            "frozen: "
+            + ("yes" if hiding == showing == tests else "no" if not hiding + showing else "hardly"),
         )
     )
     votes, valence = (of_task(measure) for measure in ("kl", "valence_pearson"))
@@ -322,8 +327,7 @@ def findings() -> list[tuple[str, str, str, str]]:
         (
             "Questions beyond polarity (EmotionROI)",
             "future work",
-            f"{readable(votes['method'])}: KL from people's votes {score_of(votes)}; valence, "
-            f"r = {score_of(valence)}",
+            f"KL from people's votes {score_of(votes)}; valence, r = {score_of(valence)}",
             f"{votes['verdict']} (KL {votes['constant']:.3f})",
         )
     )
@@ -496,7 +500,7 @@ def doubtful() -> str:
     """Markdown: how often systems are right by how sure people are of the label."""
     columns = {
         "fine-tuned": (LARGER, "maiafa"),
-        "head only": (SHIPPED, "maiafa"),
+        "frozen": (SHIPPED, "maiafa"),
         "logistic regression": (SHIPPED, "frozen_probe"),
     }
     four, five = (
@@ -615,8 +619,8 @@ def where():
         bars = {
             "the paper's network,\nas the paper reports it": (None, GREY),
             "that network here, fine-tuned,\n260 px, one seed": (reached(LARGER, name), OURS),
-            "head only, on a frozen\nbackbone, 224 px": (frame.loc["maiafa"], OURS),
-            "head only, without MAI and AFA": (parts.loc["without_both"], COLORS[1]),
+            "frozen, 224 px": (frame.loc["maiafa"], OURS),
+            "frozen, without MAI and AFA": (parts.loc["without_both"], COLORS[1]),
             "a logistic regression\non the same frozen backbone": (
                 frame.loc["frozen_probe"],
                 COLORS[1],

@@ -79,7 +79,7 @@ def beaten(way: str, place: str, by_place: bool = False) -> str:
 
 def drawn_regions() -> str:
     frame = pd.read_csv(ROOT / "results/demo/regions.csv")
-    auc = frame[frame["reading"] == "normal"].groupby(["map", "network"])["AUC"].mean()
+    auc = frame[frame["reading"] == "normal"].set_index("map")["AUC"]
     D, centre = auc["D"], auc["centre"].mean()
     return (
         f"AUC {D.mean():.2f} ({D.min():.2f} to {D.max():.2f} over {len(D)} networks; 0.5 is "

@@ -5,6 +5,7 @@ from x. `module(x, target)` gives A⊗target (target is x itself where none is g
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -66,10 +67,4 @@ class ShuffleAttention(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:
         gated = self.gate(x) * (x if target is None else target)
-        return channel_shuffle(gated, 2)
-
-
-def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """Channel g·(C/groups) + c goes to c·groups + g (ShuffleNet, Zhang et al. 2018). N×C×h×w."""
-    N, C, h, w = x.shape
-    return x.reshape(N, groups, C // groups, h, w).transpose(1, 2).reshape(N, C, h, w)
+        return F.channel_shuffle(gated, 2)

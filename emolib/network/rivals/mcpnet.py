@@ -1,4 +1,4 @@
-"""mcpnet: Ou, Qing, Huang, Jin, “Multi-level context pyramid network for visual sentiment
+"""mcpnet: Ou, Qing, Xu, Jin, “Multi-level context pyramid network for visual sentiment
 analysis”, Sensors 21, 2021 (Table 9's and Table 1's “[19]”, which the paper ascribes to Qu et al.).
 
 Known, from the abstract and introduction: ResNet-101; on each level a multi-scale adaptive context
