@@ -516,6 +516,19 @@ def test_a_full_gpu_means_fewer_at_once_and_then_no_more(sweeping, capsys, text)
     assert "out of memory: 2 runs are tried again, 1 at once" in capsys.readouterr().out
 
 
+def test_a_run_that_one_gpu_has_no_room_for_goes_to_the_other():
+    tried = []
+
+    def attempt(specs, slots):
+        """cuda:0 has no room for anything, whoever is on it; slots take the runs in turn."""
+        tried.append(slots)
+        return [s for i, s in enumerate(specs) if slots[i % len(slots)] == "cuda:0"]
+
+    assert local.fewer_at_once(FOLDS, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"], attempt) == []
+    assert tried == [["cuda:0", "cuda:1"] * 2, ["cuda:0", "cuda:1"], ["cuda:0"], ["cuda:1"]]
+    assert local.fewer_at_once(FOLDS, ["cuda:0"], attempt) == FOLDS
+
+
 def test_a_gpu_in_an_error_state_fails_each_run_and_ends_nothing(sweeping, monkeypatch):
     monkeypatch.setattr(Here, "shutdown", lambda self, **_: None)  # fresh ones find it so too
     failed, begun = sweeping({0: [ASSERT]}, FOLDS)
@@ -564,6 +577,17 @@ def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_pat
     with gpu(monkeypatch):
         monkeypatch.setattr(cost, "measure", lambda spec, device: cost.Cost(0, 0, 1e9))
         assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"] * 3)]
+        # two, of which one is nearly full: it gets none, or fewer
+        free = {"cuda:0": 0.9e9, "cuda:1": 2.5e9}
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "every_device", lambda name: list(free))
+            patch.setattr(cost, "_free_memory", free.get)
+            assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:1"] * 2)]
+            assert cost.share_devices(FOLDS[:1], places) == [(FOLDS[:1], ["cuda:1"])]
+            free["cuda:0"] = 1.1e9
+            assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0", "cuda:1", "cuda:1"])]
+            free.update(dict.fromkeys(free, 0.5e9))
+            assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
         for where, name in ((cost, "measure"), (torch.cuda, "mem_get_info")):
             with monkeypatch.context() as patch:
                 patch.setattr(where, name, fails)

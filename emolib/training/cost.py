@@ -162,8 +162,8 @@ def share_devices(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSp
     each as often as it takes a run at the same time.
 
     A CPU takes runs with the same number of threads, as many as it has cores for. A GPU takes as
-    many as its memory holds, by the measured need of the largest. Neither takes more than
-    RUNS_AT_ONCE. A GPU that does not say how much memory it has gets none while another does.
+    many as its free memory holds, by the measured need of the largest. Neither takes more than
+    RUNS_AT_ONCE. A GPU that has no room for one, or does not say, gets none while another does.
     """
     names = devices.every_device(places.device)
     on_cpu = names == ["cpu"]
@@ -174,13 +174,10 @@ def share_devices(stage: list[RunSpec], places: Places) -> list[tuple[list[RunSp
     for threads, group in by_threads.items():
         most = 1 if names[0].startswith("mps") else min(devices.RUNS_AT_ONCE, len(group))
         if on_cpu:
-            most = min(most, joblib.cpu_count() // threads)
-        answer = names
-        if most > 1:
-            free = _memory_of(names)
-            answer = list(free) or names
-            most = min(most, _room(group, free))
-        found.append((group, (answer * max(1, most))[: len(group)]))
+            most = max(1, min(most, joblib.cpu_count() // threads))
+        room = _room(group, names) if most > 1 or len(names) > 1 else {names[0]: 1}
+        slots = [name for turn in range(most) for name, runs in room.items() if runs > turn]
+        found.append((group, slots[: len(group)]))
     return found
 
 
@@ -193,19 +190,23 @@ def _memory_of(names: list[str]) -> dict[str, float]:
     return free
 
 
-def _room(group: list[RunSpec], free: dict[str, float]) -> int:
-    """How many of the runs fit into a device's memory at once. 1 where that cannot be found out, as
-    on a GPU that is full or has failed: the runs themselves will say what is wrong."""
+def _room(group: list[RunSpec], names: list[str]) -> dict[str, int]:
+    """{device: how many of the runs fit into its memory at once}, of those that have room. Where
+    none has, or it cannot be found out, as on GPUs that have failed: 1 each, and the runs
+    themselves will say what is wrong."""
+    free = _memory_of(names)
     if not free:
-        return 1
-    first = next(iter(free))
+        return dict.fromkeys(names, 1)
+    emptiest = max(free, key=lambda name: free[name])
     try:
-        need = max(measure(spec, first).memory for spec in group)
-        return int(min(free.values()) // need)
+        need = max(measure(spec, emptiest).memory for spec in group)
     except (RuntimeError, MemoryError):
-        pass
-    devices.give_back(first)  # here, where the error holds its tensors no more
-    return 1
+        need = 0.0
+    if not need:
+        devices.give_back(emptiest)  # here, where the error holds its tensors no more
+        return dict.fromkeys(free, 1)
+    room = {name: int(bytes_free // need) for name, bytes_free in free.items()}
+    return {name: runs for name, runs in room.items() if runs} or {emptiest: 1}
 
 
 def _free_memory(device: str) -> float:

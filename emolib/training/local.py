@@ -38,12 +38,20 @@ LOOK_AGAIN = 1.0, 30.0  # seconds between two looks at what others train, at fir
 
 def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSpec]:
     """`attempt(specs, slots)` returns the runs that ran out of memory. These are tried again, half
-    as many at once. Returns those that do not fit alone either."""
+    as many at once, at last on each device by itself: another may have had no room. Returns those
+    that fit on none."""
     while left := attempt(specs, slots):
-        if len(slots) == len(set(slots)):
-            return left
         alone = list(dict.fromkeys(slots))
-        slots = alone * max(1, len(slots) // len(alone) // 2)
+        if len(slots) > len(alone):
+            slots = alone * max(1, len(slots) // len(alone) // 2)
+        elif len(alone) > 1:
+            for device in alone:
+                print(f"out of memory: {len(left)} runs are tried again, on {device} alone")
+                if not (left := attempt(left, [device])):
+                    break
+            return left
+        else:
+            return left
         print(f"out of memory: {len(left)} runs are tried again, {len(slots)} at once")
         specs = left
     return []
@@ -92,10 +100,11 @@ def train_all(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[Ru
         return too_large
 
     for spec in fewer_at_once(specs, slots, attempt):
-        device = (usable(slots) or slots)[0]
+        tried = " or ".join(dict.fromkeys(usable(slots) or slots))
         failed[spec] = (
-            f"it does not fit into the memory of {device} on its own, or its process was ended "
-            f"twice; lower batch_size (now {spec.batch_size}) or image_size (now {spec.image_size})"
+            f"it does not fit into the memory of {tried} on its own, or its process was ended "
+            f"twice; lower batch_size (now {spec.batch_size}) or image_size (now "
+            f"{spec.image_size}), or name emptier GPUs in CUDA_VISIBLE_DEVICES"
         )
     return failed
 

@@ -39,11 +39,12 @@ def estimate(
     for number, stage in enumerate(sweep.stages(specs, places, results_root != ""), start=1):
         slots = {s: slots for group, slots in share_devices(stage, places) for s in group}
         for spec in stage:
-            cost = measure(spec, device)
+            emptiest = slots[spec][0]
+            cost = measure(spec, emptiest)
             train, validation, test = count_pictures(spec, places if data_root else None)
             seconds, epochs = test * cost.test, 0
             for phase in spec.phases:
-                each = measure(phase, device)
+                each = measure(phase, emptiest)
                 seconds += phase.epochs * (train * each.train + validation * each.test)
                 if each.view and (views := _views_of(phase)) not in seen:  # by the first run alone
                     seconds += phase.views * (train + validation + test) * each.view
