@@ -7,7 +7,7 @@ NOTEBOOKS := 01_data_prep 02_pretrain_fi 03_finetune 04_ablations 05_tables
 # The notebooks' default for STUDY too, so that a notebook run by hand finds the same runs.
 DATA_NAME   = $(shell cd '$(DATA)' 2>/dev/null && basename "$$PWD")
 ON_DATA     = -r profile '$(PROFILE)' -r data_root '$(DATA)' -r study '$(PAPER_STUDY)' -r datasets '$(DATASETS)' -r backbone '$(BACKBONE)' \
-              -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)'
+              -r weights '$(WEIGHTS)' -r overrides '$(OVERRIDES)' -r executor '$(or $(EXECUTOR),local)' -r device '$(or $(DEVICE),auto)'
 RIVALS      = -r systems '$(SYSTEMS)' -r comparisons '$(COMPARISONS)'
 PAPER_STUDY = $(or $(STUDY),$(PROFILE)-$(DATA_NAME)-$(or $(BACKBONE),$(BACKBONE_OF_$(PROFILE))))
 
@@ -72,7 +72,7 @@ ahead.everything_ahead(Study.configure(**given), **rivals)
 endef
 export WHAT_LIES_AHEAD
 
-paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, resumable: DATA=/data [PROFILE=best STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= SYSTEMS= COMPARISONS= EXECUTOR=]
+paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, resumable: DATA=/data [PROFILE=best STUDY= BACKBONE= WEIGHTS= OVERRIDES= DATASETS= SYSTEMS= COMPARISONS= EXECUTOR= DEVICE=]
 	@$(BIN)/python -c "$$WHAT_LIES_AHEAD" $(ON_DATA) $(RIVALS)
 	$(call run_notebooks,$(filter-out 05%,$(NOTEBOOKS)),$(PAPER_STUDY),$(ON_DATA))
 	$(call run_notebooks,$(filter 05%,$(NOTEBOOKS)),$(PAPER_STUDY),$(ON_DATA) $(RIVALS))

@@ -74,6 +74,23 @@ def test_runs_from_other_seeds_stand_in_the_same_row(root, tmp_path):
     assert {run.spec.seed for run in found} == {1, 5}
 
 
+def test_rows_of_other_calls_stay_in_the_tables(root, tmp_path):
+    """Of a call with other DATASETS or SYSTEMS; what has other settings does not count."""
+    where = dict(backbone="test_resnet", study="s", device="cpu")
+    where |= dict(overrides=f"{SMALL},init=scratch")
+    first = study(root, tmp_path, datasets="twitter1", **where)
+    probe = first.spec("twitter1", model="frozen_probe", init="scratch")
+    first.run([first.spec("twitter1"), probe, first.spec("twitter1", width=16)])
+    second = study(root, tmp_path, datasets="emotionroi", **where)
+    second.run([second.spec("emotionroi", fold=1)])
+    tables = second.build_tables()
+    for number, methods in ((7, ["normal"]), (9, ["maiafa", "frozen_probe"])):
+        rows = tables[number][tables[number]["metric"] == "accuracy"]
+        counts = rows.set_index(["dataset", "method"])["runs"]
+        assert all(counts["twitter1", method] == 1 for method in methods)
+        assert counts["emotionroi", methods[0]] == 1
+
+
 def test_a_frame_for_reading_has_columns_of_different_names_and_scrolls_where_it_is_long():
     for shown in [*map(str.split, frames.SHOWN.values()), ["dataset", *tasks.READ_COLUMNS]]:
         frame = pd.DataFrame([[0.5] * len(shown)], columns=shown)

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import filelock
 import joblib
@@ -293,7 +294,33 @@ def test_slurm_where_there_is_none_says_so(root, tmp_path, monkeypatch):
         emolib.run_all([tiny()], root, tmp_path, executor="slurm")
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(RuntimeError, match="needs submitit: pip install submitit"):
-        emolib.run_all([tiny()], root, tmp_path, executor="slurm")
+        emolib.run_all([tiny()], root, tmp_path, device="cuda", executor="slurm")  # a job's GPU
+
+
+def test_a_job_on_a_gpu_does_not_ask_for_all_cores(root, tmp_path, monkeypatch):
+    asked = []
+
+    class Refused(Exception):
+        pass
+
+    class Executor:
+        def __init__(self, *args, **kwargs):
+            self.update_parameters = lambda **given: asked.append(given["cpus_per_task"])
+
+        def submit_array(self, jobs):
+            raise Refused("no partition")
+
+    errors = SimpleNamespace(utils=SimpleNamespace(FailedJobError=Refused))
+    fake = SimpleNamespace(AutoExecutor=Executor, core=errors)
+    monkeypatch.setitem(sys.modules, "submitit", fake)
+    monkeypatch.setenv("EMOLIB_THREADS", "64")
+    for name in ("", "SBATCH_GRES", "SBATCH_GPUS_PER_NODE"):
+        with monkeypatch.context() as patch:
+            if name:
+                patch.setenv(name, "gpu:1")
+            with pytest.raises(RuntimeError, match="sbatch refuses the jobs: no partition"):
+                emolib.run_all([tiny()], root, tmp_path, executor="slurm")
+    assert asked == [64, 8, 8]
 
 
 @pytest.mark.slow

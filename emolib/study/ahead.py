@@ -11,14 +11,16 @@ from .words import about_absent
 
 CHOICES = (
     "What is there is not trained again. Fewer runs: SYSTEMS=maiafa (no other system in Table 9), "
-    "SYSTEMS=ar,mcpnet (only these), DATASETS=twitter1; shorter ones: OVERRIDES=epochs=30. More: "
-    "COMPARISONS=matched or published,matched (every system on the study's backbone)."
+    "SYSTEMS=ar,mcpnet (only these), DATASETS=twitter1; shorter ones: "
+    "OVERRIDES=epochs=30,fi.epochs=30. More: COMPARISONS=matched or published,matched (every "
+    "system on the study's backbone)."
 )
 
 
 def everything_ahead(study: Study, systems: str = "", comparisons: str = "") -> None:
     """Prints how many runs notebooks 01 to 05 are to train, how long that takes here, and what can
-    be left out. systems, comparisons: notebook 05's."""
+    be left out. Then it looks at every picture, and raises `check_runs`' error of the first set
+    that has one which cannot be read. systems, comparisons: notebook 05's."""
     chain = study.chain(systems, comparisons)
     ahead = study.plan(dict.fromkeys(spec for specs in chain.values() for spec in specs))
     ahead = ahead.drop_duplicates("id").set_index("id", drop=False)
@@ -33,6 +35,7 @@ def everything_ahead(study: Study, systems: str = "", comparisons: str = "") -> 
         print(f"  {notebook}: {_runs(mine)}{': ' if each else ''}{', '.join(each)}")
     rows_left_empty(rivals.left_out(study, systems, comparisons))
     print(CHOICES)
+    study.check(study.specs())
 
 
 def rows_left_empty(without: dict[RunSpec, str]) -> None:

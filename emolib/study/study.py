@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..base.files import write_csv
 from ..base.reuse import lend
-from ..base.run_folder import RunResult, has_weights, is_complete, read_run
+from ..base.run_folder import RunResult, has_weights, is_complete, read_run, read_spec
 from ..data import audit
 from ..data.datasets import Dataset, held
 from ..data.demo import demo
@@ -168,11 +168,9 @@ class Study(Settings):
     def run(self, specs) -> list[RunResult]:
         """`emolib.run_all` in this study, all checked before the first is trained."""
         specs, failures = list(specs), []
-        groups = self._by_weights(specs)
+        self.check(specs)
         results: dict[RunSpec, RunResult] = {}
-        for group, where in groups:
-            run.check_runs(group, run.Places.of(*where))
-        for group, where in groups:
+        for group, where in self._by_weights(specs):
             try:
                 found = sweep.run_all(group, *where, self.executor)
                 results |= dict(zip(group, found, strict=True))
@@ -181,6 +179,12 @@ class Study(Settings):
         if failures:
             raise sweep.RunsFailed.of(failures)
         return [results[spec] for spec in specs]
+
+    def check(self, specs) -> None:
+        """Raises what is wrong with any of the runs, training none: each picture is looked at."""
+        here = sweep.parse_executor(self.executor)[0] != "slurm"
+        for group, where in self._by_weights(list(specs)):
+            run.check_runs(group, run.Places.of(*where), here)
 
     def plan(self, specs) -> pd.DataFrame:
         """`emolib.estimate` of those of the runs that are still to be trained."""
@@ -199,17 +203,20 @@ class Study(Settings):
 
     def build_tables(self, specs=(), without=None) -> dict:
         """`tables.build` of this study: {7: DataFrame, 8: …, 9: …, perhaps "matched": …}. specs:
-        runs that count besides the profile's; complete ones from other seeds count too. without:
+        runs that count besides the profile's. Complete ones of the same settings count too, from
+        other seeds, and on other sets and of other systems, as another call left them. without:
         `left_out`, for the pages."""
         if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
             self.audit()
         without = rivals.left_out(self) | (without or {})
         # a notebook before 05 does not miss what 05 trains
         begun = [s for s in self.rivals() if (self.folder / "runs" / s.id).exists()]
-        others = list(dict.fromkeys([*begun, *specs, *without]))
+        whole, left = self._with_what_is_there()
+        others = list(dict.fromkeys([*begun, *left, *specs, *without]))
         chains = [s for s in others if s.stages and s.model != "maiafa" and s not in without]
         before = [s.predecessor() for s in chains]
-        wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
+        wanted = [s for a in (self, whole) for s in (*a.ablations(), *a.without_transfer())]
+        wanted = list(dict.fromkeys([*wanted, *others, *before]))
         wanted += [r.spec for r in self.of_other_seeds(wanted)]
         there, asked = self.folder / "runs", {s.id for s in specs}
         later = {s.id for s in wanted if not (there / s.id).exists()} - asked
@@ -221,6 +228,21 @@ class Study(Settings):
         for warning in said:
             print(warning.message)
         return built[self.name]
+
+    def _with_what_is_there(self) -> tuple["Study", list[RunSpec]]:
+        """This study on all sets that it has complete runs on, and the runs that these settings
+        give for every other system that has one."""
+        folders = complete_runs(self.folder, ("polarity",))
+        done = [s for s in (read_spec(f / "spec.json") for f in folders) if s.dataset in self.there]
+        sets = dict.fromkeys([*self.datasets, *(s.dataset for s in done)])
+        whole = replace(self, datasets=tuple(sets))
+        found = [
+            whole.spec(s.dataset, s.fold, model=s.model, backbone=backbone)
+            for s in done
+            if s.model != "maiafa"
+            for backbone in ("", None)  # matched, and Table 9's
+        ]
+        return whole, [s for s in dict.fromkeys(found) if (self.folder / "runs" / s.id).exists()]
 
     def of_other_seeds(self, specs: list[RunSpec]) -> list[RunResult]:
         """The complete runs in the study, its readings/ or shares/ that differ from one of `specs`

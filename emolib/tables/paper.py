@@ -19,6 +19,8 @@ from .table import TABLE_COLUMNS, Table, contradicts_itself, run_ids
 METRICS = {7: ("accuracy",), 8: ("accuracy", "recall"), 9: ("accuracy", "recall")}
 SCORES = ["balanced_accuracy", "f1", "auroc", "recall_negative", "ece"]
 KEYS = ["dataset", "method", "metric"]
+# what the classifier of Table 7's row sees, by `readings.without_afa`
+WITHOUT_AFA = {"gated": "which classifies ECA(O4)", "region": "which classifies D⊗F"}
 FEW = " Over two folds an interval means little: it can have no width, or be the whole scale."
 NADEAU_BENGIO = {"t_low": "nb_low", "t_high": "nb_high"}  # names where no mean has them too
 DIFFERENCES_COLUMNS = [
@@ -129,12 +131,25 @@ def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
     if (table["runs"] == 2).any():
         how += FEW
     notes = [how]
+    if number == 7:
+        notes.append(_read_as(table, runs))
     if number == 8:
         notes.append(_same_spec(runs))
     if number == 9:
         notes.append(f"Trained: backbone; epochs on this set, and before it. {pages.COSTS_SAID}")
         notes.append(_without_tower(table))
     return lines + [line for note in notes if note for line in ("", note)]
+
+
+def _read_as(table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """What the row without AFA is taken to be: the paper can be read in two ways."""
+    ids = table.loc[table["method"] == "without_afa", "run_ids"].dropna()
+    mine = runs["id"].isin({run for cell in ids for run in run_ids(cell)})
+    found = dict.fromkeys(spec.readings.without_afa for spec in runs.loc[mine, "spec"])
+    if not found:
+        return ""
+    what = " and ".join(f"`{reading}`, {WITHOUT_AFA[reading]}" for reading in found)
+    return f"`without_afa` is read as {what}. The paper can be read in two ways (notebook 06)."
 
 
 def _trained(row, specs: dict[str, RunSpec]) -> str:

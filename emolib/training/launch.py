@@ -22,6 +22,7 @@ from .check import check_runs
 from .run import train_run
 from .task import Places
 
+JOB_CORES = 8  # at most, of a job on a GPU: they read pictures
 SLURM_MINUTES = 240  # a job's limit where SBATCH_TIMELIMIT says nothing; it goes on in the next
 
 
@@ -82,6 +83,8 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
     for dataset in dict.fromkeys(spec.dataset for spec in stage):  # one array for each
         group = [spec for spec in stage if spec.dataset == dataset]
         threads = devices.cpu_threads(dataset)
+        if any(name.startswith(("SBATCH_GRES", "SBATCH_GPUS")) for name in os.environ):
+            threads = min(threads, JOB_CORES)
         executor.update_parameters(name="emolib", timeout_min=SLURM_MINUTES, cpus_per_task=threads)
         try:
             submitted = executor.submit_array([SlurmJob(spec, places, threads) for spec in group])

@@ -63,7 +63,7 @@ def run_all(
     name, processes = parse_executor(executor)
     specs = list(specs)
     places = Places.of(data_root, results_root, study, weights, device)
-    check_runs(specs, places)
+    check_runs(specs, places, name != "slurm")
     started, trained, failed = time.perf_counter(), 0, {}
     for stage in stages(specs, places):
         trained += len(stage)
