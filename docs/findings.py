@@ -108,11 +108,12 @@ def grid(heads: list[str], rows) -> str:
 def helps(row: pd.Series) -> str:
     """A verdict on a network without a part, as one on the part."""
     few = " on these pictures (one seed)" * int(row["seeds"] == 1)
+    few_seeds = "one seed" if row["seeds"] == 1 else "two seeds"
     words = {
         "worse": f"it helps{few}",
         "better": f"it harms{few}",
         "not trained": "did not train without it",
-        "cannot tell; it takes 3 seeds": "not decided: one seed, and we ask for three",
+        "cannot tell; it takes 3 seeds": f"not decided: {few_seeds}, and we ask for three",
     }
     said = words.get(row["verdict"], row["verdict"])
     if row["seeds"] >= 3 and said.startswith("cannot tell"):
@@ -457,6 +458,31 @@ def modules(file: str = READINGS) -> str:
     return grid(heads, rows)
 
 
+def other_readings() -> str:
+    """Markdown: what every other reading of the network changes, frozen."""
+    heads = ["reading", *SETS.values(), in_words(BOTH), "at most", "seeds", "verdict"]
+    frame, rows = rows_of(READINGS), []
+    for name in frame["method"].unique():
+        if name == "normal" or name in PARTS.values():
+            continue
+        found = frame[frame["method"] == name].set_index("dataset")
+        last = found.iloc[-1]  # over both sets, where it has both
+        cells = ["–" if s not in found.index else changes(found.loc[s]) for s in (*SETS, BOTH)]
+        of_last = [f"{last['margin']:.1f}", f"{last['seeds']:.0f}", helps(last)]
+        rows.append([reading_words(name), *cells, *of_last])
+    return grid(heads, rows)
+
+
+def changes(row: pd.Series) -> str:
+    """What a reading changes, with its interval."""
+    low, high = signed(row["low"]), signed(row["high"])
+    return f"{signed(row['difference'])} ({low} to {high})"
+
+
+def reading_words(name: str) -> str:
+    return f"`{name}`" if "=" in name else name
+
+
 def is_plain(row) -> bool:
     """Whether a row of a matched table is the backbone alone."""
     return row["runs"] > 0 and row["method"] not in SYSTEMS
@@ -587,6 +613,7 @@ PAGES = {
     "docs/rivals.md": {"rivals": rivals},
     "docs/sets.md": {"sets": sets, "layouts": folder_layouts},
     "docs/evaluate.md": {"protocols": protocols},
+    "docs/open.md": {"readings": other_readings},
     "docs/measured.md": {
         "choices": choices,
         "shipped": functools.partial(modules, AS_SHIPPED),

@@ -579,6 +579,20 @@ def test_without_fi_all_tables_are_built_and_say_why_rows_are_empty(root, tmp_pa
     assert not [f for f in emolib.verify(tmp_path / "r") if f.status == "wrong"]
 
 
+def test_an_override_says_on_which_sets_it_does_not_count(root, tmp_path):
+    for overrides, datasets, said in (
+        ("epochs=30,image_size=64", "", "`epochs`, `image_size`: not on fi"),
+        ("epochs=30,init=emotionroi:imagenet", "twitter1", "`epochs`: not on emotionroi"),
+        ("epochs=30", "fi", ""),
+        ("width=64", "", ""),
+    ):
+        experiment = study(root, tmp_path, profile="paper", overrides=overrides, datasets=datasets)
+        assert (": not on" in experiment.note) == bool(said) and said in experiment.note
+        for name in experiment.first:  # and what it says is so
+            if name in experiment.datasets:
+                assert experiment.spec(name).epochs == 90
+
+
 def test_where_weights_is_a_file_systems_that_cannot_be_downloaded_are_left_out(root, tmp_path):
     there = subset(root, tmp_path / "data", "twitter1", "emotionroi")
     (tmp_path / "test_resnet.safetensors").touch()

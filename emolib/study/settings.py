@@ -118,6 +118,12 @@ class Settings:
         return [s for s in dict.fromkeys(stages) if s not in self.there]
 
     @property
+    def first(self) -> list[str]:
+        """The sets that chains of the study begin on."""
+        stages = [s for d in self.datasets for s in self._init(d).split(":")[:-1]]
+        return list(dict.fromkeys(stages))
+
+    @property
     def weights_folder(self) -> Path | None:
         """The folder that holds every backbone's weights; None where `weights` is no folder."""
         return Path(self.weights) if self.weights and Path(self.weights).is_dir() else None
@@ -150,7 +156,7 @@ class Settings:
         protocol do not count: this run is the very one that the others start from.
         """
         general = self._general_overrides()
-        if any(dataset in self._init(d).split(":") for d in self.datasets if d != dataset):
+        if dataset in self.first:
             general = {k: v for k, v in general.items() if k not in (*PROTOCOL, "grouped")}
         settings = self._settings(dataset, model, general) | VARIANTS[variant]
         settings |= {"model": model, "backbone": self._backbone_of(model, backbone)}

@@ -7,7 +7,7 @@ import pandas as pd
 from ..base.files import read_csv
 from ..spec.sets import SMALL, in_words
 from ..tables.pages import score
-from .settings import Settings
+from .settings import PROTOCOL, Settings
 
 DEMO_NOTE = (
     "> **Demo data.** The pictures are drawn by `emolib.make_demo_data` and stand in for FI, "
@@ -23,8 +23,20 @@ def about_study(settings: Settings, name: str, demo: bool) -> str:
     said = f"Study `{name}`, profile `{settings.profile}`, backbone `{settings.backbone}`"
     if settings.overrides:
         said += ", overrides " + ", ".join(f"`{k}={v}`" for k, v in settings.overrides.items())
-    parts = [DEMO_NOTE if demo else data, about_absent(settings), f"{said}."]
+    parts = [DEMO_NOTE if demo else data, about_absent(settings), f"{said}.", not_for(settings)]
     return "\n\n".join(filter(None, parts))
+
+
+def not_for(settings: Settings) -> str:
+    """Which overrides do not count on sets that others start from; "" where all do."""
+    names = [name for name in settings.overrides if name in PROTOCOL]
+    if not (names and settings.first):
+        return ""
+    return (
+        f"`{'`, `'.join(names)}`: not on {' and '.join(settings.first)}, which other sets start "
+        "from. There the profile's settings stay, unless an override names the set, as in "
+        f"`{settings.first[0]}.{names[0]}=…`."
+    )
 
 
 def about_absent(settings: Settings) -> str:
