@@ -77,8 +77,10 @@ def row_of(file: str, metric: str = "accuracy", **values) -> pd.Series:
 
 
 def runs_of(study: str, run_ids: str) -> list[RunResult]:
-    """The runs of a study that a row names."""
-    return [read_run(MEASURED / study / "runs" / run) for run in run_ids.split(";")]
+    """The runs of a study, or of its readings/, that a row names."""
+    places = [MEASURED / study / "runs", MEASURED / study / "readings/runs"]
+    folders = [next(p / run for p in places if (p / run).is_dir()) for run in run_ids.split(";")]
+    return [read_run(folder) for folder in folders]
 
 
 def signed(number: float, digits: int = 1) -> str:
@@ -119,6 +121,12 @@ def helps(row: pd.Series) -> str:
     if row["seeds"] >= 3 and said.startswith("cannot tell"):
         said = f"cannot tell, up to {row['margin']:.1f} points"
     return said
+
+
+def beats(row, other: str) -> str:
+    """A verdict on another system, as one on ours."""
+    words = {"worse": f"better than {other}", "better": f"worse than {other}"}
+    return words.get(row["verdict"], row["verdict"].partition(";")[0])
 
 
 def published_score(dataset: str, method: str, table: int, metric: str = "accuracy") -> float:
@@ -299,8 +307,8 @@ def findings() -> list[tuple[str, str, str, str]]:
             f"{gain(probe)} over a logistic regression, on Twitter I {gain(alone)}, frozen; "
             f"{over_backbone} over the plain backbone, fine-tuned, beside {open_ones} of "
             f"{len(older)} older systems that cannot be told apart",
-            f"frozen: {helps(probe).replace('it helps', 'better')} than a logistic regression; "
-            f"fine-tuned: {plain['verdict'].partition(';')[0]}",
+            f"frozen: {beats(probe, 'a logistic regression')}; "
+            f"fine-tuned: {beats(plain, 'the plain backbone')}",
         )
     )
     every, every_tuned = (stages(study).iloc[-1] for study in (TRANSFER, WHOLE_TRANSFER))
@@ -468,8 +476,13 @@ def other_readings() -> str:
         found = frame[frame["method"] == name].set_index("dataset")
         last = found.iloc[-1]  # over both sets, where it has both
         cells = ["–" if s not in found.index else changes(found.loc[s]) for s in (*SETS, BOTH)]
-        of_last = [f"{last['margin']:.1f}", f"{last['seeds']:.0f}", helps(last)]
-        rows.append([reading_words(name), *cells, *of_last])
+        of_last = [
+            f"{last['margin']:.1f}",
+            f"{last['seeds']:.0f}",
+            last["verdict"].partition(";")[0],
+        ]
+        words = f"`{name}`" if "=" in name else name
+        rows.append([words, *cells, *of_last])
     return grid(heads, rows)
 
 
@@ -477,10 +490,6 @@ def changes(row: pd.Series) -> str:
     """What a reading changes, with its interval."""
     low, high = signed(row["low"]), signed(row["high"])
     return f"{signed(row['difference'])} ({low} to {high})"
-
-
-def reading_words(name: str) -> str:
-    return f"`{name}`" if "=" in name else name
 
 
 def is_plain(row) -> bool:

@@ -585,7 +585,8 @@ def test_a_gpu_too_full_or_broken_to_be_measured_takes_one_run_at_a_time(tmp_pat
             assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:1"] * 2)]
             assert cost.share_devices(FOLDS[:1], places) == [(FOLDS[:1], ["cuda:1"])]
             free["cuda:0"] = 1.1e9
-            assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0", "cuda:1", "cuda:1"])]
+            assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:1", "cuda:0", "cuda:1"])]
+            assert cost.share_devices(FOLDS[:1], places) == [(FOLDS[:1], ["cuda:1"])]
             free.update(dict.fromkeys(free, 0.5e9))
             assert cost.share_devices(FOLDS, places) == [(FOLDS, ["cuda:0"])]
         for where, name in ((cost, "measure"), (torch.cuda, "mem_get_info")):

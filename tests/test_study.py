@@ -84,11 +84,37 @@ def test_rows_of_other_calls_stay_in_the_tables(root, tmp_path):
     second = study(root, tmp_path, datasets="emotionroi", **where)
     second.run([second.spec("emotionroi", fold=1)])
     tables = second.build_tables()
+    assert {f.stem for f in (second.folder / "manifests").glob("*")} == {"twitter1", "emotionroi"}
     for number, methods in ((7, ["normal"]), (9, ["maiafa", "frozen_probe"])):
         rows = tables[number][tables[number]["metric"] == "accuracy"]
         counts = rows.set_index(["dataset", "method"])["runs"]
         assert all(counts["twitter1", method] == 1 for method in methods)
         assert counts["emotionroi", methods[0]] == 1
+    # a seed more, without the rivals: theirs of the first seed stay
+    where["overrides"] += ",seed=1"
+    third = study(root, tmp_path, datasets="twitter1", **where)
+    third.run([third.spec("twitter1")])
+    rows = third.build_tables()[9].query("metric == 'accuracy'").set_index(["dataset", "method"])
+    assert rows.loc[[("twitter1", m) for m in ("maiafa", "frozen_probe")], "runs"].tolist() == [
+        2,
+        1,
+    ]
+
+
+def test_a_set_that_others_start_from_has_one_setting_in_the_tables(root, tmp_path):
+    """General overrides count on it only where no other set of the call starts from it."""
+    where = dict(backbone="test_resnet", study="s", device="cpu")
+    where |= dict(overrides=f"{SMALL},init=emotionroi:scratch,lr=0.002")
+    first = study(root, tmp_path, datasets="twitter1", **where)
+    first.run([first.spec("twitter1")])
+    (before,) = (s for s in first.specs_there() if s.dataset == "emotionroi")
+    second = study(root, tmp_path, datasets="emotionroi", **where)
+    mine = second.spec("emotionroi")
+    assert mine != before and mine.lr == 0.002
+    second.run([mine])
+    rows = second.build_tables()[7].query("metric == 'accuracy'").set_index(["dataset", "method"])
+    assert rows.loc[("emotionroi", "normal"), "run_ids"] == mine.id
+    assert rows.loc[("twitter1", "normal"), "runs"] == 1
 
 
 def test_a_frame_for_reading_has_columns_of_different_names_and_scrolls_where_it_is_long():

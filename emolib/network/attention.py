@@ -5,7 +5,6 @@ from x. `module(x, target)` gives A⊗target (target is x itself where none is g
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -67,4 +66,4 @@ class ShuffleAttention(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:
         gated = self.gate(x) * (x if target is None else target)
-        return F.channel_shuffle(gated, 2)
+        return gated.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # torch's has no MPS form

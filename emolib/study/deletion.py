@@ -77,7 +77,7 @@ def curves_of_study(study: Study, pictures: int) -> tuple[pd.DataFrame, pd.DataF
     for name in study.small or study.datasets:
         specs = study.specs(datasets=[name])
         results = study.run(specs) + _whole_seeds(study.of_other_seeds(specs), len(specs))
-        frames.append(of_runs(curves, results, study.open(name), study.device, int(pictures)))
+        frames.append(of_runs(curves, results, study.open(name), study.device_here, int(pictures)))
         whose.append({"set": name} | sources.source_columns([r.folder for r in results]))
     frame = pd.concat(frames, ignore_index=True)
     means, of_curves = mean_curves(frame), areas(frame)
@@ -101,7 +101,7 @@ def at_shares(study: Study, pictures: int) -> tuple[str, pd.DataFrame]:
     or of FI where it is alone. As it is one network, four times as many pictures."""
     name = [*study.small, *study.datasets][0]
     (result,) = study.run(study.specs(datasets=[name])[:1])
-    falls = of_runs(blurred, [result], study.open(name), study.device, 4 * int(pictures))
+    falls = of_runs(blurred, [result], study.open(name), study.device_here, 4 * int(pictures))
     return f"{in_words(name)}, fold {result.spec.fold}", compare_falls(falls)
 
 

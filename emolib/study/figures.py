@@ -176,7 +176,7 @@ def where_it_looks(study: Study, results, count: int = 8, seed: int = 0) -> Figu
     data = study.open(chosen.spec.dataset)
     shown = chosen.predictions.sample(frac=1, random_state=seed).head(count)["path"]
     figure = draw_regions(
-        of_folder(chosen.folder, study.device), [data.root / name for name in shown]
+        of_folder(chosen.folder, study.device_here), [data.root / name for name in shown]
     )
     title = f"{in_words(data.name)}, fold {chosen.spec.fold}: D on test pictures"
     figure.suptitle(drawn(title, data.demo), fontsize=10)

@@ -4,6 +4,7 @@ import itertools
 import typing
 from dataclasses import fields
 
+from ..base.run_folder import is_complete
 from ..spec.run_spec import Readings, RunSpec
 from ..tables.readings import RANDOM_FOLDS, READINGS_FOLDER
 from .settings import VARIANTS, Settings
@@ -61,7 +62,9 @@ def run_readings(study: Study, seeds: int = 1, stop_after: str = "") -> list[Run
     for dataset, seed in itertools.product(study.small, range(seeds)):
         mine, others = [], []
         for name, specs in reading_specs(study, dataset, seed, list(map(int, parts))).items():
-            (mine if name in VARIANTS else others).extend(specs)
+            for spec in specs:  # where it is, if an earlier version put it there
+                apart = is_complete(study.folder / READINGS_FOLDER / "runs" / spec.id)
+                (mine if name in VARIANTS and not apart else others).append(spec)
         study.run(mine)
         study.apart(READINGS_FOLDER, others).run(others)
         done += mine + others

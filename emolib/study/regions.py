@@ -182,7 +182,7 @@ def regions_of_study(study: Study, networks: int | str = "") -> pd.DataFrame:
         for run in _runs(study.folder / READINGS_FOLDER / "runs"):
             if run.spec.dataset == name and run.spec not in known and has_regions(run.spec):
                 results.append(run)
-        frames.append(measured(results, study.open(name), study.spec(name), study.device))
+        frames.append(measured(results, study.open(name), study.spec(name), study.device_here))
     frame = pd.concat(frames[1:] or frames, ignore_index=True)
     if len(frame):
         write_csv(study.folder / "regions.csv", frame)

@@ -120,8 +120,8 @@ class Settings:
     @property
     def first(self) -> list[str]:
         """The sets that chains of the study begin on."""
-        stages = [s for d in self.datasets for s in self._init(d).split(":")[:-1]]
-        return list(dict.fromkeys(stages))
+        stages = [s for d in self.datasets for s in self._init(d).split(":")]
+        return [s for s in dict.fromkeys(stages) if s in DATASETS]
 
     @property
     def weights_folder(self) -> Path | None:

@@ -20,7 +20,7 @@ from ..tables import study_tables
 from ..tables.frame import APART, complete_runs
 from ..training import plan, run, sweep
 from . import rivals, words
-from .settings import PROFILES, Settings, parse_overrides
+from .settings import PROFILES, Settings, alone, parse_overrides
 
 # data_root, results_root, study, weights, device, as `emolib.run_all` takes them
 Where = tuple[Path, Path, str, str, str]
@@ -110,6 +110,11 @@ class Study(Settings):
         return other
 
     @property
+    def device_here(self) -> str:
+        """See `sweep.device_here`."""
+        return sweep.device_here(self.executor, self.device)
+
+    @property
     def demo(self) -> bool:
         """Whether the study is on emolib's drawn stand-ins."""
         return any(self.open(name).demo for name in self.datasets)
@@ -128,12 +133,21 @@ class Study(Settings):
         return self.open(dataset).without(np.flatnonzero(self.manifest(dataset)["status"] != "ok"))
 
     def audit(self) -> pd.DataFrame:
-        """`audit.audit` of the study's sets at their crop size, also written to audit.csv."""
-        frames = {name: self.manifest(name) for name in self.datasets}
-        crop = max(self.spec(name).image_size for name in self.datasets)
-        found = audit.audit([self.open(name) for name in self.datasets], frames, crop)
+        """`audit.audit` at their crop size of the study's sets, and of others that it has runs on,
+        also written to audit.csv."""
+        sets = dict.fromkeys([*self.datasets, *(spec.dataset for spec in self.specs_there())])
+        frames = {name: self.manifest(name) for name in sets}
+        crop = max(self.spec(name).image_size for name in sets)
+        found = audit.audit([self.open(name) for name in sets], frames, crop)
         write_csv(self.folder / audit.FILE, found)
         return found
+
+    def _renew_audit(self, sets: set[str]) -> None:
+        """Makes audit.csv, by which near-twins count as one picture, where it is not there or one
+        of `sets` was not looked at."""
+        looked_at = {file.stem for file in (self.folder / "manifests").glob("*.csv")}
+        if not (self.folder / audit.FILE).exists() or sets - looked_at:
+            self.audit()
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
         """Those of `rivals.rival_runs` that can be trained here."""
@@ -182,13 +196,15 @@ class Study(Settings):
 
     def check(self, specs) -> None:
         """Raises what is wrong with any of the runs, training none: each picture is looked at."""
-        here = sweep.parse_executor(self.executor)[0] != "slurm"
-        for group, where in self._by_weights(list(specs)):
-            run.check_runs(group, run.Places.of(*where), here)
+        for group, (*where, _) in self._by_weights(list(specs)):
+            run.check_runs(group, run.Places.of(*where, self.device_here))
 
     def plan(self, specs) -> pd.DataFrame:
         """`emolib.estimate` of those of the runs that are still to be trained."""
-        parts = [plan.estimate(group, *where) for group, where in self._by_weights(list(specs))]
+        parts = [
+            plan.estimate(group, *where, self.device_here)
+            for group, (*where, _) in self._by_weights(list(specs))
+        ]
         return pd.concat(parts, ignore_index=True)
 
     def other_networks(self, dataset: str, networks: int | str = "") -> list[RunResult]:
@@ -206,20 +222,20 @@ class Study(Settings):
         runs that count besides the profile's. Complete ones of the same settings count too, from
         other seeds, and on other sets and of other systems, as another call left them. without:
         `left_out`, for the pages."""
-        if not (self.folder / audit.FILE).exists():  # near-twins count as one picture there
-            self.audit()
+        there = self.specs_there()
+        self._renew_audit({*self.datasets, *(spec.dataset for spec in there)})
         without = rivals.left_out(self) | (without or {})
         # a notebook before 05 does not miss what 05 trains
         begun = [s for s in self.rivals() if (self.folder / "runs" / s.id).exists()]
-        whole, left = self._with_what_is_there()
-        others = list(dict.fromkeys([*begun, *left, *specs, *without]))
+        others = list(dict.fromkeys([*begun, *specs, *without]))
         chains = [s for s in others if s.stages and s.model != "maiafa" and s not in without]
         before = [s.predecessor() for s in chains]
-        wanted = [s for a in (self, whole) for s in (*a.ablations(), *a.without_transfer())]
-        wanted = list(dict.fromkeys([*wanted, *others, *before]))
+        wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
+        wanted += self.of_other_calls(there)
         wanted += [r.spec for r in self.of_other_seeds(wanted)]
-        there, asked = self.folder / "runs", {s.id for s in specs}
-        later = {s.id for s in wanted if not (there / s.id).exists()} - asked
+        wanted = list(dict.fromkeys(wanted))
+        runs, asked = self.folder / "runs", {s.id for s in specs}
+        later = {s.id for s in wanted if not (runs / s.id).exists()} - asked
         reasons = dict.fromkeys(later, "not begun")  # another notebook's, and no news in this one
         reasons |= {spec.id: why for spec, why in without.items()}
         with warnings.catch_warnings(record=True) as said:  # a line there, not a path in red
@@ -229,20 +245,28 @@ class Study(Settings):
             print(warning.message)
         return built[self.name]
 
-    def _with_what_is_there(self) -> tuple["Study", list[RunSpec]]:
-        """This study on all sets that it has complete runs on, and the runs that these settings
-        give for every other system that has one."""
+    def specs_there(self) -> list[RunSpec]:
+        """The complete runs in the study itself, on sets that are there."""
         folders = complete_runs(self.folder, ("polarity",))
-        done = [s for s in (read_spec(f / "spec.json") for f in folders) if s.dataset in self.there]
-        sets = dict.fromkeys([*self.datasets, *(s.dataset for s in done)])
+        found = (read_spec(folder / "spec.json") for folder in folders)
+        return [spec for spec in found if spec.dataset in self.there]
+
+    def of_other_calls(self, specs: list[RunSpec]) -> list[RunSpec]:
+        """Those of `specs` that these settings give, with other sets, systems and seeds."""
+        sets = dict.fromkeys([*self.datasets, *(s.dataset for s in specs)])
         whole = replace(self, datasets=tuple(sets))
-        found = [
-            whole.spec(s.dataset, s.fold, model=s.model, backbone=backbone)
-            for s in done
-            if s.model != "maiafa"
-            for backbone in ("", None)  # matched, and Table 9's
-        ]
-        return whole, [s for s in dict.fromkeys(found) if (self.folder / "runs" / s.id).exists()]
+
+        def given(s: RunSpec) -> bool:
+            here = self if s.dataset in self.datasets else whole
+            ours = s.model == "maiafa"
+            variant = s.method if ours else "normal"
+            made = [
+                here.spec(s.dataset, s.fold, variant, s.model, backbone, seed=s.seed)
+                for backbone in ("", None)  # matched, and Table 9's
+            ]
+            return s in made or (ours and s in map(alone, made))
+
+        return [s for s in specs if given(s)]
 
     def of_other_seeds(self, specs: list[RunSpec]) -> list[RunResult]:
         """The complete runs in the study, its readings/ or shares/ that differ from one of `specs`

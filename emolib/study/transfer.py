@@ -90,7 +90,7 @@ def _answers(study: Study, result, dataset: str) -> pd.DataFrame:
     while earlier := earlier.predecessor():
         if earlier.dataset == dataset:
             _, _, chosen = split(earlier, data, Places(study.data_root, study.folder))
-    found = of_folder(result.folder, study.device).predict([data.paths[i] for i in chosen])
+    found = of_folder(result.folder, study.device_here).predict([data.paths[i] for i in chosen])
     return found.assign(label=data.labels[chosen])
 
 

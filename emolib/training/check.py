@@ -14,11 +14,9 @@ from . import loop
 from .task import Places, Task
 
 
-def check_runs(specs, places: Places, here: bool = True) -> None:
-    """Raises what is wrong with any of the runs (data, fold, network, weights), training none.
-    here: the device is one of this machine, and not of a job's."""
-    if here:
-        pick_device(places.device)
+def check_runs(specs, places: Places) -> None:
+    """Raises what is wrong with any of the runs (data, fold, network, weights), training none."""
+    pick_device(places.device)
     specs, seen, now = list(specs), set[RunSpec](), dict[RunSpec, dict | None]()
     for spec in specs:
         _check(spec, places, seen)

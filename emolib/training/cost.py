@@ -6,6 +6,7 @@ import functools
 import tempfile
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import joblib
@@ -191,13 +192,14 @@ def _memory_of(names: list[str]) -> dict[str, float]:
 
 
 def _room(group: list[RunSpec], names: list[str]) -> dict[str, int]:
-    """{device: how many of the runs fit into its memory at once}, of those that have room. Where
+    """{device: how many of the runs fit into its memory at once}, the emptiest first, without those
+    that have no room. Where
     none has, or it cannot be found out, as on GPUs that have failed: 1 each, and the runs
     themselves will say what is wrong."""
-    free = _memory_of(names)
+    free = dict(sorted(_memory_of(names).items(), key=itemgetter(1), reverse=True))
     if not free:
         return dict.fromkeys(names, 1)
-    emptiest = max(free, key=lambda name: free[name])
+    emptiest = next(iter(free))
     try:
         need = max(measure(spec, emptiest).memory for spec in group)
     except (RuntimeError, MemoryError):
@@ -205,7 +207,7 @@ def _room(group: list[RunSpec], names: list[str]) -> dict[str, int]:
     if not need:
         devices.give_back(emptiest)  # here, where the error holds its tensors no more
         return dict.fromkeys(free, 1)
-    room = {name: int(bytes_free // need) for name, bytes_free in free.items()}
+    room = {name: int(has // need) for name, has in free.items()}
     return {name: runs for name, runs in room.items() if runs} or {emptiest: 1}
 
 

@@ -42,19 +42,16 @@ def fewer_at_once(specs: list[RunSpec], slots: list[str], attempt) -> list[RunSp
     that fit on none."""
     while left := attempt(specs, slots):
         alone = list(dict.fromkeys(slots))
-        if len(slots) > len(alone):
-            slots = alone * max(1, len(slots) // len(alone) // 2)
-        elif len(alone) > 1:
-            for device in alone:
-                print(f"out of memory: {len(left)} runs are tried again, on {device} alone")
-                if not (left := attempt(left, [device])):
-                    break
-            return left
-        else:
-            return left
+        if len(slots) == len(alone):
+            break
+        slots = alone * max(1, len(slots) // len(alone) // 2)
         print(f"out of memory: {len(left)} runs are tried again, {len(slots)} at once")
         specs = left
-    return []
+    for device in slots if len(slots) > 1 else []:
+        if left:
+            print(f"out of memory: {len(left)} runs are tried again, on {device} alone")
+            left = attempt(left, [device])
+    return left
 
 
 def train_all(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[RunSpec, str]:
@@ -103,8 +100,9 @@ def train_all(specs: list[RunSpec], places: Places, slots: list[str]) -> dict[Ru
         tried = " or ".join(dict.fromkeys(usable(slots) or slots))
         failed[spec] = (
             f"it does not fit into the memory of {tried} on its own, or its process was ended "
-            f"twice; lower batch_size (now {spec.batch_size}) or image_size (now "
-            f"{spec.image_size}), or name emptier GPUs in CUDA_VISIBLE_DEVICES"
+            f"twice; lower batch_size (now {spec.batch_size}) or image_size (now {spec.image_size})"
+            + ", or name emptier GPUs in CUDA_VISIBLE_DEVICES"
+            * tried.startswith("cuda")
         )
     return failed
 

@@ -6,6 +6,7 @@ submits each training as a job of the cluster this runs on. A run that fails sto
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..base import progress
@@ -63,7 +64,7 @@ def run_all(
     name, processes = parse_executor(executor)
     specs = list(specs)
     places = Places.of(data_root, results_root, study, weights, device)
-    check_runs(specs, places, name != "slurm")
+    check_runs(specs, replace(places, device=device_here(executor, device)))
     started, trained, failed = time.perf_counter(), 0, {}
     for stage in stages(specs, places):
         trained += len(stage)
@@ -122,6 +123,11 @@ def stages(specs, places: Places, look: bool = True) -> list[list[RunSpec]]:
     for spec in specs:
         visit(spec, needed=False)
     return [[s for s in depth if depth[s] == d] for d in sorted(set(depth.values()))]
+
+
+def device_here(executor: str, device: str) -> str:
+    """What this machine takes: SLURM's jobs train on another, whose `device` need not be here."""
+    return "auto" if parse_executor(executor)[0] == "slurm" else device
 
 
 def parse_executor(text: str) -> tuple[str, int]:
