@@ -4,7 +4,6 @@ import pandas as pd
 
 from ..spec.run_spec import RunSpec
 from ..training.plan import total_seconds
-from . import rivals
 from .frames import show_frame
 from .study import Study
 from .words import about_absent
@@ -21,7 +20,11 @@ def everything_ahead(study: Study, systems: str = "", comparisons: str = "") -> 
     """Prints how many runs notebooks 01 to 05 are to train, how long that takes here, and what can
     be left out. Then it looks at every picture, and raises `check_runs`' error of the first set
     that has one which cannot be read. systems, comparisons: notebook 05's."""
-    chain = study.chain(systems, comparisons)
+    without = study.left_out(systems, comparisons)
+    chain = {
+        notebook: [spec for spec in specs if spec not in without]
+        for notebook, specs in study.chain(systems, comparisons).items()
+    }
     ahead = study.plan(dict.fromkeys(spec for specs in chain.values() for spec in specs))
     ahead = ahead.drop_duplicates("id").set_index("id", drop=False)
     if study.absent:
@@ -33,7 +36,7 @@ def everything_ahead(study: Study, systems: str = "", comparisons: str = "") -> 
         ahead = ahead.drop(mine.index)
         each = [f"{n} {method}" for method, n in mine.groupby("method", sort=False).size().items()]
         print(f"  {notebook}: {_runs(mine)}{': ' if each else ''}{', '.join(each)}")
-    rows_left_empty(rivals.left_out(study, systems, comparisons))
+    rows_left_empty(without)
     print(CHOICES)
     study.check(study.specs())
 
