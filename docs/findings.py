@@ -252,11 +252,12 @@ def of_part(claim: str, paper: str, part: str) -> tuple[str, str, str, str]:
     """A row of `findings`: what a part adds over both sets to heads on a frozen backbone, and on
     Twitter I to small networks that are fine-tuned."""
     head, whole = head_only(part), fine_tuned(part)
+    rate = " (rate 0.001)" * (without(AS_SHIPPED, BOTH, part) is None)  # of READINGS
     return (
         claim,
         paper,
         f"{gain(head)} frozen; {gain(whole)} fine-tuned",
-        f"frozen: {helps(head)}; fine-tuned: {tuned(part)}",
+        f"frozen: {helps(head)}{rate}; fine-tuned: {tuned(part)}",
     )
 
 

@@ -315,6 +315,21 @@ def test_what_is_said_of_sizes_is_so(monkeypatch):
     assert "about two gigabytes for 1,000 pictures" in page and 1.5e6 < kept < 2.6e6
 
 
+def test_no_other_reading_is_ahead(findings):
+    """What docs/open.md says under its table."""
+    rows = findings.rows_of(findings.READINGS, dataset=findings.BOTH).set_index("method")
+    rows = rows.drop(list(findings.PARTS.values()))
+    assert len(rows) == 6 and (rows["seeds"] == 2).all()
+    assert rows["verdict"].str.startswith("cannot tell").all()
+    assert rows["difference"].between(-1, 0).all()
+    below = rows.index[rows["high"] < 0]
+    assert sorted(below) == ["attention=shuffle", "psi=sigmoid", "psi=softmax"]
+    folds = findings.row_of(findings.READINGS, dataset="twitter1", method="random folds")
+    assert min(folds["margin"], rows["margin"].max()) > 2  # "the two seeds differ too much"
+    specs = findings.runs_of(findings.FROZEN, rows.iloc[0]["run_ids"])
+    assert {run.spec.lr for run in specs} == {0.001}
+
+
 def test_heads_of_other_systems_are_worse_on_one_set_alone(findings):
     for name, verdict in (("twitter1", "cannot tell"), ("emotionroi", "worse")):
         rows = findings.rows_of("frozen-lite2/matched.csv", dataset=name)
