@@ -656,7 +656,7 @@ def where():
         bars = {
             "the paper's network,\nas the paper reports it": (None, GREY),
             "that network here, fine-tuned,\n260 px, one seed": (reached(LARGER, name), OURS),
-            "frozen, 224 px": (frame.loc["maiafa"], OURS),
+            "its backbone frozen, 224 px": (frame.loc["maiafa"], OURS),
             "frozen, without MAI and AFA": (parts.loc["without_both"], COLORS[1]),
             "a logistic regression\non the same frozen backbone": (
                 frame.loc["frozen_probe"],
