@@ -32,7 +32,7 @@ def made(tmp_path_factory):
         small=["twitter1", "emotionroi"],
         folder=results / "s",
         data_root=root,
-        device="cpu",
+        device_here="cpu",
         open=lambda name: emolib.open_dataset(name, root),
         specs=lambda datasets: datasets,
         run=lambda names: [r for r in done if r.spec.dataset in names],
