@@ -60,7 +60,8 @@ def run_readings(study: Study, seeds: int = 1, stop_after: str = "") -> list[Run
         raise ValueError(f"stop_after={stop_after!r}: epochs, with commas, as in 1,2,3")
     done = []
     for dataset, seed in itertools.product(study.small, range(seeds)):
-        mine, others = [], []
+        mine: list[RunSpec] = []
+        others: list[RunSpec] = []
         for name, specs in reading_specs(study, dataset, seed, list(map(int, parts))).items():
             for spec in specs:  # where it is, if an earlier version put it there
                 apart = is_complete(study.folder / READINGS_FOLDER / "runs" / spec.id)

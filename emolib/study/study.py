@@ -184,7 +184,7 @@ class Study(Settings):
         specs, failures = list(specs), []
         self.check(specs)
         results: dict[RunSpec, RunResult] = {}
-        for group, where in self._by_weights(specs):
+        for group, where in self._by_weights(specs, self.device):
             try:
                 found = sweep.run_all(group, *where, self.executor)
                 results |= dict(zip(group, found, strict=True))
@@ -196,15 +196,13 @@ class Study(Settings):
 
     def check(self, specs) -> None:
         """Raises what is wrong with any of the runs, training none: each picture is looked at."""
-        for group, (*where, _) in self._by_weights(list(specs)):
-            run.check_runs(group, run.Places.of(*where, self.device_here))
+        for group, where in self._by_weights(list(specs), self.device_here):
+            run.check_runs(group, run.Places.of(*where))
 
     def plan(self, specs) -> pd.DataFrame:
         """`emolib.estimate` of those of the runs that are still to be trained."""
-        parts = [
-            plan.estimate(group, *where, self.device_here)
-            for group, (*where, _) in self._by_weights(list(specs))
-        ]
+        groups = self._by_weights(list(specs), self.device_here)
+        parts = [plan.estimate(group, *where) for group, where in groups]
         return pd.concat(parts, ignore_index=True)
 
     def other_networks(self, dataset: str, networks: int | str = "") -> list[RunResult]:
@@ -281,14 +279,14 @@ class Study(Settings):
                 found.setdefault(run.spec.id, run)
         return list(found.values())
 
-    def _by_weights(self, specs: list[RunSpec]) -> list[tuple[list[RunSpec], Where]]:
+    def _by_weights(self, specs: list[RunSpec], device: str) -> list[tuple[list[RunSpec], Where]]:
         """The runs in groups that share their weights, and where each group is trained. A file of
         weights is for the study's backbone alone, and another system takes timm's own; a folder is
         for all."""
         pairs: list[tuple[list[RunSpec], Where]] = []
         for mine, weights in ((True, self.weights), (False, str(self.weights_folder or ""))):
             group = [s for s in specs if (s.backbone == self.backbone) == mine]
-            where = (self.data_root, self.results_root, self.name, weights, self.device)
+            where = (self.data_root, self.results_root, self.name, weights, device)
             pairs.append((group, where))
         return [pair for pair in pairs if pair[0]] or pairs[:1]
 
