@@ -87,13 +87,18 @@ def signed(number: float, digits: int = 1) -> str:
     return f"{round(number, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
+def apart(difference: float, low: float, high: float, digits: int = 1) -> str:
+    """A difference with its interval."""
+    return "{} ({} to {})".format(*(signed(n, digits) for n in (difference, low, high)))
+
+
 def percent(row: pd.Series) -> str:
     return f"{row['mean']:.1f} % ({row['ci_low']:.1f} to {row['ci_high']:.1f})"
 
 
 def gain(row: pd.Series) -> str:
     """What is lost without a part, as what it adds."""
-    return f"{signed(-row['difference'])} ({signed(-row['high'])} to {signed(-row['low'])})"
+    return apart(-row["difference"], -row["high"], -row["low"])
 
 
 def gain_over_folds(row: pd.Series) -> str:
@@ -109,13 +114,13 @@ def grid(heads: list[str], rows) -> str:
 
 def helps(row: pd.Series) -> str:
     """A verdict on a network without a part, as one on the part."""
-    few = " on these pictures (one seed)" * int(row["seeds"] == 1)
-    few_seeds = "one seed" if row["seeds"] == 1 else "two seeds"
+    seeds = "one seed" if row["seeds"] == 1 else "two seeds"
+    few = f" on these pictures ({seeds})" * int(row["seeds"] == 1)
     words = {
         "worse": f"it helps{few}",
         "better": f"it harms{few}",
         "not trained": "did not train without it",
-        "cannot tell; it takes 3 seeds": f"not decided: {few_seeds}, and we ask for three",
+        "cannot tell; it takes 3 seeds": f"not decided: {seeds}, and we ask for three",
     }
     said = words.get(row["verdict"], row["verdict"])
     if row["seeds"] >= 3 and said.startswith("cannot tell"):
@@ -252,7 +257,9 @@ def of_part(claim: str, paper: str, part: str) -> tuple[str, str, str, str]:
     """A row of `findings`: what a part adds over both sets to heads on a frozen backbone, and on
     Twitter I to small networks that are fine-tuned."""
     head, whole = head_only(part), fine_tuned(part)
-    rate = " (rate 0.001)" * (without(AS_SHIPPED, BOTH, part) is None)  # of READINGS
+    rate = ""
+    if without(AS_SHIPPED, BOTH, part) is None:  # at another rate than as shipped
+        rate = f" (rate {runs_of(FROZEN, head['run_ids'])[0].spec.lr:g})"
     return (
         claim,
         paper,
@@ -299,15 +306,14 @@ def findings() -> list[tuple[str, str, str, str]]:
     open_ones = older["verdict"].str.startswith("cannot tell").sum()
     over = published("mcpnet", 9, "maiafa")
     (plain,) = (row for row in rows_of(f"{WHOLE}/matched.csv").to_dict("records") if is_plain(row))
-    ends = (signed(-plain[f"minus_{one}"]) for one in ("maiafa", "high", "low"))
-    over_backbone = "{} ({} to {})".format(*ends)
+    over_backbone = apart(*(-plain[f"minus_{one}"] for one in ("maiafa", "high", "low")))
     found.append(
         (
             "It beats simpler or older systems",
             f"{over} (over MCPNet)",
             f"{gain(probe)} over a logistic regression, on Twitter I {gain(alone)}, frozen; "
-            f"{over_backbone} over the plain backbone, fine-tuned, beside {open_ones} of "
-            f"{len(older)} older systems that cannot be told apart",
+            f"{over_backbone} over the plain backbone, fine-tuned; {open_ones} of "
+            f"{len(older)} older systems cannot be told apart",
             f"frozen: {beats(probe, 'a logistic regression')}; "
             f"fine-tuned: {beats(plain, 'the plain backbone')}",
         )
@@ -326,7 +332,7 @@ def findings() -> list[tuple[str, str, str, str]]:
         (
             "*D* finds the regions that count",
             "shown on examples",
-            f"hiding them hurts more than as much elsewhere in {hiding} of {tests} sets, "
+            f"hiding them hurts more than hiding as much elsewhere in {hiding} of {tests} sets, "
             f"showing them helps more in {showing}; hiding the lowest hurts more in {lowest}",
             "frozen: "
             + ("yes" if hiding == showing == tests else "no" if not hiding + showing else "hardly"),
@@ -474,23 +480,14 @@ def other_readings() -> str:
     for name in frame["method"].unique():
         if name == "normal" or name in PARTS.values():
             continue
-        found = frame[frame["method"] == name].set_index("dataset")
+        found = frame[frame["method"] == name]
         last = found.iloc[-1]  # over both sets, where it has both
-        cells = ["–" if s not in found.index else changes(found.loc[s]) for s in (*SETS, BOTH)]
-        of_last = [
-            f"{last['margin']:.1f}",
-            f"{last['seeds']:.0f}",
-            last["verdict"].partition(";")[0],
-        ]
+        numbers = found.set_index("dataset")[["difference", "low", "high"]]
+        cells = [apart(*numbers.loc[s]) if s in numbers.index else "–" for s in (*SETS, BOTH)]
+        cells += [f"{last['margin']:.1f}", f"{last['seeds']:.0f}"]
         words = f"`{name}`" if "=" in name else name
-        rows.append([words, *cells, *of_last])
+        rows.append([words, *cells, last["verdict"].partition(";")[0]])
     return grid(heads, rows)
-
-
-def changes(row: pd.Series) -> str:
-    """What a reading changes, with its interval."""
-    low, high = signed(row["low"]), signed(row["high"])
-    return f"{signed(row['difference'])} ({low} to {high})"
 
 
 def is_plain(row) -> bool:
@@ -506,9 +503,8 @@ def beside(study: str) -> str:
     for _, row in in_order.iterrows():
         method, ours = row["method"], row["method"] == "maiafa"
         who = f"`{method}` alone" if is_plain(row) else readable(method)
-        numbers = (signed(row[f"minus_{one}"]) for one in ("maiafa", "low", "high"))
-        apart = "" if ours else "{} ({} to {})".format(*numbers)
-        cells = [in_words(row["dataset"]), who, percent(row), apart, seeds_of(row)]
+        minus = "" if ours else apart(*(row[f"minus_{one}"] for one in ("maiafa", "low", "high")))
+        cells = [in_words(row["dataset"]), who, percent(row), minus, seeds_of(row)]
         rows.append([*cells, "" if ours else row["verdict"].partition(";")[0]])
     return grid(["set", "system", "accuracy (95 %)", "minus ours", "seeds", "verdict"], rows)
 
@@ -592,8 +588,8 @@ def places() -> str:
     """Markdown: the area under the curves of deletion and insertion, D's and of other places."""
     rows = []
     for row in pd.read_csv(MEASURED / FROZEN / "areas.csv").to_dict("records"):
-        numbers = (signed(row[name], 3) for name in ("difference", "d_low", "d_high"))
-        minus = "" if pd.isna(row["difference"]) else "{} ({} to {})".format(*numbers)
+        numbers = [row[name] for name in ("difference", "d_low", "d_high")]
+        minus = "" if pd.isna(row["difference"]) else apart(*numbers, digits=3)
         place = row["place"].replace(" D ", " *D* ")
         rows.append([in_words(row["set"]), row["way"], place, f"{row['area']:.3f}", minus])
     return grid(["set", "blurring", "place", "area", "minus *D*'s (95 %)"], rows)

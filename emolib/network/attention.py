@@ -66,4 +66,5 @@ class ShuffleAttention(nn.Module):
 
     def forward(self, x: Tensor, target: Tensor | None = None) -> Tensor:
         gated = self.gate(x) * (x if target is None else target)
-        return gated.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)  # torch's has no MPS form
+        # the channels shuffled in two groups; torch's own channel_shuffle has no form for MPS
+        return gated.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)

@@ -20,12 +20,9 @@ def everything_ahead(study: Study, systems: str = "", comparisons: str = "") -> 
     """Prints how many runs notebooks 01 to 05 are to train, how long that takes here, and what can
     be left out. Then it looks at every picture, and raises `check_runs`' error of the first set
     that has one which cannot be read. systems, comparisons: notebook 05's."""
-    without = study.left_out(systems, comparisons)
-    chain = {
-        notebook: [spec for spec in specs if spec not in without]
-        for notebook, specs in study.chain(systems, comparisons).items()
-    }
-    ahead = study.plan(dict.fromkeys(spec for specs in chain.values() for spec in specs))
+    chain, without = study.chain(systems, comparisons), study.left_out(systems, comparisons)
+    every = dict.fromkeys(spec for specs in chain.values() for spec in specs)
+    ahead = study.plan(spec for spec in every if spec not in without)
     ahead = ahead.drop_duplicates("id").set_index("id", drop=False)
     if study.absent:
         print(about_absent(study).replace("**", "").replace("`", ""))

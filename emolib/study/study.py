@@ -135,18 +135,18 @@ class Study(Settings):
     def audit(self) -> pd.DataFrame:
         """`audit.audit` at their crop size of the study's sets, and of others that it has runs on,
         also written to audit.csv."""
-        sets = dict.fromkeys([*self.datasets, *(spec.dataset for spec in self.specs_there())])
+        sets = self.sets_there()
         frames = {name: self.manifest(name) for name in sets}
         crop = max(self.spec(name).image_size for name in sets)
         found = audit.audit([self.open(name) for name in sets], frames, crop)
         write_csv(self.folder / audit.FILE, found)
         return found
 
-    def _renew_audit(self, sets: set[str]) -> None:
-        """Makes audit.csv, by which near-twins count as one picture, where it is not there or one
-        of `sets` was not looked at."""
+    def _renew_audit(self) -> None:
+        """Makes audit.csv, by which near-twins count as one picture, where it is not there or not
+        of all sets."""
         looked_at = {file.stem for file in (self.folder / "manifests").glob("*.csv")}
-        if not (self.folder / audit.FILE).exists() or sets - looked_at:
+        if not (self.folder / audit.FILE).exists() or set(self.sets_there()) - looked_at:
             self.audit()
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:
@@ -220,8 +220,7 @@ class Study(Settings):
         runs that count besides the profile's. Complete ones of the same settings count too, from
         other seeds, and on other sets and of other systems, as another call left them. without:
         `left_out`, for the pages."""
-        there = self.specs_there()
-        self._renew_audit({*self.datasets, *(spec.dataset for spec in there)})
+        self._renew_audit()
         without = rivals.left_out(self) | (without or {})
         # a notebook before 05 does not miss what 05 trains
         begun = [s for s in self.rivals() if (self.folder / "runs" / s.id).exists()]
@@ -229,7 +228,7 @@ class Study(Settings):
         chains = [s for s in others if s.stages and s.model != "maiafa" and s not in without]
         before = [s.predecessor() for s in chains]
         wanted = [*self.ablations(), *self.without_transfer(), *others, *before]
-        wanted += self.of_other_calls(there)
+        wanted += self.of_other_calls()
         wanted += [r.spec for r in self.of_other_seeds(wanted)]
         wanted = list(dict.fromkeys(wanted))
         runs, asked = self.folder / "runs", {s.id for s in specs}
@@ -249,10 +248,13 @@ class Study(Settings):
         found = (read_spec(folder / "spec.json") for folder in folders)
         return [spec for spec in found if spec.dataset in self.there]
 
-    def of_other_calls(self, specs: list[RunSpec]) -> list[RunSpec]:
-        """Those of `specs` that these settings give, with other sets, systems and seeds."""
-        sets = dict.fromkeys([*self.datasets, *(s.dataset for s in specs)])
-        whole = replace(self, datasets=tuple(sets))
+    def sets_there(self) -> list[str]:
+        """The study's sets, and others that it has complete runs on."""
+        return list(dict.fromkeys([*self.datasets, *(s.dataset for s in self.specs_there())]))
+
+    def of_other_calls(self) -> list[RunSpec]:
+        """Of `specs_there` those that these settings give, with other sets, systems and seeds."""
+        whole = replace(self, datasets=tuple(self.sets_there()))
 
         def given(s: RunSpec) -> bool:
             here = self if s.dataset in self.datasets else whole
@@ -264,7 +266,7 @@ class Study(Settings):
             ]
             return s in made or (ours and s in map(alone, made))
 
-        return [s for s in specs if given(s)]
+        return [s for s in self.specs_there() if given(s)]
 
     def of_other_seeds(self, specs: list[RunSpec]) -> list[RunResult]:
         """The complete runs in the study, its readings/ or shares/ that differ from one of `specs`

@@ -193,9 +193,8 @@ def _memory_of(names: list[str]) -> dict[str, float]:
 
 def _room(group: list[RunSpec], names: list[str]) -> dict[str, int]:
     """{device: how many of the runs fit into its memory at once}, the emptiest first, without those
-    that have no room. Where
-    none has, or it cannot be found out, as on GPUs that have failed: 1 each, and the runs
-    themselves will say what is wrong."""
+    that have no room. Where none has, or it cannot be found out, as on GPUs that have failed: 1
+    each, and the runs themselves will say what is wrong."""
     free = dict(sorted(_memory_of(names).items(), key=itemgetter(1), reverse=True))
     if not free:
         return dict.fromkeys(names, 1)
@@ -203,8 +202,8 @@ def _room(group: list[RunSpec], names: list[str]) -> dict[str, int]:
     try:
         need = max(measure(spec, emptiest).memory for spec in group)
     except (RuntimeError, MemoryError):
-        need = 0.0
-    if not need:
+        need = None
+    if need is None:
         devices.give_back(emptiest)  # here, where the error holds its tensors no more
         return dict.fromkeys(free, 1)
     room = {name: int(has // need) for name, has in free.items()}
