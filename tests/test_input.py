@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import time
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -176,6 +178,20 @@ def test_packs_unused_for_longest_make_room_for_new_ones(data, own_cache, monkey
     third = cache.packed(data, 39)
     assert first.file.exists() and third.file.exists() and not second.file.exists()
     assert second[3].sum() > 0  # whoever reads it goes on
+
+
+@pytest.mark.parametrize(
+    "total, free, kept",
+    [(20e12, 1e12, True), (20e12, 5.00001e9, False), (250e9, 15e9, True), (1e9, 1.0001e8, False)],
+)
+def test_a_disk_that_is_nearly_full_and_large_has_room(
+    data, own_cache, monkeypatch, total, free, kept
+):
+    usage = shutil.disk_usage(data.root)._replace(total=int(total), free=int(free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with nullcontext() if kept else pytest.warns(UserWarning, match="and 0.00 are allowed"):
+        pack = cache.packed(data, 37)
+    assert (pack is not None) == kept
 
 
 @pytest.mark.parametrize("gigabytes, message", [("0.00001", "are allowed"), ("0", "are allowed")])

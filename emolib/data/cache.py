@@ -3,7 +3,7 @@
 A file is in safetensors' format, in the cache folder (EMOLIB_CACHE, else the user's), and named
 after all that it follows from, so that changed data make another one. It appears under its name
 only when it is whole. All files together keep to EMOLIB_CACHE_GB (default 50) and leave a tenth of
-the disk free. The longest unused go first.
+the disk free, or `LEFT_FREE` bytes where that is less. The longest unused go first.
 """
 
 import contextlib
@@ -35,6 +35,7 @@ from .pictures import decode, shrink
 PACK_VERSION = 1  # of what decode() and shrink() make of a file
 HEADER = 512  # bytes, room for the largest numbers
 TYPES = {torch.uint8: "U8", torch.float16: "F16"}  # safetensors' names
+LEFT_FREE = 5 * 10**9  # bytes: a large disk may be full to its last tenth and still have room
 DECODED_AT_ONCE = 64  # pictures decoded and not yet written, at most
 
 
@@ -229,7 +230,7 @@ def _make_room(file: Path, needed: float) -> None:
     for left in file.parent.glob(".*.safetensors.*"):  # nobody else is making one
         left.unlink(missing_ok=True)
     disk = shutil.disk_usage(file.parent)
-    spare = disk.free - disk.total // 10
+    spare = disk.free - min(disk.total // 10, LEFT_FREE)
     stats = {pack: pack.stat() for pack in file.parent.glob("*.safetensors")}
     sizes = {p: s.st_size for p, s in sorted(stats.items(), key=lambda item: item[1].st_mtime)}
     allowed = min(budget(), spare + sum(sizes.values()))
