@@ -89,7 +89,7 @@ gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into 
 	$(BIN)/python -m emolib.gpu_check $(ARGS)
 
 #: What came out
-report: $(VENV)/.ready  ## results/REPORT.md, one page to cite, from tables and run folders
+report: $(VENV)/.ready  ## results/REPORT.md, every study's verdicts, from tables and run folders
 	$(BIN)/python -m emolib report results
 
 findings: $(VENV)/.ready  ## the table and the figures of the first page, into README.md and docs/, from results/

@@ -1,5 +1,5 @@
-"""One page to cite, from tables and run folders alone: what was run, what agrees with the paper,
-what does not, what cannot be known. The parts of a ReScience article's summary.
+"""What was found, study by study, from tables and run folders alone: what was run, what agrees
+with the paper, what does not, what cannot be known. The parts of a ReScience article's summary.
 """
 
 from pathlib import Path
@@ -193,15 +193,36 @@ def _unknown(specs: list[RunSpec], tables_: list[pd.DataFrame]) -> list[str]:
 
 def _own_power(tables_: list[pd.DataFrame]) -> list[str]:
     """The paper's own differences of Tables 7 and 8 beside the smallest that its test pictures
-    could show, from tables of differences on real pictures."""
+    could show, from tables of differences on real pictures; a row for what all studies found."""
     rows = pd.concat(tables_) if tables_ else pd.DataFrame(columns=paper.DIFFERENCES_COLUMNS)
     of_parts = rows["table"].astype(str).isin(["7", "8", READINGS_FOLDER])
     rows = rows[of_parts & (rows["metric"] == "accuracy")]
     rows = rows.dropna(subset=["published", "smallest_paired"])
-    return [
-        f"- Whether the paper's own difference is more than noise, {in_words(row.dataset)} "
-        f"{row.method} ({row.published:+.2f}): its test could show {row.smallest_paired:.1f} "
-        f"points if its two networks differed on as many pictures as ours "
-        f"({row.discordance:.1f}%), {row.smallest:.1f} on pictures of their own."
-        for row in rows.itertuples()
+    if rows.empty:
+        return []
+    lines = [
+        "- Whether the paper's own differences are more than noise.",
+        "",
+        "The smallest that its tests could show, in points of accuracy: if its two networks gave",
+        "another answer on as many pictures as ours do, and if each had pictures of its own.",
+        "",
     ]
+    heads = ("set", "row", "the paper's", "the same pictures", "ours differ on", "its own pictures")
+    lines += pages.grid(
+        heads,
+        (
+            (
+                *(in_words(dataset), method, f"{group['published'].iloc[0]:+.2f}"),
+                *(_range(group["smallest_paired"]), f"{_range(group['discordance'])} %"),
+                f"{group['smallest'].iloc[0]:.1f}",
+            )
+            for (dataset, method), group in rows.groupby(["dataset", "method"], sort=False)
+        ),
+    )
+    return lines
+
+
+def _range(values: pd.Series) -> str:
+    """Lowest to highest over the studies, or the one number that all have."""
+    low, high = f"{values.min():.1f}", f"{values.max():.1f}"
+    return low if low == high else f"{low} to {high}"
