@@ -351,6 +351,19 @@ def test_the_report_says_what_was_run_and_what_cannot_be_known_and_is_checked(re
         report.write_report(results / "s/runs")
 
 
+def test_the_report_tells_once_what_the_papers_own_tests_could_show():
+    row = dict(table=7, dataset="twitter1", method="without_mai", metric="accuracy")
+    row |= dict(published=-3.17, smallest_paired=1.44, discordance=3.3, smallest=3.8)
+    one = pd.DataFrame([row, row | dict(metric="recall", smallest_paired=9)])
+    two = pd.DataFrame([row | dict(smallest_paired=2.31, discordance=8.8)])
+    two.loc[1] = row | dict(dataset="emotionroi", published=-3.39)
+    assert report._own_power([one, two])[-2:] == [
+        "| Twitter I | without_mai | -3.17 | 1.4 to 2.3 | 3.3 to 8.8 % | 3.8 |",
+        "| EmotionROI | without_mai | -3.39 | 1.4 | 3.3 % | 3.8 |",
+    ]
+    assert report._own_power([one[one["metric"] == "recall"]]) == report._own_power([]) == []
+
+
 def status_of(results, *names, data_root=""):
     found = {f.file: f for f in provenance.findings(results, data_root)}
     return {(found[n].status, found[n].why) for n in names}
