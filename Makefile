@@ -15,6 +15,7 @@ PAPER_STUDY = $(or $(STUDY),$(PROFILE)-$(DATA_NAME)-$(or $(BACKBONE),$(BACKBONE_
 PROFILE ?= paper
 BACKBONE_OF_paper := hrnet_w48
 BACKBONE_OF_best  := tf_efficientnet_lite2
+BACKBONE_OF_demo  := hrnet_w18_small
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Packages are compiled when first imported. Images that set this would compile torch in every process.
@@ -79,10 +80,9 @@ paper: data-is-there $(VENV)/.ready  ## 01-05 on real data, any of the sets, res
 	@$(BIN)/python -c "$$WHAT_CAME_OUT" 'results/$(PAPER_STUDY)'
 
 data-is-there:
-	@test -d '$(DATA)' || { echo "make paper DATA=/data: DATA='$(DATA)' is not a folder" >&2; exit 1; }
+	@test -d '$(DATA)' || { echo "DATA='$(DATA)' is not a folder; DATA=/data names the one that holds the sets" >&2; exit 1; }
 
-readings regions transfer tasks: $(VENV)/.ready  ## one notebook, 06, 07, 08 or 10, on demo data; with DATA=/data and the rest as for paper on those
-	$(if $(DATA),@test -d '$(DATA)' || { echo "make $@: DATA='$(DATA)' is not a folder" >&2; exit 1; })
+readings regions transfer tasks: $(if $(DATA),data-is-there) $(VENV)/.ready  ## one notebook, 06, 07, 08 or 10, on demo data; with DATA=/data and the rest as for paper on those
 	$(call run_notebooks,$(notdir $(basename $(wildcard notebooks/*_$@.ipynb))),$(if $(DATA),$(PAPER_STUDY),demo),$(if $(DATA),$(ON_DATA),-r profile demo))
 
 gpu-check: $(VENV)/.ready  ## does everything work on this GPU? 7 minutes, into results/gpu/; ARGS='--only machine,steps'

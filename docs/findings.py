@@ -22,6 +22,7 @@ from emolib.base.run_folder import RunResult, read_run
 from emolib.data import splits
 from emolib.data.layouts.common import LAYOUTS
 from emolib.data.tasks import TASKS
+from emolib.spec.published import published as paper_table
 from emolib.spec.sets import BOTH, in_words
 from emolib.spec.sets import SETS as RECORDS
 from emolib.spec.systems import SYSTEMS
@@ -136,7 +137,7 @@ def beats(row, other: str) -> str:
 
 def published_score(dataset: str, method: str, table: int, metric: str = "accuracy") -> float:
     """The paper's number, in percent."""
-    frame = pd.read_csv(ROOT / f"results/published/table{table}.csv")
+    frame = paper_table(table)
     frame = frame[frame["metric"] == metric].set_index(["dataset", "method"])["published"]
     return float(frame[dataset, method])
 
@@ -151,6 +152,13 @@ def reached(study: str, name: str, metric: str = "accuracy") -> pd.Series | None
     """What a study's normal network reached on a set; None where it was not trained there."""
     row = row_of(f"{study}/table9.csv", metric, dataset=name, method="maiafa")
     return row if row["runs"] and row["runs"] == FOLDS * seeds_of(row) else None
+
+
+def seen_at(study: str, name: str) -> str:
+    """A study's size of picture, and from how many seeds its networks began."""
+    row = row_of(f"{study}/table9.csv", dataset=name, method="maiafa")
+    size = runs_of(study, row["run_ids"])[0].spec.image_size
+    return f"{size} px, {pages.so_many(seeds_of(row), 'seed')}"
 
 
 def against(paper: float, row: pd.Series) -> str:
@@ -651,8 +659,11 @@ def where():
         parts = rows_of(f"{SHIPPED}/table7.csv", dataset=name).set_index("method")
         bars = {
             "the paper's network,\nas the paper reports it": (None, GREY),
-            "that network here, fine-tuned,\n260 px, one seed": (reached(LARGER, name), OURS),
-            "its backbone frozen, 224 px": (frame.loc["maiafa"], OURS),
+            f"that network here, fine-tuned,\n{seen_at(LARGER, name)}": (
+                reached(LARGER, name),
+                OURS,
+            ),
+            f"its backbone frozen,\n{seen_at(SHIPPED, name)}": (frame.loc["maiafa"], OURS),
             "frozen, without MAI and AFA": (parts.loc["without_both"], COLORS[1]),
             "a logistic regression\non the same frozen backbone": (
                 frame.loc["frozen_probe"],

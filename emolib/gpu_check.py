@@ -26,6 +26,7 @@ import torch
 
 from .base import devices, run_folder
 from .base.files import write_json, write_text
+from .spec.values import named
 from .tables.pages import grid
 from .training.gpu_checks import networks, trainings
 from .training.gpu_checks.shared import Here
@@ -108,9 +109,10 @@ def main(words=None) -> int:
     parser.add_argument("--only", default="", metavar="NAMES", help=", ".join(CHECKS))
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     chosen = parser.parse_args(words)
-    names = [name.strip() for name in chosen.only.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in CHECKS]:
-        parser.error(f"--only: no check {unknown[0]!r}; there are {', '.join(CHECKS)}")
+    try:
+        names = named("--only", chosen.only, CHECKS)
+    except ValueError as error:
+        parser.error(str(error))
     if not torch.cuda.is_available():
         why = devices.unusable_gpu() or "torch sees no GPU, and there is no NVIDIA driver here"
         print(f"gpu-check: {why}", file=sys.stderr)

@@ -92,7 +92,7 @@ def test_the_exit_code_is_1_where_a_check_fails_and_names_choose(tmp_path, monke
     with pytest.raises(SystemExit) as ended:
         main(["--only", "one,three"])
     assert ended.value.code == 2
-    assert "no check 'three'; there are one, two" in capsys.readouterr().err
+    assert "'three' is none of one, two" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from emolib.base.files import write_json
 from emolib.data import tasks
 from emolib.data.predictions import predictions_of
 from emolib.network.build import build_network
+from emolib.use import card as card_words
 from emolib.use import hub
 
 TINY = dict(backbone="test_efficientnet", width=32, image_size=32, epochs=1, init="scratch")
@@ -130,6 +131,9 @@ def test_the_card_says_who_labelled_and_on_what(run, tmp_path):
         "## Limits",
     ):
         assert said in card.text
+    for of_set in ("emotionroi", "emotion6"):
+        assert "mean valence" in card_words._labelled(emolib.RunSpec(of_set, labels="valence"))
+        assert "search word" in card_words._labelled(emolib.RunSpec(of_set))
     shutil.copytree(run, tmp_path / "drawn")
     environment = json.loads((run / "environment.json").read_text())
     environment["data"]["demo"] = True

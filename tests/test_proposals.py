@@ -11,7 +11,7 @@ from trees import make_shapes
 import emolib
 from emolib.base.files import read_json
 from emolib.data import batches as pipeline
-from emolib.data import proposals
+from emolib.data import cache, proposals
 
 PROTOCOL = dict(image_size=32, lr=0.01, batch_size=8, init="scratch")
 
@@ -113,4 +113,11 @@ def test_boxes_are_kept_by_set_and_size_and_the_predictor_finds_the_same(root):
             image = pipeline.shrunk(data.paths[i], pipeline.short_side(size))
             assert torch.equal(pictures.boxes[i], proposals.BoxFinder("objects").find(image))
     again = pipeline.Pictures(data, 64, finder=proposals.BoxFinder("objects"), cache="off")
+    assert torch.equal(again.boxes, pictures.boxes)
+    kept = list(cache.folder().glob(f"own-{data.pictures_hash()}-objects-*.safetensors"))
+    assert len(kept) == 2  # a size each, within the cache's budget
+    for file in kept:
+        file.unlink()
+        file.write_bytes(b"half a file")
+    again = pipeline.Pictures(data, 64, finder=proposals.BoxFinder("objects"))
     assert torch.equal(again.boxes, pictures.boxes)

@@ -11,6 +11,7 @@ from trees import make_fi, make_roi, make_twitter
 import emolib
 from emolib import tables
 from emolib.base.files import write_csv
+from emolib.data.manifest import manifest
 from emolib.study import deletion, regions, transfer
 from emolib.tables import report, sources
 from emolib.tables.checks import source_checks
@@ -35,6 +36,7 @@ def made(tmp_path_factory):
         device_here="cpu",
         open=lambda name: emolib.open_dataset(name, root),
         specs=lambda datasets: datasets,
+        manifest=lambda name: manifest(emolib.open_dataset(name, root)),
         run=lambda names: [r for r in done if r.spec.dataset in names],
         spec=lambda name: ROI,
         other_networks=lambda name, count: [],

@@ -128,6 +128,12 @@ def test_a_frame_for_reading_has_columns_of_different_names_and_scrolls_where_it
     assert of_tasks.columns.is_unique and not of_tasks.columns.str.startswith("difference").any()
     long = pd.concat([frame] * (frames.MOST_ROWS + 1), ignore_index=True)
     assert "overflow-y: auto" in frames.show_frame(long).to_html()
+    for columns, ends in (
+        ("fall low high", "95% from"),
+        ("difference low high", "difference, 95% from"),
+    ):
+        style = frames.show_frame(pd.DataFrame([[1, 0, 2]], columns=columns.split()))
+        assert style.columns[1] == ends
 
 
 def test_a_run_in_two_places_counts_once_and_a_seed_without_every_fold_is_left_out_of_curves(
@@ -378,8 +384,20 @@ def test_a_set_of_ones_own_is_trained_tested_and_audited(tmp_path, capsys):
     grouped = experiment.run(experiment.specs(grouped=True))
     assert sum(r.metrics["n"] for r in grouped) == 12
     found = experiment.audit()
-    assert pd.read_csv(experiment.folder / "audit.csv").shape == found.shape
+    audited = experiment.folder / "audit.csv"
+    assert pd.read_csv(audited).shape == found.shape
     assert set(found["finding"]) <= {"near-twin"}
+    drawn = dataclasses.replace(
+        experiment, overrides=experiment.overrides | {"official": False, "split_seed": 7}
+    )
+    for one, source in ((experiment, "the set's own lists"), (drawn, "seed 7")):
+        assert frames.splits(one)["from"].unique().tolist() == [source]
+    # the training of a later call has looked at other pictures: who is a twin is asked again
+    shutil.copy(tmp_path / "own/0.png", tmp_path / "own/11.png")
+    experiment.manifest("own")
+    os.utime(audited, (1, 1))
+    experiment.build_tables()
+    assert "identical" in set(pd.read_csv(audited)["finding"])
 
 
 def test_leakage_free_folds_stand_beside_the_papers_and_stay_out_of_its_tables(root, tmp_path):
@@ -470,7 +488,7 @@ def test_recipes_are_the_authors_settings_in_a_study_of_their_own(root, tmp_path
         "adam",
         "adamw",
     }
-    with pytest.raises(ValueError, match="recipes are known of ar, wscnet"):
+    with pytest.raises(ValueError, match="is none of ar, wscnet"):
         experiment.recipes("mcpnet")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_tables import fabricate, quick_figures, row, spec  # noqa: F401
+from trees import make_valence, picture
 
 import emolib
 from emolib.base import reuse
@@ -169,6 +170,29 @@ def test_networks_answer_for_pictures_they_never_saw_and_lent_runs_are_not_train
     reuse.lend(less, study.folder, study.folder / "shares")
     lent = study.folder / "shares/runs" / whole.predecessor().id / "model.safetensors"
     assert lent.samefile(study.folder / "runs" / whole.predecessor().id / "model.safetensors")
+
+
+def test_no_network_is_tested_on_another_sets_copies_of_its_own_pictures(tmp_path):
+    make_valence(tmp_path, each=5)
+    ours, theirs = tmp_path / "emotionroi", tmp_path / "emotion6"
+    for seed, path in enumerate(sorted(ours.rglob("*.jpg"))):
+        picture(path, seed)
+    shutil.copytree(ours, theirs)
+    study = emolib.Study.configure(
+        data_root=str(tmp_path),
+        results_root=str(tmp_path / "results"),
+        device="cpu",
+        datasets="emotionroi,emotion6",
+        backbone="test_resnet",
+        overrides="image_size=32,width=32,epochs=1,init=scratch",
+    )
+    results = study.run([study.spec("emotionroi")])
+    assert transfer.cross_tested(study, results)["tested_on"].tolist() == ["emotionroi"]
+    for seed, name in enumerate(("joy/0.jpg", "anger/0.jpg")):
+        picture(theirs / "images" / name, 100 + seed)
+    shutil.rmtree(study.folder / "manifests")  # kept by set, made once
+    table = transfer.cross_tested(study, results).set_index("tested_on")
+    assert table.loc["emotion6", "pictures"] == 2
 
 
 def test_a_run_that_is_whole_in_the_study_is_not_missing_where_another_place_has_half_of_it(

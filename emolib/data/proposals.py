@@ -2,14 +2,13 @@
 
 A finder turns a picture into COUNT×5 numbers, one row a box: left, top, right, bottom as shares of
 the picture's sides, and a score above 0. Rows that are not needed are zero. Boxes of a whole set
-are found once and kept beside the packed cache.
+are found once and kept as `cache` says.
 
 They are OpenCV's, or a detector's of torchvision's, COCO-trained (`RunSpec.detector`). Its weights
 come from the folder `weights` (<name>.safetensors or <name>.pth, torchvision's tensors) or from
 torchvision's download; without either it is an error, never a random detector.
 """
 
-import contextlib
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -19,12 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cv2
-import filelock
 import joblib
 import numpy as np
 import torch
 import torchvision
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from sklearn.cluster import SpectralClustering
 from timm.models import load_state_dict
 from torch import Tensor
@@ -196,16 +194,19 @@ class BoxFinder:
         if self.by != OPENCV:
             made_by.append(detector_identity(self.by, self.weights))
         digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
-        name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{self.kind}-{digest}.boxes"
-        file = cache.folder() / name
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{file}.lock"):
-                if not file.exists():
-                    with whole_file(file) as part:
-                        save_file({"boxes": self._all(pictures)}, part)
-                return load_file(file)["boxes"]
-        return self._all(pictures)  # no folder to keep them in
+        name = f"{pictures.data.name}-{pictures.data.pictures_hash()}-{self.kind}-{digest}"
+
+        def read(file: Path) -> dict[str, Tensor] | None:
+            return cache.read_tensors(file, lambda found: len(found["boxes"]) == len(pictures))
+
+        def write(file: Path) -> None:
+            with whole_file(file) as part:
+                save_file({"boxes": self._all(pictures)}, part)
+
+        words = "no kept boxes", "they are found anew in each run"
+        size = 4.0 * 5 * COUNT * len(pictures)
+        kept = cache.made_once(pictures.data, name, read, lambda: size, write, words)
+        return self._all(pictures) if kept is None else kept["boxes"]
 
     def _all(self, pictures) -> Tensor:
         numbers = range(len(pictures))

@@ -110,9 +110,7 @@ class RunSpec:
     momentum: float = 0.9
     weight_decay: float = 1e-3
     dropout: float = 0.5
-    precision: typing.Literal["float32", "bf16"] = (
-        "float32"  # of the backbone; the head's is float32
-    )
+    precision: typing.Literal["float32", "bf16"] = "float32"  # the backbone's; the head: float32
     freeze: typing.Literal["", "backbone"] = ""  # what learns nothing
     head_epochs: int = 0  # of the head alone, on the frozen backbone, before everything learns
     views: int = 6  # of each picture that a frozen backbone sees: the centre and random crops
@@ -126,7 +124,8 @@ class RunSpec:
         system, of_set = system_of(self.model), SETS[self.dataset]
         if isinstance(self.readings, dict):
             self._put(readings=Readings(**self.readings))
-        self._put(init=_whole_chain(of_set.init if self.init is None else self.init))
+        init = of_set.init if self.init is None else checked("init", self.init, str)
+        self._put(init=_whole_chain(init))
         if self.dataset in self.stages:
             raise ValueError(f"init={self.init!r}: {self.dataset} cannot be pre-trained on itself")
         if system.backbone in (None, self.model) and self.backbone not in (None, self.model):
@@ -261,8 +260,8 @@ class RunSpec:
     @property
     def step(self) -> "RunSpec":
         """Equal for runs whose training steps take the same time and memory."""
-        same = OF_THE_TARGET | {"dataset": "fi", "init": "scratch", "pretrain": (), "apart": ()}
-        return replace(self, **same, seed=0, split_seed=0, epochs=1, lr=1.0, lr_step=1)
+        same = OF_THE_TARGET | dict(dataset="fi", init="scratch", pretrain=(), apart=(), lr=1.0)
+        return replace(self, **same, seed=0, split_seed=0, epochs=1, head_epochs=0, lr_step=1)
 
     def to_dict(self) -> dict:
         """Plain values, as in spec.json."""

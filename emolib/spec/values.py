@@ -1,8 +1,17 @@
-"""Whether a value is one of those that a field of RunSpec or a reading takes."""
+"""Whether a value is one of those that a field of RunSpec, a reading or a parameter takes."""
 
 import numbers
 import types
 import typing
+
+
+def named(parameter: str, text: str, known=()) -> list[str]:
+    """The names in a text, parted by commas. Raises ValueError for one that is none of `known`,
+    where some are."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if known and (others := [name for name in names if name not in known]):
+        raise ValueError(f"{parameter}={text!r}: {others[0]!r} is none of {', '.join(known)}")
+    return names
 
 
 def members(kind) -> tuple:

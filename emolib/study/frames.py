@@ -73,10 +73,12 @@ def splits(settings: Settings) -> pd.DataFrame:
     """Size, share of positives and origin of each split."""
     rows = []
     for name in settings.datasets:
-        data = settings.open(name)
-        source = "the set's own lists" if data.official_folds else "seed 0"
-        for fold, (train, test) in enumerate(data.folds()):
-            validation = data.validation(fold)
+        data, spec = settings.open(name), settings.spec(name)
+        own = data.official_folds and spec.official and not spec.grouped
+        source = "the set's own lists" if own else f"seed {spec.split_seed}"
+        how = spec.split_seed, spec.grouped
+        for fold, (train, test) in enumerate(data.folds(*how, spec.official)):
+            validation = data.validation(fold, *how)
             held = 0 if validation is None else len(validation)
             share = 100 * data.labels[test].mean() if data.has_polarity else np.nan
             rows.append((name, fold, len(train) - held, held, len(test), share, source))
@@ -113,7 +115,7 @@ def show_means(per_fold: pd.DataFrame):
 
 def leakage(results, grouped) -> pd.DataFrame:
     """Accuracy by the paper's folds beside leakage-free ones: mean and standard deviation over
-    the folds of each set, percent."""
+    the folds of each set, lowest and highest, percent; and how many pictures were tested."""
     named = {"the paper's": per_fold(results), "leakage-free": per_fold(grouped)}
     both = pd.concat([frame.assign(folds=name) for name, frame in named.items()])
     names = {"mean": "accuracy", "std": "std over folds", "min": "lowest", "max": "highest"}
@@ -145,10 +147,13 @@ def show_frame(frame: pd.DataFrame, precision: int = 2, **digits: str):
     if frame.empty:
         return None
     formats = dict.fromkeys(("p", "p_holm", "p_mcnemar", "p_value"), _p) | digits
-    formats = {HEADINGS.get(name, name): how for name, how in formats.items()}
+    # the ends of a difference, or of the value itself
+    ends = {} if "difference" in frame else {"low": "95% from", "high": "95% to"}
+    heads = HEADINGS | ends
+    formats = {heads.get(name, name): how for name, how in formats.items()}
     words = {"dataset": in_words, "method": readable, "path": _from_the_top}
     frame = frame.assign(**{c: frame[c].map(say) for c, say in words.items() if c in frame})
-    frame = frame.rename(columns=HEADINGS)
+    frame = frame.rename(columns=heads)
     style = frame.style.hide(axis="index").format(formats, precision=precision, na_rep="")
     if "verdict" in frame:  # its words take few lines
         style.set_properties(subset=["verdict"], **{"min-width": "16em", "text-align": "left"})
@@ -196,9 +201,8 @@ def show_more_scores(table: pd.DataFrame):
 
 
 def show_tasks(table: pd.DataFrame):
-    """`tasks.csv` for reading: low and high are there of the value, and not of a difference."""
-    rows = table[["dataset", "task", "method", *READ_COLUMNS]]
-    return show_frame(rows.rename(columns={"low": "95% from", "high": "95% to"}))
+    """`tasks.csv` for reading."""
+    return show_frame(table[["dataset", "task", "method", *READ_COLUMNS]])
 
 
 def show_costs(table: pd.DataFrame):

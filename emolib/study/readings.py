@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from ..base.run_folder import is_complete
 from ..spec.run_spec import Readings, RunSpec
+from ..spec.values import named
 from ..tables.readings import RANDOM_FOLDS, READINGS_FOLDER
 from .settings import VARIANTS, Settings
 from .study import Study
@@ -55,7 +56,7 @@ def run_readings(study: Study, seeds: int = 1, stop_after: str = "") -> list[Run
     seeds: how many, from 0 on. stop_after: epochs, as "1,2,3": what choosing the epoch on the test
     pictures would add. Raises ValueError where it is anything else.
     """
-    parts = [part.strip() for part in str(stop_after).split(",") if part.strip()]
+    parts = named("stop_after", str(stop_after))
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"stop_after={stop_after!r}: epochs, with commas, as in 1,2,3")
     done = []

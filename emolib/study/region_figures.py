@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from ..tables.plots import drawn, intervals, legend_below, panels
+from ..tables.plots import drawn, intervals, legend_below, named_rows, panels
 from .regions import CHANCE
 
 SHOWN_MEASURES = ("AUC", "NSS", "CC", "F", "MAE")
@@ -58,13 +58,9 @@ def draw_readings(table: pd.DataFrame, title: str) -> Figure:
 
 def _scored_rows(axis, rows: pd.DataFrame, measure: str, names, label: str) -> None:
     """Scores with their intervals, the first row on top."""
-    places = np.arange(len(rows))[::-1]
-    intervals(axis, rows["mean"], rows["low"], rows["high"], places, label)
+    intervals(axis, rows["mean"], rows["low"], rows["high"], named_rows(axis, names), label)
     if measure in CHANCE:
         axis.axvline(CHANCE[measure], color="black", lw=1, ls="--")
-    axis.set_yticks(places, names)
-    axis.set_ylim(-0.6, len(rows) - 0.4)
-    axis.grid(axis="x", alpha=0.3)
 
 
 def draw_falls(frame: pd.DataFrame, title: str) -> Figure:

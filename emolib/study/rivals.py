@@ -7,6 +7,7 @@ from ..network import build
 from ..spec.run_spec import RunSpec
 from ..spec.sets import FINE_TUNED
 from ..spec.systems import COMPARED, COMPARISONS, SYSTEMS, published_on, system_of
+from ..spec.values import named
 from .settings import PROFILES, Settings
 
 # what authors' settings are where they do not say otherwise, whatever the study's are
@@ -27,15 +28,11 @@ def rival_runs(settings: Settings, systems: str = "", comparisons: str = "") -> 
     for another.
     """
     profile, found = PROFILES[settings.profile], {}
-    kinds = _names(comparisons) or profile.comparisons
-    for kind in kinds:
-        if kind not in COMPARISONS:
-            known = ", ".join(COMPARISONS)
-            raise ValueError(f"comparisons={comparisons!r}: {kind!r} is none of {known}")
+    kinds = named("comparisons", comparisons, COMPARISONS) or profile.comparisons
     for dataset in settings.datasets:
         for kind in kinds:
             backbone = None if kind == "published" else ""
-            models = _names(systems) or _rows(settings, dataset, kind)
+            models = named("systems", systems) or _rows(settings, dataset, kind)
             for model, fold in itertools.product(models, settings.folds(dataset)):
                 spec = settings.spec(dataset, fold, model=model, backbone=backbone)
                 why = _needs_its_backbone(settings, spec)
@@ -77,11 +74,7 @@ def recipe_specs(settings: Settings, systems: str = "") -> list[RunSpec]:
     # those with Table 6's optimizer first
     known = [name for name in COMPARED if SYSTEMS[name].recipe]
     known.sort(key=lambda name: SYSTEMS[name].recipe.get("optimizer", ""))
-    chosen = _names(systems) or known
-    for name in chosen:
-        if name not in known:
-            raise ValueError(f"systems={systems!r}: recipes are known of {', '.join(known)}")
-    specs = []
+    specs, chosen = [], named("systems", systems, known) or known
     for dataset in settings.datasets:
         for name, fold in itertools.product(chosen, settings.folds(dataset)):
             recipe = USUAL | SYSTEMS[name].recipe | {"model": name, "backbone": None}
@@ -118,7 +111,3 @@ def _needs_its_backbone(settings: Settings, spec: RunSpec) -> str:
     if spec.freeze or system_of(spec.model).fitted or not settings.spec(spec.dataset).freeze:
         return ""
     return "it needs more than the maps of a frozen backbone"
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]

@@ -162,7 +162,7 @@ class Settings:
         settings |= {"model": model, "backbone": self._backbone_of(model, backbone)}
         settings |= {"init": self._init(dataset, model)} | changes
         spec = make_spec(dataset, fold, settings)
-        return replace(spec, pretrain=self._pretrain(spec, model))
+        return replace(spec, pretrain=self._pretrain(spec))
 
     def specs(self, variant: str = "normal", datasets=None, **changes) -> list[RunSpec]:
         """`spec` for every fold of every set of the study, or of `datasets`."""
@@ -239,7 +239,7 @@ class Settings:
             stages = [d for d in SMALL if d != dataset and d in self.there] + stages
         return ":".join(stages)
 
-    def _pretrain(self, spec: RunSpec, model: str) -> tuple:
+    def _pretrain(self, spec: RunSpec) -> tuple:
         """What the chain's earlier trainings change of what they inherit from `spec`."""
         general = self._general_overrides()
         labelling = {k: v for k, v in general.items() if k in LABELLING and k not in OF_THE_TARGET}
@@ -249,8 +249,8 @@ class Settings:
         while inherited := later.predecessor():
             stage = inherited.dataset
             # a weak set is trained on as the set itself is
-            weak = system_of(model).weak_set and stage in SMALL
-            settings = self._settings(stage, model, labelling | (protocol if weak else {}))
+            weak = system_of(spec.model).weak_set and stage in SMALL
+            settings = self._settings(stage, spec.model, labelling | (protocol if weak else {}))
             target = make_spec(stage, 0, settings | {"init": "scratch"})
             changed = {
                 k: getattr(target, k)

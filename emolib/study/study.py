@@ -16,6 +16,7 @@ from ..data.datasets import Dataset, held
 from ..data.demo import demo
 from ..data.manifest import manifest
 from ..spec.run_spec import DATASETS, RunSpec, check_init
+from ..spec.values import named
 from ..tables import study_tables
 from ..tables.frame import APART, complete_runs
 from ..training import plan, run, sweep
@@ -64,11 +65,7 @@ class Study(Settings):
         if not there:
             folders = ", ".join(f"{name}/" for name in DATASETS)
             raise FileNotFoundError(f"data_root={data_root!r} holds none of {folders}")
-        names = [name.strip() for name in datasets.split(",") if name.strip()] or there
-        for name in names:
-            if name not in DATASETS:
-                known = ", ".join(DATASETS)
-                raise ValueError(f"datasets={datasets!r}: {name!r} is none of {known}")
+        names = named("datasets", datasets, DATASETS) or there
         sweep.parse_executor(executor)
         chosen = parse_overrides(overrides)
         if "init" in chosen:
@@ -143,10 +140,13 @@ class Study(Settings):
         return found
 
     def _renew_audit(self) -> None:
-        """Makes audit.csv, by which near-twins count as one picture, where it is not there or not
-        of all sets."""
-        looked_at = {file.stem for file in (self.folder / "manifests").glob("*.csv")}
-        if not (self.folder / audit.FILE).exists() or set(self.sets_there()) - looked_at:
+        """Makes audit.csv, by which near-twins count as one picture, where it is not there, or
+        older than what it is made of."""
+        of_sets = [self.folder / "manifests" / f"{name}.csv" for name in self.sets_there()]
+        made = [
+            file.stat().st_mtime for file in (self.folder / audit.FILE, *of_sets) if file.exists()
+        ]
+        if len(made) <= len(of_sets) or made[0] < max(made):
             self.audit()
 
     def rivals(self, systems: str = "", comparisons: str = "") -> list[RunSpec]:

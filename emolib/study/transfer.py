@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..base.run_folder import has_weights
+from ..data import audit
 from ..spec.run_spec import RunSpec
 from ..tables import sources
 from ..tables.frame import SHARES_FOLDER
@@ -58,7 +59,9 @@ def cross_tested(study: Study, results) -> pd.DataFrame:
     results: complete runs. Those whose weights were not kept are left out, and named in print.
 
     No network answers for a picture that it was trained on: on its own set, and on a set that its
-    chain began on (pre_trained), it answers for that training's test pictures, else for all.
+    chain began on (pre_trained), it answers for that training's test pictures. On any other it
+    answers for all but near-twins of its own sets' pictures; where none is left (Emotion6's are
+    EmotionROI's), there is no row.
 
     accuracy, recall: percent, the mean over the networks. lowest, highest: the accuracy of the
     worst and the best network. low, high: Wilson's 95% interval of that many test pictures.
@@ -70,7 +73,10 @@ def cross_tested(study: Study, results) -> pd.DataFrame:
     pairs: dict[tuple[str, str], list[dict]] = {}
     for result in there:
         for dataset in study.datasets:
-            row = scored_answers(_answers(study, result, dataset)) | {"folder": result.folder}
+            answers = _answers(study, result, dataset)
+            if answers.empty:
+                continue
+            row = scored_answers(answers) | {"folder": result.folder}
             row["pre_trained"] = dataset in result.spec.stages
             pairs.setdefault((result.spec.dataset, dataset), []).append(row)
     rows = []
@@ -90,6 +96,9 @@ def _answers(study: Study, result, dataset: str) -> pd.DataFrame:
     while earlier := earlier.predecessor():
         if earlier.dataset == dataset:
             _, _, chosen = split(earlier, data, Places(study.data_root, study.folder))
+    for own in {result.spec.dataset, *result.spec.stages} - {dataset}:
+        twins = audit.linked(study.manifest(dataset), study.manifest(own))
+        chosen = np.setdiff1d(chosen, twins)
     found = of_folder(result.folder, study.device_here).predict([data.paths[i] for i in chosen])
     return found.assign(label=data.labels[chosen])
 

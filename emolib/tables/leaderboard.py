@@ -186,16 +186,14 @@ def draw_leaderboard(rows: pd.DataFrame) -> Figure:
     )
     figure, axes = plots.panels(1, 2, 10, 1.6 + 0.3 * len(rows), sharey=True, width_ratios=(3, 1))
     left, right = axes[0]
-    places = np.arange(len(rows))[::-1]
+    places = plots.named_rows(left, [in_short(system) for system in rows["system"]])
     middle, low, high = (rows[column] for column in ("accuracy", "low", "high"))
     plots.intervals(left, middle, low, high, places, "here, 95% interval")
     paper = published(9).set_index(["dataset", "method", "metric"])["published"]
     if protocol == "folds" and (dataset, "maiafa", "accuracy") in paper.index:
         at, label = paper[dataset, "maiafa", "accuracy"], "the paper's network, as published"
         left.plot([at, at], [-0.6, len(rows) - 0.4], color=plots.GREY, label=label)
-    left.set_yticks(places, [in_short(system) for system in rows["system"]])
-    left.set(xlabel="accuracy in percent (better →)", ylim=(-0.6, len(rows) - 0.4))
-    left.grid(axis="x", alpha=0.3)
+    left.set_xlabel("accuracy in percent (better →)")
     left.margins(x=0.05)
     left.autoscale_view(scaley=False)
     for n, letter in enumerate(letters):

@@ -78,19 +78,26 @@ def _finished(figure: Figure, axes, title: str, columns: int = 3) -> Figure:
     return figure
 
 
+def named_rows(axis, names) -> np.ndarray:
+    """Readies an axis for one name a row, the first on top, and returns the rows' places."""
+    places = np.arange(len(names))[::-1]
+    axis.set_yticks(places, names)
+    axis.set_ylim(-0.6, len(names) - 0.4)
+    axis.grid(axis="x", alpha=0.3)
+    return places
+
+
 def _methods(axis, rows: pd.DataFrame, columns, title: str, hollow=None, paper=False) -> None:
     """A panel with a line a method, the first on top: its point and interval, from three `columns`,
     and the paper's number."""
-    places = np.arange(len(rows))[::-1]
+    names = rows["method"].map(readable).str.replace(", ", ",\n")
+    flat = np.where(rows["verdict"] == NOT_TRAINED, " (not trained)", "")
+    places = named_rows(axis, list(names + flat))
     if paper:
         axis.scatter(rows["published"], places, color=GREY, s=60, label="published")
     middle, low, high = (rows[column] for column in columns)
     intervals(axis, middle, low, high, places, hollow=hollow)
-    flat = rows["verdict"] == NOT_TRAINED
-    names = rows["method"].map(readable).str.replace(", ", ",\n")
-    axis.set_yticks(places, list(names + np.where(flat, " (not trained)", "")))
-    axis.set(title=title, ylim=(-0.6, len(rows) - 0.4))
-    axis.grid(axis="x", alpha=0.3)
+    axis.set_title(title)
 
 
 def draw_table(frame: pd.DataFrame, title: str, compared: pd.DataFrame | None = None) -> Figure:

@@ -60,7 +60,7 @@ def build(
             write_csv(folder / f"{TABLES[name].stem}.csv", table)
             if TABLES[name].title:
                 write_page(folder, name, tables, runs, absent)
-        built[folder.relative_to(root).as_posix() if folder != root else "."] = tables
+        built[folder.relative_to(root).as_posix()] = tables
     for number in (1, 5, 6, 7, 8, 9):
         write_csv(root / "published" / f"table{number}.csv", published(number))
     return built

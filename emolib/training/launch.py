@@ -26,6 +26,10 @@ JOB_CORES = 8  # at most, of a job on a GPU: they read pictures
 SLURM_MINUTES = 240  # a job's limit where SBATCH_TIMELIMIT says nothing; it goes on in the next
 
 
+class NoCluster(RuntimeError):
+    """No SLURM takes jobs here."""
+
+
 def torchrun(spec: RunSpec, places: Places, processes: int) -> str:
     """Trains one run in several processes (`parallel`), two of them on CPUs unless told; "" or
     what went wrong."""
@@ -63,13 +67,13 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
     try:
         import submitit
     except ImportError as error:
-        raise RuntimeError("executor='slurm' needs submitit: pip install submitit") from error
+        raise NoCluster("executor='slurm' needs submitit: pip install submitit") from error
     try:
         executor = submitit.AutoExecutor(
             places.study / "slurm", cluster="slurm", slurm_max_num_timeout=1_000_000
         )
     except RuntimeError as error:
-        raise RuntimeError(
+        raise NoCluster(
             f"executor='slurm': {error} There is no SLURM on this machine; take executor='local', "
             "or start from a login node"
         ) from error
@@ -89,7 +93,7 @@ def slurm(stage: list[RunSpec], places: Places) -> dict[RunSpec, str]:
         try:
             submitted = executor.submit_array([SlurmJob(spec, places, threads) for spec in group])
         except submitit.core.utils.FailedJobError as error:
-            raise RuntimeError(f"executor='slurm': sbatch refuses the jobs: {error}") from error
+            raise NoCluster(f"executor='slurm': sbatch refuses the jobs: {error}") from error
         jobs += zip(group, submitted, strict=True)
     failed = {}
     for spec, job in progress.bar(jobs, "jobs"):

@@ -19,8 +19,6 @@ from .cost import share_devices
 from .run import train_run
 from .task import Places, split
 
-EXECUTORS = ("local", "torchrun", "slurm")
-
 
 class RunsFailed(RuntimeError):
     """Some runs of a sweep failed; `failed` has them, {RunSpec: what went wrong}. count: of how
@@ -56,10 +54,11 @@ def run_all(
 ) -> list[RunResult]:
     """`run` for many; equal specs once, results in the order given.
 
-    All are checked (data, folds, network, weights) before the first is trained. executor: see
-    above. Out of memory, fewer are trained at once; what was finished stays finished. Raises
-    ValueError for an unknown executor, RuntimeError where SLURM is not there; and RunsFailed, when
-    all else is trained, where runs failed: it lists them.
+    All are checked (data, folds, network, weights) before the first is trained. executor: "local",
+    this machine, as many at once as its cores or its GPUs' memory take; "torchrun" ("torchrun:4":
+    so many processes) or "slurm", as the module says. Out of memory, fewer are trained at once;
+    what was finished stays finished. Raises ValueError for an unknown executor, RuntimeError where
+    SLURM is not there; and RunsFailed, when all else is trained, where runs failed: it lists them.
     """
     name, processes = parse_executor(executor)
     specs = list(specs)
@@ -74,20 +73,12 @@ def run_all(
         stage = [spec for spec in stage if spec not in failed]
         if progress.asked():
             progress.tell(runs=len(stage), pictures=sum(_pictures(s, places) for s in stage))
-        if name == "slurm":
-            try:
-                failed |= launch.slurm(stage, places) if stage else {}
-            except RuntimeError as error:
-                if not failed:
-                    raise
-                failed |= dict.fromkeys(stage, str(error))
-        elif name == "torchrun":
-            for spec in progress.bar(stage, "runs"):
-                if why := launch.torchrun(spec, places, processes):
-                    failed[spec] = why
-        else:
-            for group, slots in share_devices(stage, places):
-                failed |= local.train_all(group, places, slots)
+        try:
+            failed |= EXECUTORS[name](stage, places, processes) if stage else {}
+        except launch.NoCluster as error:
+            if not failed:
+                raise
+            failed |= dict.fromkeys(stage, str(error))
     if failed:
         raise RunsFailed(failed, trained, places.study / "runs")
     results = {spec: train_run(spec, places) for spec in dict.fromkeys(specs)}
@@ -96,6 +87,26 @@ def run_all(
         f"{time.perf_counter() - started:.0f} s"
     )
     return [results[spec] for spec in specs]
+
+
+def _local(stage: list[RunSpec], places: Places, processes: int) -> dict[RunSpec, str]:
+    failed = {}
+    for group, slots in share_devices(stage, places):
+        failed |= local.train_all(group, places, slots)
+    return failed
+
+
+def _torchrun(stage: list[RunSpec], places: Places, processes: int) -> dict[RunSpec, str]:
+    whys = {s: launch.torchrun(s, places, processes) for s in progress.bar(stage, "runs")}
+    return {spec: why for spec, why in whys.items() if why}
+
+
+def _slurm(stage: list[RunSpec], places: Places, processes: int) -> dict[RunSpec, str]:
+    return launch.slurm(stage, places)
+
+
+# Each trains the runs of a stage and says which failed, and why.
+EXECUTORS = {"local": _local, "torchrun": _torchrun, "slurm": _slurm}
 
 
 def _pictures(spec: RunSpec, places: Places) -> int:

@@ -157,7 +157,7 @@ def _start(spec: RunSpec) -> str:
 def _labelled(spec: RunSpec) -> str:
     if TASKS[spec.task].measured and "labels" in SETS[spec.dataset].options:
         return STUDIED
-    if spec.dataset == "emotionroi" and spec.labels == "valence":
+    if spec.labels == "valence":
         return VALENCE
     return SETS[spec.dataset].labelled.format(agree=spec.agree)
 

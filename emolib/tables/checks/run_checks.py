@@ -61,7 +61,7 @@ def _environment(folder: Path) -> str | None:
         return f"is of {data['name']}, spec.json of {spec.dataset}"
     if not re.fullmatch("[0-9a-f]{16}", data["fingerprint"]) or not isinstance(data["demo"], bool):
         return f"has no fingerprint of the data: {data}"
-    if found["weights"].startswith("scratch") != (spec.init or "").endswith("scratch"):
+    if found["weights"].startswith("scratch") != spec.init.endswith("scratch"):
         return f"started from {found['weights']}, spec.json says {spec.init}"
     if "constant" in found:
         frame = read_csv(folder / "predictions.csv")
