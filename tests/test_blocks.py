@@ -103,3 +103,19 @@ def test_blocks_take_maps_of_16_bits_and_none_at_all(maps, block):
     for dtype, close in ((torch.float16, 0.01), (torch.bfloat16, 0.1)):
         found = block.to(dtype)([m.to(dtype) for m in maps])
         assert found.dtype == dtype and (found - exact).abs().max() < close * exact.abs().max()
+
+
+@pytest.mark.parametrize("block", [emolib.MAI, emolib.AFA])
+def test_autocast_changes_nothing(maps, block):
+    maps = [m.float() for m in maps]
+    made = block(CHANNELS, width=16)
+    expected = made(maps)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = made(maps)
+    assert found.dtype == torch.float32 and torch.equal(found, expected)
+
+
+def test_maps_with_the_channels_last_are_told_how_to_turn(maps):
+    block = emolib.MAI(CHANNELS, width=16)
+    with pytest.raises(ValueError, match="channels come last .b.permute.0, 3, 1, 2. puts them"):
+        block([m.permute(0, 2, 3, 1) for m in maps])

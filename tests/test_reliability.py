@@ -388,6 +388,8 @@ def test_pickles_are_refused_wherever_tensors_are_read(root, tmp_path):
     torch.save({"conv1.weight": Bomb()}, tmp_path / "w.pth")
     with pytest.raises(ValueError, match="w.pth: not a readable weights file"):
         emolib.create_model("resnet10t", pretrained=True, weights=tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="w.pth': pretrained=True starts from them"):
+        emolib.create_model("resnet10t", weights=tmp_path / "w.pth")
     assert not Path(Bomb.target).exists()
 
 

@@ -488,6 +488,8 @@ def test_estimators_take_emotions_and_valence(root):
     assert classifier.predict(data.paths).tolist() == classifier.classes_[p.argmax(1)].tolist()
     measured = data.extra[list(SCALE_NAMES)]
     regressor = emolib.EmotionRegressor(**usual).fit(data.paths, measured)
+    turned = emolib.EmotionRegressor(**usual).fit(data.paths, measured[measured.columns[::-1]])
+    np.testing.assert_array_equal(turned.predict(data.paths), regressor.predict(data.paths))
     found = regressor.predict(data.paths)
     assert found.shape == (len(data), 2) and ((found >= 1) & (found <= 9)).all()
     assert isinstance(regressor.score(data.paths, measured), float)

@@ -2,11 +2,13 @@
 
 `maiafa` has the equations; here each brings the 1×1 reductions of §3.3. The maps come as
 backbones give them, the largest first (timm's `features_only`, an FPN), and their sizes may be odd
-and not square. The parameters' names are those of `MaiAfa`, so that a trained run's fit:
+and not square. What comes out has the block's own dtype, also under autocast: the products of
+Eq. 2–4 need float32. The parameters' names are those of `MaiAfa`, so that a trained run's fit:
 `block.load_state_dict(net.state_dict(), strict=False)`.
 
     backbone = timm.create_model("resnet50", features_only=True, out_indices=(1, 2, 3, 4))
     regions = emolib.MAI(backbone.feature_info.channels())
+    regions.calibrate(backbone(images))  # once, before a training
     D = regions(backbone(images))
 """
 
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from ..spec.run_spec import Readings
 from . import maiafa
 from .backbones import Conv1x1, standardise
+from .precision import full_precision
 
 
 class _Block(nn.Module):
@@ -49,8 +52,9 @@ class _Block(nn.Module):
             standardise(reduce, reduce(b))
 
     def _reduced(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """C1, C2 and so on."""
-        return [reduce(b) for reduce, b in zip(self.reductions, self._checked(maps), strict=True)]
+        """C1, C2 and so on, in the block's own dtype."""
+        pairs = zip(self.reductions, self._checked(maps), strict=True)
+        return [reduce(b.to(reduce.weight.dtype)) for reduce, b in pairs]
 
     def _checked(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The highest level first; ValueError where they are not the maps of `channels`."""
@@ -58,6 +62,8 @@ class _Block(nn.Module):
         shapes = [] if wrong else [tuple(getattr(b, "shape", ())) for b in maps]
         if not wrong and [len(s) == 4 and s[1] for s in shapes] != self.channels:
             wrong = f"maps of shapes {shapes}"
+        if wrong and [len(s) == 4 and s[3] for s in shapes] == self.channels:
+            wrong += ", whose channels come last (b.permute(0, 3, 1, 2) puts them first)"
         if wrong:
             raise ValueError(
                 f"{wrong}: the block takes a list of {len(self.channels)} maps N×c×h×w with "
@@ -86,7 +92,8 @@ class MAI(_Block):
         self.mai = maiafa.MAI(width, readings, levels=len(self.channels))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        return self.mai(*self._reduced(maps))
+        with full_precision(self.reductions[0].weight):
+            return self.mai(*self._reduced(maps))
 
 
 class AFA(_Block):
@@ -102,4 +109,5 @@ class AFA(_Block):
         self.afa = maiafa.AFA(width, readings, levels=len(self.channels))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        return self.afa(*self._reduced(maps))
+        with full_precision(self.reductions[0].weight):
+            return self.afa(*self._reduced(maps))

@@ -32,7 +32,7 @@ def build_network(
     options = {name: getattr(spec, name) for name in system_of(spec.model).settings}
     pretrained = before is None and spec.init == "imagenet"
     model = create.create_model(
-        spec.model, spec.backbone, classes, weights=weights, pretrained=pretrained, **options
+        spec.model, spec.backbone, classes, pretrained, weights if pretrained else "", **options
     )
     if before:
         state = load_file(before)

@@ -32,10 +32,12 @@ def create_model(
     `MaiAfa`; for a rival what its class takes.
 
     images N×3×H×W float, normalised by `pretrained_cfg`'s mean and std → logits N×num_classes.
-    What else a rival offers is said in `rivals`.
+    What else a rival offers is said in `rivals`. Before a training of your own, set the head's
+    scale on a first batch: `net.calibrate(images)` (`MaiAfa.calibrate`).
 
     Raises ValueError for an unknown name or backbone, one without the four strides, a weights
-    file of another network; RuntimeError where weights cannot be downloaded.
+    file of another network or without `pretrained`; RuntimeError where weights cannot be
+    downloaded.
     """
     if not isinstance(name, str):
         raise ValueError(f"name={name!r}: the name of a system, such as 'maiafa' or 'wscnet'")
@@ -44,6 +46,8 @@ def create_model(
             f"unknown model {name!r}: 'maiafa', {', '.join(RIVALS)} "
             "or a timm model name such as 'resnet101'"
         )
+    if weights and not pretrained:
+        raise ValueError(f"weights={str(weights)!r}: pretrained=True starts from them")
     own = system_of(name).backbone
     if own in (None, name) and backbone not in (None, "", own):
         what = "is its own backbone" if own else "has no backbone"

@@ -55,6 +55,8 @@ def evaluate(
     answers, and FileNotFoundError where `against` holds no complete run.
     """
     set = set.lower()
+    if isinstance(predictions, (pd.Series, dict)):
+        raise ValueError("predictions: a frame or CSV files with the columns path and p_positive")
     if not isinstance(predictions, (pd.DataFrame, str, Path)):
         predictions = list(predictions)  # they are read twice
     if (task or task_of(columns_of(predictions))) != "polarity":

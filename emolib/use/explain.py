@@ -1,4 +1,4 @@
-"""One picture explained: what was answered, and where the network looked (D of Eq. 5)."""
+"""One picture explained: what was answered, and where D of Eq. 5 is high."""
 
 import io
 from dataclasses import dataclass, field
@@ -12,16 +12,23 @@ MOST_REGIONS = 5  # boxes
 
 @dataclass(frozen=True)
 class Explanation:
-    """Made by `Predictor.explain`; in Jupyter it shows `figure()`."""
+    """Made by `Predictor.explain`; in Jupyter it shows `figure()`.
 
-    path: str  # or a name, as in `predict`
-    answers: dict  # what `predict` says of it: label and p_positive, p_<emotion>, or valence, …
-    said: str  # the same in a few words
-    picture: Image.Image = field(repr=False)  # the whole picture, upright
-    crop: tuple  # (x0, y0, x1, y1) of what the network saw, px of `picture`
-    view: np.ndarray = field(repr=False)  # the same as it saw it: S×S×3 uint8
-    D: np.ndarray = field(repr=False)  # S×S float32 in (0, 1), bilinear from a quarter of the side
-    boxes: list  # [(x0, y0, x1, y1, score), …] in px of `picture`, highest score first
+    path: or a name, as in `predict`. answers: what `predict` says of it, label and p_positive,
+    p_<emotion>, or valence, …; said: the same in a few words. picture: the whole, upright. crop:
+    (x0, y0, x1, y1) of what the network saw, px of `picture`; view: the same as it saw it, S×S×3
+    uint8. D: S×S float32 in (0, 1), bilinear from a quarter of the side. boxes: where D is high,
+    [(x0, y0, x1, y1, score), …] in px of `picture`, the highest score first.
+    """
+
+    path: str
+    answers: dict
+    said: str
+    picture: Image.Image = field(repr=False)
+    crop: tuple
+    view: np.ndarray = field(repr=False)
+    D: np.ndarray = field(repr=False)
+    boxes: list
 
     @property
     def label(self) -> int:
