@@ -16,20 +16,29 @@ MODEL = (
     "emolib-lite2, which comes with the package, for research only"
 )
 ERRORS = ValueError, ArithmeticError, OSError, RuntimeError, ImportError  # the package's own words
+OVERLAY = "emolib explain"  # the software that a PNG says made it
 RAW = argparse.RawDescriptionHelpFormatter  # an example stays on its line
 
 
 def main(words=None) -> int:
-    """Exit code: 0; 1 where `verify` found something wrong; 2 for an error, said in one line."""
+    """Exit code: 0; 1 where `verify` found something wrong and `predict` could not read a picture;
+    2 for an error, said in as few lines as it has; 130 where it was interrupted."""
     chosen = _parser().parse_args(words)
     try:
         return chosen.run(chosen) or 0
+    except KeyboardInterrupt:
+        print("emolib: interrupted", file=sys.stderr)
+        return 130
     except ERRORS as error:
-        text = " ".join(str(error).split())
-        if isinstance(error, OSError) and error.filename:
-            text = f"{error.filename}: {error.strerror}"
-        print("emolib:", text, file=sys.stderr)
+        print("emolib:", _plain(error), file=sys.stderr)
         return 2
+
+
+def _plain(error: Exception) -> str:
+    """Its words, without empty lines and indents."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return "\n".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,39 +103,52 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _predict(chosen) -> None:
+def _predict(chosen) -> int:
     """what pictures say, as CSV: path, label (1 = positive), p_positive, or a task's own columns
 
     example: emolib predict pictures/ --out answers.csv
     """
     from .base.files import write_csv
 
-    out = _target(chosen.out) if chosen.out else None
+    out, unreadable = _target(chosen.out, ".csv") if chosen.out else None, []
     with contextlib.redirect_stdout(sys.stderr):  # progress is no row
-        frame = _loaded(chosen).predict(chosen.pictures)
+        frame = _loaded(chosen).predict(chosen.pictures, unreadable=unreadable)
+    if unreadable and frame.empty:
+        raise ValueError("\n".join(map(_plain, unreadable)))
     if out:
         write_csv(out, frame)
         positive = f", {frame['label'].sum()} of them positive" if "label" in frame else ""
         print(f"{chosen.out}: {len(frame)} pictures{positive}")
     else:
         frame.to_csv(sys.stdout, index=False, float_format="%.6g")
+    if unreadable:
+        print(f"emolib: {len(unreadable)} pictures have no answer:", file=sys.stderr)
+        print(*map(_plain, unreadable), sep="\n", file=sys.stderr)
+    return 1 if unreadable else 0
 
 
 def _explain(chosen) -> None:
-    """where the network looked: its region map laid over the picture, and the highest regions
+    """where the network's map D is high, which need not be where the emotion is
 
     example: emolib explain cat.jpg --out cat_regions.png
     """
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
     from .base.files import whole_file
 
-    out, picture = Path(chosen.out), Path(chosen.picture)
-    if out.suffix.lower() != ".png" or out.resolve() == picture.resolve():
+    out = _target(chosen.out, ".png")
+    if out.resolve() == Path(chosen.picture).resolve():
         raise ValueError(f"--out {out}: name a PNG file that is not the picture itself")
-    _target(chosen.out)
-    found = _loaded(chosen).explain(chosen.picture)
+    if out.exists():
+        with Image.open(out) as there:
+            if there.info.get("Software") != OVERLAY:
+                raise FileExistsError(f"--out {out} is a picture of yours: choose another name")
+    found, made_by = _loaded(chosen).explain(chosen.picture), PngInfo()
+    made_by.add_text("Software", OVERLAY)
     with whole_file(out) as part:
-        found.overlay.save(part, format="PNG")
-    print(f"{found.path}: {found.said}; regions (x0, y0, x1, y1 in pixels, highest D):")
+        found.overlay.save(part, format="PNG", pnginfo=made_by)
+    print(f"{found.path}: {found.said}; where D is highest (x0, y0, x1, y1 in pixels, mean D):")
     for *sides, score in found.boxes:
         print(*sides, f"{score:.3f}")
 
@@ -154,7 +176,7 @@ def _export(chosen) -> None:
     """
     from .use.export import to_onnx
 
-    file = _target(chosen.onnx)
+    file = _target(chosen.onnx, ".onnx")
     print(to_onnx(_loaded(chosen), file))
 
 
@@ -195,7 +217,7 @@ def _verify(chosen) -> int:
 
 
 def _report(chosen) -> None:
-    """writes REPORT.md, one page to cite
+    """writes REPORT.md, every study's verdicts
 
     example: emolib report results
     """
@@ -242,9 +264,11 @@ def _audit(chosen) -> None:
     from .base.files import write_csv
     from .data import audit, datasets
     from .data.manifest import manifest
+    from .spec.values import named
 
-    out = _target(chosen.out) if chosen.out else None
-    names = list(filter(None, chosen.datasets.split(","))) or datasets.held(chosen.data_root)
+    out = _target(chosen.out, ".csv") if chosen.out else None
+    held = datasets.held(chosen.data_root)
+    names = named("--datasets", chosen.datasets, datasets.DATASETS) or held
     if not names:
         raise FileNotFoundError(f"{chosen.data_root}: none of the sets is there")
     sets = [datasets.open_dataset(name, chosen.data_root) for name in names]
@@ -262,10 +286,12 @@ def _loaded(chosen):
         return load(chosen.model, getattr(chosen, "device", "cpu"), chosen.weights)
 
 
-def _target(path: str) -> Path:
-    """The file that a command will write. OSError, before anything is computed, where it cannot, or
-    where labels stand there."""
+def _target(path: str, suffix: str) -> Path:
+    """The file that a command will write. Before anything is computed, ValueError for another
+    suffix, which may be a picture's; OSError where it cannot, or where labels stand there."""
     file = Path(path)
+    if file.suffix.lower() != suffix and not file.is_dir():
+        raise ValueError(f"{file}: name a file that ends in {suffix}")
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder: name a file")
     if file.name == "labels.csv" and file.exists():

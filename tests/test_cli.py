@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import shutil
 import subprocess
 import sys
 import types
@@ -86,6 +87,48 @@ def test_explain_writes_the_overlay_and_prints_the_regions(model, folder, tmp_pa
     assert f"p_positive {found.p_positive:.3f}" in first and len(boxes) == len(found.boxes)
 
 
+def test_pictures_that_cannot_be_read_are_named_and_the_others_answered(
+    model, folder, tmp_path, capsys
+):
+    mixed = shutil.copytree(folder, tmp_path / "mixed")
+    (mixed / "1a.jpg").write_text("no picture")
+    out = tmp_path / "answers.csv"
+    words = ["predict", str(mixed), str(tmp_path / "gone.jpg"), "--model", model]
+    assert main([*words, "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "2 pictures have no answer:" in said and "1a.jpg: not a readable picture" in said
+    assert "gone.jpg" in said
+    expected = emolib.load(model, device="cpu").predict(folder)
+    answers = pd.read_csv(out)
+    assert np.allclose(answers["p_positive"], expected["p_positive"], atol=1e-5)
+    assert [Path(p).name for p in answers["path"]] == [Path(p).name for p in expected["path"]]
+    out.unlink()
+    words = ["predict", str(mixed / "1a.jpg"), "--model", model, "--out", str(out)]
+    assert main(words) == 2 and not out.exists()
+
+
+def test_nobodys_photograph_is_written_over(model, folder, tmp_path, capsys):
+    photograph = tmp_path / "mine.png"
+    picture(photograph)
+    before = photograph.read_bytes()
+    for words in (["explain", str(folder / "0.jpg")], ["predict", str(folder)]):
+        assert main([*words, "--model", model, "--out", str(photograph)]) == 2
+    said = capsys.readouterr().err
+    assert "is a picture of yours" in said and "name a file that ends in .csv" in said
+    assert photograph.read_bytes() == before
+    words = ["explain", str(folder / "0.jpg"), "--model", model, "--out", str(tmp_path / "r.png")]
+    assert main(words) == main(words) == 0  # its own overlay is
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys):
+    def interrupted(name, *given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emolib.use.load.load", interrupted)
+    assert main(["predict", "a.jpg"]) == 130
+    assert capsys.readouterr().err == "emolib: interrupted\n"
+
+
 def test_export_hands_the_loaded_network_on(model, monkeypatch):
     called = []
     there = types.SimpleNamespace(to_onnx=lambda *given: called.append(given))
@@ -97,7 +140,7 @@ def test_export_hands_the_loaded_network_on(model, monkeypatch):
 
 def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
     out = tmp_path / "findings.csv"
-    words = ["audit", "--data-root", str(root), "--datasets", "twitter1", "--out", str(out)]
+    words = ["audit", "--data-root", str(root), "--datasets", " twitter1, ", "--out", str(out)]
     assert main(words) == 0
     text = capsys.readouterr().out
     assert "twitter1" in text and "fi" not in text.split("\n")[0].split()
@@ -114,7 +157,7 @@ def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
         ("predict {tmp} --model {tmp}/none", "none: there is no such folder"),
         ("predict {tmp} --model {tmp}", "has no spec.json"),
         ("predict {tmp} --model {model} --out {tmp}", "is a folder: name a file"),
-        ("explain a.jpg --model {model} --out {tmp}/a.jpg", "a.jpg: name a PNG file that is not"),
+        ("explain a.jpg --model {model} --out {tmp}/a.jpg", "a.jpg: name a file that ends in .png"),
         ("explain {tmp}/a.png --model {model} --out {tmp}/a.png", "that is not the picture itself"),
         ("predict {tmp} --model {model} --device tpu9", "device='tpu9' is not there"),
         ("explain {tmp} --model {model} --out o.png", "a folder without pictures"),
@@ -123,7 +166,7 @@ def test_audit_prints_a_column_a_set(root, tmp_path, capsys):
         ("verify {tmp}/none", "none: there is no such folder"),
         ("report {tmp}", "no study with tables to report on"),
         ("audit --data-root {tmp}", "none of the sets is there"),
-        ("audit --data-root {tmp} --datasets fo", "unknown data set 'fo'"),
+        ("audit --data-root {tmp} --datasets fi,fo", "--datasets='fi,fo': 'fo' is none of fi,"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(words, message, model, tmp_path, capsys):

@@ -610,3 +610,50 @@ def test_the_real_fi_lists_name_19290_and_3407_pictures():
         "fear": 1000,
         "sadness": 2815,
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label\n{names[0]},1\n{names[1]},0\n",
+        "\ufeffpath;label\r\n{names[0]};1\r\n{names[1]};0\r\n",  # a spreadsheet's, in Germany
+        "path\tlabel\n{names[0]}\t1.0\n{names[1]}\t0.0\n",  # pandas', once a label is missing
+        "path,label,,\n{names[0]},positive,,\n{names[1]},Negative,,\n",
+        "path,label\n.\\a, b.jpg;1\nsub\\c.jpg;0\n".replace(",label", ";label"),
+        'path,label\n{here}/{names[1]},0\n"{names[0]}",1\n',
+    ],
+)
+def test_lists_as_spreadsheets_and_windows_write_them(tmp_path, text):
+    names = ["a, b.jpg" if ";" in text else "a b.jpg", "sub/c.jpg"]
+    for name in names:
+        picture(tmp_path / "own" / name)
+    made = text.format(names=names, here=(tmp_path / "own").as_posix())
+    (tmp_path / "own/labels.csv").write_text(made, encoding="utf-8", newline="")
+    data = emolib.open_dataset("own", tmp_path)
+    assert (data.names, data.labels.tolist()) == (names, [1, 0])
+
+
+def test_a_decimal_comma_is_a_point(tmp_path):
+    picture(tmp_path / "own/a.jpg")
+    (tmp_path / "own/labels.csv").write_text("path;valence;arousal\na.jpg;6,5;2\n")
+    data = emolib.open_dataset("own", tmp_path, task="valence")
+    assert data.extra[["valence", "arousal"]].to_numpy().tolist() == [[6.5, 2]]
+
+
+def test_a_list_says_all_that_is_wrong_with_it(tmp_path):
+    picture(tmp_path / "own/a.jpg")
+    (tmp_path / "own/b.heic").write_text("")
+    rows = ["a.jpg,5", "b.heic,1", *(f"{i}.jpg,1" for i in range(30))]
+    (tmp_path / "own/labels.csv").write_text("\n".join(["path,label", *rows]))
+    with pytest.raises(ValueError) as caught:
+        emolib.open_dataset("own", tmp_path)
+    said = str(caught.value).splitlines()
+    assert len(said) == 21 and said[-1] == "… and 12 more lines"
+    assert "labels.csv line 2 has the label '5'" in said[0]
+    assert said[1].endswith("of a kind that is read; save it as JPEG or PNG")
+    (tmp_path / "own/labels.csv").write_text("path,label,rater\na.jpg,1,7\n")
+    with pytest.raises(ValueError, match="and no others: take out 'rater'"):
+        emolib.open_dataset("own", tmp_path)
+    (tmp_path / "own/labels.csv").write_text("path,label\ngrün.jpg,1\n", encoding="cp1252")
+    with pytest.raises(ValueError, match="not UTF-8 text .*save it as UTF-8 .a spreadsheet's CSV"):
+        emolib.open_dataset("own", tmp_path)

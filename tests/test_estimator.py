@@ -196,6 +196,11 @@ def test_what_cannot_be_learnt_from_is_refused(frame, change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_none_is_the_default_of_every_setting(frame):
+    one = emolib.EmotionClassifier(**TINY | {"device": None, "epochs": 1}, weights=None)
+    assert one.fit(frame["path"][:8], frame["label"][:8]).predict(frame["path"][:2]).shape == (2,)
+
+
 def test_settings_are_refused_at_fit_not_before(frame):
     for setting, message in (
         ({"init": "fi:imagenet"}, "init='fi:imagenet': here 'imagenet' or"),

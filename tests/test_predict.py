@@ -363,3 +363,40 @@ def test_load_says_what_it_takes(source):
 def test_an_empty_path_is_not_the_folder_one_is_in(predictor):
     with pytest.raises(ValueError, match="picture 0 is an empty path"):
         predictor.predict("")
+
+
+def test_a_network_in_training_answers_as_in_a_test_and_learns_nothing_from_it(folder):
+    spec = emolib.RunSpec("own", **TINY)
+    own = Predictor(spec, emolib.create_model("maiafa", spec.backbone, width=32), CPU)
+    before = {name: t.clone() for name, t in own.model.state_dict().items()}
+    pictures = [folder / "b.png", folder / "grey.png"]
+    answers, D = [], []
+    for _ in range(2):
+        own.model.train()
+        answers.append(own.predict(pictures))
+        own.model.train()
+        D.append(own.regions(pictures))
+    pd.testing.assert_frame_equal(*answers)
+    np.testing.assert_array_equal(*D)
+    assert all(torch.equal(t, before[name]) for name, t in own.model.state_dict().items())
+    assert own.predict([]).dtypes.equals(answers[0].dtypes)
+
+
+def test_a_fitted_network_leaves_out_what_it_cannot_read_where_it_is_told_to(folder, tmp_path):
+    class Half:
+        def eval(self):
+            pass
+
+        def predict_proba(self, paths):
+            for path in paths:
+                Image.open(path)
+            return np.full((len(paths), 2), 0.5)
+
+    own = Predictor(emolib.RunSpec("own", **TINY), Half(), CPU)
+    broken = [tmp_path / name for name in ("a.png", "b.png")]
+    for path in broken:
+        path.write_text("no picture")
+    unreadable = []
+    answers = own.predict([broken[0], folder / "b.png", broken[1]], unreadable=unreadable)
+    assert answers["path"].tolist() == [str(folder / "b.png")] and len(unreadable) == 2
+    assert all(str(path) in str(e) for path, e in zip(broken, unreadable, strict=True))

@@ -40,17 +40,17 @@ def whole_file(path: Path):
             os.close(handle)
             yield Path(name)
             os.chmod(name, 0o644)  # mkstemp's 0600 would hide results from colleagues
-            _to_disk(name)
+            _to_disk(name, os.O_RDWR)  # Windows flushes only what it may write
             os.replace(name, path)
             with contextlib.suppress(OSError):  # some network folders cannot
-                _to_disk(path.parent)
+                _to_disk(path.parent, os.O_RDONLY)
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(name)
 
 
-def _to_disk(path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+def _to_disk(path, how: int) -> None:
+    handle = os.open(path, how)
     try:
         os.fsync(handle)
     finally:

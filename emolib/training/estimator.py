@@ -3,6 +3,7 @@
 import copy
 import numbers
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from ..base.devices import pick_device
 from ..data.batches import decode_all
 from ..data.datasets import EXCLUDED, Dataset, without_excluded
-from ..data.layouts.common import POLARITY, SCALE
+from ..data.layouts.common import POLARITY, SCALE, polarity
 from ..data.layouts.own import labelled
 from ..data.tasks import POLARITIES, SCALE_NAMES
 from ..spec import recipe
@@ -26,6 +27,8 @@ from ..spec.systems import system_of
 from ..use.predict import Predictor
 from ..use.saved import short_card
 from .fitting import fitted
+
+FEW = 10  # pictures of a class, fewer of which are worth a warning
 
 
 class _Estimator(BaseEstimator):
@@ -80,17 +83,17 @@ class _Estimator(BaseEstimator):
         root = os.path.commonpath([path.parent for path in paths])
         data = Dataset("own", Path(root), paths, labels, layout="X and y", task=task, **known)
         decode_all(data)
-        found = fitted(spec, data, str(self.weights), self.device)
+        found = fitted(spec, data, str(self.weights or ""), self.device or "auto")
         self.history_, self.spec_, self.network_ = found.history, spec, found.network
         self.drawn_ = data.demo
         return self
 
     def _predictor(self) -> Predictor:
         check_is_fitted(self)
-        device = pick_device(self.device)
+        device = pick_device(self.device or "auto")
         network = self.network_.to(device)
         known = {"drawn": self.drawn_, "classes": self._names()}
-        return Predictor(self.spec_, network, device, str(self.weights), **known)
+        return Predictor(self.spec_, network, device, str(self.weights or ""), **known)
 
     def _answers(self, X) -> np.ndarray:
         """The predictor's answers, n×classes float64."""
@@ -98,8 +101,9 @@ class _Estimator(BaseEstimator):
         return found.drop(columns=["path", "label", "emotion"], errors="ignore").to_numpy(float)
 
     def _spec(self, pictures: int, task: TaskName = "polarity") -> RunSpec:
-        given = {name: value for name, value in self.get_params().items() if value is not None}
-        del given["weights"], given["device"]
+        others = ("weights", "device")  # no settings of a run
+        params = self.get_params().items()
+        given = {name: v for name, v in params if v is not None and name not in others}
         system = system_of(self.model)
         trained = system.can_freeze and self.init != "scratch"  # else there is nothing to freeze
         given.setdefault("freeze", "backbone" if trained else "")
@@ -177,8 +181,8 @@ class EmotionClassifier(ClassifierMixin, _Estimator):
 
 
 class EmotionRegressor(RegressorMixin, _Estimator):
-    """Valence and arousal of pictures. y: n×2, from 1 to 9, as Emotion6 has them. Parameters, X and
-    all else are as in `EmotionClassifier`."""
+    """Valence and arousal of pictures. y: n×2, from 1 to 9, as Emotion6 has them, valence first; or
+    a frame with these two columns. Parameters, X and all else are as in `EmotionClassifier`."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -187,6 +191,8 @@ class EmotionRegressor(RegressorMixin, _Estimator):
 
     def fit(self, X, y) -> "EmotionRegressor":
         paths = _paths(X)
+        if {*getattr(y, "columns", ())} == {*SCALE_NAMES}:
+            y = y[list(SCALE_NAMES)]
         measured = check_array(y, dtype=float)
         check_consistent_length(X, measured)
         low, high = SCALE
@@ -228,7 +234,10 @@ def fit(pictures, labels=None, **settings) -> Predictor:
         data = without_excluded(Dataset("own", file.parent, found.paths, found.labels))
         paths, known = data.paths, data.labels.tolist()
         if -1 in known:
-            raise ValueError(f"{file} has no column label; its columns are path,label")
+            raise ValueError(
+                f"{file} has no column label; its columns are path,label. For emotions or valence "
+                "see EmotionClassifier and EmotionRegressor (docs/tasks.md)"
+            )
         without = len(found.paths) - len(paths)
     else:
         paths, known = list(pictures), [_polarity(*one) for one in enumerate(labels)]
@@ -237,6 +246,13 @@ def fit(pictures, labels=None, **settings) -> Predictor:
     model = EmotionClassifier(**settings)
     excluded = f"; {without} left out by {EXCLUDED}" if without else ""
     print(f"{len(paths)} pictures, {sum(known)} of them positive{excluded}")
+    fewer = min(sum(known), len(known) - sum(known))
+    if fewer < FEW:
+        warnings.warn(
+            f"{fewer} pictures of one class: too few to learn it; a few hundred in all are enough "
+            "to begin",
+            stacklevel=2,
+        )
     model.fit(paths, known)
     said = (
         f"It learnt {len(paths)} pictures of its owner's, {sum(known)} of them labelled positive. "
@@ -249,7 +265,7 @@ def _polarity(row: int, label) -> int:
     """0 or 1, as one's own labels.csv spells it, or a number or bool of that value."""
     if isinstance(label, (numbers.Number, np.bool_)) and label in (0, 1):
         return int(label)
-    if (known := POLARITY.get(str(label).strip().lower())) is None:
+    if (known := polarity(str(label))) is None:
         raise ValueError(f"labels[{row}] is {label!r}: one of {', '.join(POLARITY)}")
     return known
 

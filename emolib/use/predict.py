@@ -32,7 +32,8 @@ class Predictor:
 
     `pictures` is everywhere what `inputs.listed` takes: a path, a folder, a PIL image, an array
     H×W×3, a tensor 3×H×W, or any of them in a list. Raises ValueError or FileNotFoundError that
-    names the picture where one is none of these or cannot be read.
+    names the picture where one is none of these or cannot be read. Whoever trains `model` on calls
+    `model.train()` again after it has answered.
     """
 
     spec: RunSpec
@@ -45,30 +46,47 @@ class Predictor:
     card: str = field(default="", repr=False)  # what is known of it, Markdown; "": its settings
 
     @torch.inference_mode()
-    def predict(self, pictures, batch_size: int = 32) -> pd.DataFrame:
+    def predict(
+        self, pictures, batch_size: int = 32, unreadable: list | None = None
+    ) -> pd.DataFrame:
         """One row a picture: path (as given; in memory "picture 0", …), then its task's answer:
         label (1 = positive), p_positive; emotion (the most probable), p_<emotion> of each; or
-        valence, arousal from 1 to 9."""
+        valence, arousal from 1 to 9.
+
+        unreadable: a list, which takes the error of each picture that cannot be used. These have
+        no row then. Without it such a picture is an error that names all of them.
+        """
         named = listed(pictures)
-        given = [picture for _, picture in named]
+        self.model.eval()
         if hasattr(self.model, "predict_proba"):
-            if not all(isinstance(file, Path) for file in given):
+            if not all(isinstance(file, Path) for _, file in named):
                 raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
-            found = np.array(self.model.predict_proba(given) if given else np.zeros((0, 2)))
+            if unreadable is not None:
+                named = _readable(named, unreadable)
+            names, given = [name for name, _ in named], [file for _, file in named]
+            try:
+                found = np.array(self.model.predict_proba(given) if given else np.zeros((0, 2)))
+            except (ValueError, FileNotFoundError):
+                check_all(lambda one: as_pixels(*one), named)
+                raise
         else:
+            names, logits = [], [torch.zeros(0, len(self.classes), dtype=torch.double)]
             with autocast(self.spec.precision, self.device):  # as in the run's own test
-                batches = self.batches(given, batch_size)
-                logits = [self.model(x, **extras).cpu().double() for x, extras in batches]
-            every = torch.cat([*logits, torch.zeros(0, len(self.classes))]) / self.temperature
+                for part, images, extras in self._batches(named, batch_size, unreadable):
+                    logits.append(self.model(images, **extras).cpu().double())
+                    names += part
+            every = torch.cat(logits) / self.temperature
             found = TASKS[self.spec.task].answers(every).numpy()
         said = TASKS[self.spec.task].said(self.classes, found)
-        return pd.DataFrame({"path": [name for name, _ in named]} | said)
+        paths = pd.Series(names, dtype=str)
+        return pd.DataFrame({"path": paths} | said)
 
     @torch.inference_mode()
     def regions(self, pictures, batch_size: int = 32) -> np.ndarray:
         """D of Eq. 5 for each picture's centre crop: n×h×w in (0, 1), a quarter of its size.
         ValueError where the system has none."""
         self._check_D()
+        self.model.eval()
         with autocast(self.spec.precision, self.device):
             batches = self.batches(pictures, batch_size)
             D = [self.model.regions(x)[:, 0] for x, _ in batches]
@@ -124,19 +142,28 @@ class Predictor:
 
     def batches(self, pictures, batch_size: int = 32):
         """(images, extras) of the pictures as the model takes them, batch by batch."""
-        named = listed(pictures)
+        for _, images, extras in self._batches(listed(pictures), batch_size):
+            yield images, extras
+
+    def _batches(self, named, batch_size: int, unreadable: list | None = None):
+        """(names, images, extras) of `listed` pictures, batch by batch; `predict` has the rest."""
         whole = isinstance(batch_size, numbers.Integral) and not isinstance(batch_size, bool)
         if not whole or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r}: a whole number above 0")
         for start in bar(range(0, len(named), batch_size), "pictures"):
-            part = named[start:][:batch_size]
-            try:
-                views, extras = zip(*(self._seen(*one) for one in part), strict=True)
-            except (ValueError, FileNotFoundError):  # others may be broken too
-                check_all(lambda one: as_pixels(*one), named[start:])
-                raise
-            images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
-            yield images, on(self.device, default_collate(list(extras)))
+            seen: list[tuple] = []
+            for name, picture in named[start:][:batch_size]:
+                try:
+                    seen.append((name, *self._seen(name, picture)))
+                except (ValueError, FileNotFoundError) as error:
+                    if unreadable is None:  # others may be broken too
+                        check_all(lambda one: as_pixels(*one), named[start:])
+                        raise
+                    unreadable.append(error.with_traceback(None))
+            if seen:
+                names, views, extras = zip(*seen, strict=True)
+                images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
+                yield names, images, on(self.device, default_collate(list(extras)))
 
     def _seen(self, name: str, picture) -> tuple[torch.Tensor, dict]:
         """The centre crop and, for a system that looks at boxes, those in it, as in the test."""
@@ -164,6 +191,18 @@ def speed(predictor: Predictor, paths) -> float:
     started = clock()
     predictor.predict(paths)
     return len(paths) / (clock() - started)
+
+
+def _readable(named, unreadable: list) -> list:
+    """Those of `listed` pictures that can be decoded; the errors of the others go where told."""
+    found = []
+    for one in named:
+        try:
+            as_pixels(*one)
+            found.append(one)
+        except (ValueError, FileNotFoundError) as error:
+            unreadable.append(error.with_traceback(None))
+    return found
 
 
 def _one(picture) -> tuple[str, object]:

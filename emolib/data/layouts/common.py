@@ -18,6 +18,7 @@ from ...base.emotions import ROI_NEGATIVE
 SUFFIXES = set(".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .avif .tif .tiff".split())
 PARTS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 AGREE = {3: "three", 4: "four", 5: "five"}  # how many of five voters agreed, in file names
+SAVE_AS = "save it as UTF-8 (a spreadsheet's CSV UTF-8)"
 POLARITY = {"0": 0, "negative": 0, "1": 1, "positive": 1}  # as one's own labels.csv spells it
 SCALE = 1.0, 9.0  # of valence and arousal, as Emotion6 has them
 NEUTRAL = 5.0  # its middle
@@ -142,6 +143,18 @@ def find_file(index: dict, name: str, folder: Path) -> Path | None:
     return (exact or files or [None])[0]
 
 
+def as_listed(name: str, folder: Path) -> str:
+    """A path as it may stand in somebody's list, as one from `folder` on with forward slashes."""
+    name = name.replace("\\", "/").removeprefix("./")
+    top = f"{folder.absolute().as_posix()}/"
+    return name.removeprefix(top)
+
+
+def polarity(text: str) -> int | None:
+    """What a label of one's own says; None where it says none. 1.0 is what pandas makes of 1."""
+    return POLARITY.get(text.strip().lower().removesuffix(".0"))
+
+
 def count(index: dict, base: str = "") -> int:
     return sum(len(files) for key, files in index.items() if key.startswith(case_folded(base)))
 
@@ -182,9 +195,9 @@ def lines(file: Path) -> list[str]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: not UTF-8 text ({error})") from error
+        raise ValueError(f"{file}: not UTF-8 text ({error}); {SAVE_AS}") from error
     if "\0" in text:
-        raise ValueError(f"{file}: not UTF-8 text (it holds NUL, as UTF-16 does)")
+        raise ValueError(f"{file}: not UTF-8 text (it holds NUL, as UTF-16 does); {SAVE_AS}")
     return text.split("\n")  # splitlines would also part at U+2028 and others that names may hold
 
 
@@ -210,10 +223,14 @@ def name_and_label(line: str) -> tuple[str, str]:
 
 def csv_cells(file: Path):
     """(line number, cells) for each filled line of a CSV file. A cell ends with its line: a
-    quotation mark that is never closed does not swallow the rows after it."""
+    quotation mark that is never closed does not swallow the rows after it. Cells are parted by what
+    parts the first line's: commas, else semicolons or tabs, as spreadsheets write them."""
+    mark = ""
     for number, line in filled_lines(file):
+        mark = mark or next((one for one in ",;\t" if one in line), ",")
         try:
-            cells = [cell.strip() for cell in next(csv.reader([line], strict=True), ())]
+            rows = csv.reader([line], delimiter=mark, strict=True)
+            cells = [cell.strip() for cell in next(rows, ())]
         except csv.Error as error:  # not a ValueError
             raise ValueError(f"{file} line {number} is no line of CSV ({error})") from error
         if any(cells):
@@ -226,21 +243,29 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = (), prefix:
     columns = None
     for line, cells in csv_cells(file):
         if columns is None:
-            columns = [cell.lower() for cell in cells]
-            wrong = {c for c in columns if not (prefix and c.startswith(prefix))}
-            wrong -= set(needed + optional)
+            columns = _without_empty([cell.lower() for cell in cells], 1)
+            wrong = [c for c in columns if not (prefix and c.startswith(prefix))]
+            wrong = [c for c in wrong if c not in needed + optional]
             if wrong or not set(needed) <= set(columns) or len(set(columns)) < len(columns):
                 there = f"{name}: {file} has the columns {shortened(','.join(columns))}"
                 wanted = ",".join(needed) + "".join(f"[,{column}]" for column in optional)
                 wanted += f"[,{prefix}…]" if prefix else ""
-                raise ValueError(f"{there}; expected {wanted}")
-        elif len(cells) != len(columns):
+                out = f" and no others: take out {shown(wrong[0])}" if wrong else ""
+                raise ValueError(f"{there}; expected {wanted}{out}")
+            continue
+        cells = _without_empty(cells, len(columns))
+        if len(cells) != len(columns):
             raise ValueError(
                 f"{name}: {file} line {line} has {len(cells)} cells instead of {len(columns)} "
                 "(a cell that holds a comma needs quotation marks)"
             )
-        else:
-            yield line, dict(zip(columns, cells, strict=True))
+        yield line, dict(zip(columns, cells, strict=True))
+
+
+def _without_empty(cells: list[str], least: int) -> list[str]:
+    """Without the empty cells that a spreadsheet leaves at the end; `least` of them stay."""
+    count = max([least, *(n for n, cell in enumerate(cells, start=1) if cell)])
+    return cells[:count]
 
 
 def numbers(cells: list[str]) -> list[float] | None:

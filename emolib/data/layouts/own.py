@@ -10,6 +10,7 @@ from . import common
 from .common import POLARITY, SCALE, Listing, layout, shown
 
 KNOWN = ("label", "emotion", "valence", "arousal")
+MOST_NAMED = 20  # lines, in one error
 VOTES = "p_"  # of the columns with the shares of a picture's votes
 
 
@@ -23,23 +24,30 @@ def own_labels(folder: Path, agree: int) -> Listing:
 
 
 def labelled(file: Path) -> Listing:
-    """The pictures that a CSV file beside or above them names. ValueError names the line where one
+    """The pictures that a CSV file beside or above them names. ValueError names the lines where one
     is not there, or what is said of it is none that is known. Labels are −1 without their column.
     """
     folder = file.parent
     index = common.below(folder)
     lines: dict[Path, int] = {}
     rows: dict[Path, dict] = {}
+    wrongs = []
     for line, row in common.csv_rows("own", file, ("path",), (*KNOWN, "fold"), VOTES):
         if not any(name in KNOWN or name.startswith(VOTES) for name in row):
             raise ValueError(f"own: {file} says nothing of its pictures; expected path,label")
         path = common.find_file(index, row["path"], folder)
+        path = path or common.find_file(index, common.as_listed(row["path"], folder), folder)
         wrong = _own_wrong(row, path, folder)
         if path in rows:
             wrong = f"names {shown(row['path'])} again, after line {lines[path]}"
         if wrong or path is None:
-            raise ValueError(f"own: {file} line {line} {wrong}")
-        lines[path], rows[path] = line, row
+            wrongs.append(f"line {line} {wrong}")
+        else:
+            lines[path], rows[path] = line, row
+    if wrongs:
+        first, more = wrongs[:MOST_NAMED], len(wrongs) - MOST_NAMED
+        first += [f"… and {more} more lines"] if more > 0 else []
+        raise ValueError(f"own: {file} " + "\n".join(first))
     if not rows:
         raise ValueError(f"own: {file} has no rows")
     common.warn_unlisted("own", folder, common.count(index) - len(rows), file.name)
@@ -47,11 +55,11 @@ def labelled(file: Path) -> Listing:
     said = pd.DataFrame([rows[path] for path in paths])
     folds = _own_folds(file, said["fold"].astype(int).to_numpy()) if "fold" in said else None
     numbers = [c for c in said if c in ("valence", "arousal") or c.startswith(VOTES)]
-    extra = said[numbers].astype(float).rename(columns=lambda c: c.removeprefix(VOTES))
+    extra = said[numbers].map(_number).rename(columns=lambda c: c.removeprefix(VOTES))
     votes = tuple(c.removeprefix(VOTES) for c in numbers if c.startswith(VOTES))
     labels = np.full(len(said), -1)
     if "label" in said:
-        labels = said["label"].str.lower().map(POLARITY).to_numpy()
+        labels = said["label"].map(common.polarity).to_numpy()
     of = f"{len(folds)} folds of its own" if folds else "no folds"
     return Listing(
         paths,
@@ -67,8 +75,10 @@ def labelled(file: Path) -> Listing:
 def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
     """What is wrong with a row of labels.csv, or ""."""
     if path is None:
-        return f"names {shown(row['path'])}, which is not a picture below {folder}"
-    if row.get("label", "1").lower() not in POLARITY:
+        said = f"names {shown(row['path'])}, which is not a picture below {folder}"
+        there = (folder / common.as_listed(row["path"], folder)).is_file()
+        return said + ", of a kind that is read; save it as JPEG or PNG" * there
+    if common.polarity(row.get("label", "1")) is None:
         return f"has the label {shown(row['label'])}; expected one of {', '.join(POLARITY)}"
     fold, emotion = row.get("fold", "0"), row.get("emotion", "-")
     if not fold.isdecimal() or len(fold) > 9:
@@ -79,7 +89,7 @@ def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
     for name, cell in row.items():
         if name in ("valence", "arousal") or name.startswith(VOTES):
             try:
-                value = float(cell)
+                value = _number(cell)
             except ValueError:
                 return f"has {shown(cell)} as {name}; expected a number"
             votes += [value] * name.startswith(VOTES)
@@ -91,6 +101,11 @@ def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
     if votes and (wrong := common.wrong_votes(votes)):
         return wrong
     return "" if emotion else "has no emotion"
+
+
+def _number(cell: str) -> float:
+    """A decimal comma counts as a point. ValueError for what is no number."""
+    return float(cell.replace(",", "."))
 
 
 def _own_folds(file: Path, fold: np.ndarray) -> list:
