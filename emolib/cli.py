@@ -110,7 +110,8 @@ def _predict(chosen) -> int:
     """
     from .base.files import write_csv
 
-    out, unreadable = _target(chosen.out, ".csv") if chosen.out else None, []
+    out = _target(chosen.out, ".csv") if chosen.out else None
+    unreadable: list[Exception] = []
     with contextlib.redirect_stdout(sys.stderr):  # progress is no row
         frame = _loaded(chosen).predict(chosen.pictures, unreadable=unreadable)
     if unreadable and frame.empty:

@@ -28,7 +28,7 @@ MAX_BYTES = 1 << 30  # of a file: more than the largest picture takes, uncompres
 MAX_SCANS = 500
 MAX_SCANNED = 20  # scans × pixels, in Image.MAX_IMAGE_PIXELS
 MAX_FRAMES = 1000  # counted in a TIFF, where Pillow's time grows with their square
-MOST_NAMED = 20  # pictures that cannot be read, in one error
+MOST_NAMED = 20  # pictures that cannot be read, or lines of a list, in one error
 ANIMATED = {"GIF", "PNG", "WEBP", "AVIF"}  # further frames of MPO and TIFF are other pictures
 
 

@@ -28,7 +28,7 @@ from ..use.predict import Predictor
 from ..use.saved import short_card
 from .fitting import fitted
 
-FEW = 10  # pictures of a class, fewer of which are worth a warning
+FEW_OF_A_CLASS = 10  # pictures; fewer are worth a warning
 
 
 class _Estimator(BaseEstimator):
@@ -247,7 +247,7 @@ def fit(pictures, labels=None, **settings) -> Predictor:
     excluded = f"; {without} left out by {EXCLUDED}" if without else ""
     print(f"{len(paths)} pictures, {sum(known)} of them positive{excluded}")
     fewer = min(sum(known), len(known) - sum(known))
-    if fewer < FEW:
+    if fewer < FEW_OF_A_CLASS:
         warnings.warn(
             f"{fewer} pictures of one class: too few to learn it; a few hundred in all are enough "
             "to begin",

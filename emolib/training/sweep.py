@@ -90,7 +90,7 @@ def run_all(
 
 
 def _local(stage: list[RunSpec], places: Places, processes: int) -> dict[RunSpec, str]:
-    failed = {}
+    failed: dict[RunSpec, str] = {}
     for group, slots in share_devices(stage, places):
         failed |= local.train_all(group, places, slots)
     return failed

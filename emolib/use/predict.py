@@ -47,7 +47,7 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(
-        self, pictures, batch_size: int = 32, unreadable: list | None = None
+        self, pictures, batch_size: int = 32, unreadable: list[Exception] | None = None
     ) -> pd.DataFrame:
         """One row a picture: path (as given; in memory "picture 0", …), then its task's answer:
         label (1 = positive), p_positive; emotion (the most probable), p_<emotion> of each; or
@@ -145,7 +145,7 @@ class Predictor:
         for _, images, extras in self._batches(listed(pictures), batch_size):
             yield images, extras
 
-    def _batches(self, named, batch_size: int, unreadable: list | None = None):
+    def _batches(self, named, batch_size: int, unreadable: list[Exception] | None = None):
         """(names, images, extras) of `listed` pictures, batch by batch; `predict` has the rest."""
         whole = isinstance(batch_size, numbers.Integral) and not isinstance(batch_size, bool)
         if not whole or batch_size < 1:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..pictures import MOST_NAMED
 from . import common
 from .common import POLARITY, SCALE, Listing, layout, shown
 
 KNOWN = ("label", "emotion", "valence", "arousal")
-MOST_NAMED = 20  # lines, in one error
 VOTES = "p_"  # of the columns with the shares of a picture's votes
 
 
