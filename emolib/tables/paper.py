@@ -130,14 +130,7 @@ def numbered_page(number: int, tables: dict, runs: pd.DataFrame) -> list[str]:
         how += f" {pages.NOISE.strip()}: cannot be told from `{DEFAULT[number]}` (differences.md)."
     if (table["runs"] == 2).any():
         how += FEW
-    notes = [how]
-    if number == 7:
-        notes.append(_read_as(table, runs))
-    if number == 8:
-        notes.append(_same_spec(runs))
-    if number == 9:
-        notes.append(f"Trained: backbone; epochs on this set, and before it. {pages.COSTS_SAID}")
-        notes.append(_without_tower(table))
+    notes = [how, *(note(table, runs) for note in NOTES[number])]
     return lines + [line for note in notes if note for line in ("", note)]
 
 
@@ -166,7 +159,7 @@ def _trained(row, specs: dict[str, RunSpec]) -> str:
     return f"{spec.backbone or 'no backbone'}; {own}{after}"
 
 
-def _same_spec(runs: pd.DataFrame) -> str:
+def _same_spec(table: pd.DataFrame, runs: pd.DataFrame) -> str:
     """On which sets the rows of Table 8 are the same spec, "" if on none."""
     ours = runs[[s.model == "maiafa" for s in runs["spec"]]]
     staged = ours.groupby("dataset")["spec"].agg(lambda s: any(x.stages for x in s))
@@ -175,13 +168,21 @@ def _same_spec(runs: pd.DataFrame) -> str:
     return (said + "`normal` and `without_transfer` are the same spec.") * bool(plain)
 
 
-def _without_tower(table: pd.DataFrame) -> str:
+def _trained_how(table: pd.DataFrame, runs: pd.DataFrame) -> str:
+    return f"Trained: backbone; epochs on this set, and before it. {pages.COSTS_SAID}"
+
+
+def _without_tower(table: pd.DataFrame, runs: pd.DataFrame) -> str:
     """What the rows of CLIP lack that have no run on any set, "" if there are none."""
     ran = table.groupby("method", sort=False)["runs"].any()
     clips = [m for m in UNPUBLISHED if system_of(m).backbone == CLIP]
     names = " and ".join(f"`{m}`" for m in clips if not ran.get(m, True))
     said = f"{names}: empty. CLIP's tower has to be there, `{CLIP}.safetensors` in the folder that "
     return (said + "`weights` names.") * bool(names)
+
+
+# below a table, of the table and its runs
+NOTES = {7: (_read_as,), 8: (_same_spec,), 9: (_trained_how, _without_tower)}
 
 
 def differences_page(tables: dict, runs: pd.DataFrame) -> list[str]:
