@@ -41,6 +41,13 @@ def _plain(error: Exception) -> str:
     return "\n".join(" ".join(line.split()) for line in str(error).splitlines() if line.strip())
 
 
+def _first(errors: list[Exception]) -> str:
+    """The first of several errors, a line each."""
+    from .data.pictures import MOST_NAMED
+
+    return "\n".join([*map(_plain, errors[:MOST_NAMED]), *["…"][: len(errors) > MOST_NAMED]])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("emolib", description="Image emotion: positive or negative?")
     parser.add_argument("--version", action="version", version=f"emolib {__version__}")
@@ -115,7 +122,7 @@ def _predict(chosen) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # progress is no row
         frame = _loaded(chosen).predict(chosen.pictures, unreadable=unreadable)
     if unreadable and frame.empty:
-        raise ValueError("\n".join(map(_plain, unreadable)))
+        raise ValueError(_first(unreadable))
     if out:
         write_csv(out, frame)
         positive = f", {frame['label'].sum()} of them positive" if "label" in frame else ""
@@ -123,8 +130,9 @@ def _predict(chosen) -> int:
     else:
         frame.to_csv(sys.stdout, index=False, float_format="%.6g")
     if unreadable:
-        print(f"emolib: {len(unreadable)} pictures have no answer:", file=sys.stderr)
-        print(*map(_plain, unreadable), sep="\n", file=sys.stderr)
+        count = f"{len(unreadable)} of {len(unreadable) + len(frame)}"
+        print(f"emolib: {count} pictures have no answer:", file=sys.stderr)
+        print(_first(unreadable), file=sys.stderr)
     return 1 if unreadable else 0
 
 
@@ -133,7 +141,6 @@ def _explain(chosen) -> None:
 
     example: emolib explain cat.jpg --out cat_regions.png
     """
-    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     from .base.files import whole_file
@@ -141,10 +148,8 @@ def _explain(chosen) -> None:
     out = _target(chosen.out, ".png")
     if out.resolve() == Path(chosen.picture).resolve():
         raise ValueError(f"--out {out}: name a PNG file that is not the picture itself")
-    if out.exists():
-        with Image.open(out) as there:
-            if there.info.get("Software") != OVERLAY:
-                raise FileExistsError(f"--out {out} is a picture of yours: choose another name")
+    if out.exists() and not _is_overlay(out):
+        raise FileExistsError(f"--out {out} is there, and emolib explain did not make it")
     found, made_by = _loaded(chosen).explain(chosen.picture), PngInfo()
     made_by.add_text("Software", OVERLAY)
     with whole_file(out) as part:
@@ -152,6 +157,15 @@ def _explain(chosen) -> None:
     print(f"{found.path}: {found.said}; where D is highest (x0, y0, x1, y1 in pixels, mean D):")
     for *sides, score in found.boxes:
         print(*sides, f"{score:.3f}")
+
+
+def _is_overlay(file: Path) -> bool:
+    """Whether it says that `explain` made it."""
+    from PIL import Image, UnidentifiedImageError
+
+    with contextlib.suppress(UnidentifiedImageError), Image.open(file) as there:
+        return there.info.get("Software") == OVERLAY
+    return False
 
 
 def _fit(chosen) -> None:

@@ -113,6 +113,9 @@ def test_autocast_changes_nothing(maps, block):
     with torch.autocast("cpu", torch.bfloat16):
         found = made(maps)
     assert found.dtype == torch.float32 and torch.equal(found, expected)
+    made.calibrate([m.bfloat16() for m in maps])  # as a backbone gives them there
+    assert all(torch.isfinite(p).all() for p in made.parameters())
+    assert made.to("meta")([m.to("meta") for m in maps]).shape == expected.shape
 
 
 def test_maps_with_the_channels_last_are_told_how_to_turn(maps):

@@ -96,7 +96,7 @@ def test_pictures_that_cannot_be_read_are_named_and_the_others_answered(
     words = ["predict", str(mixed), str(tmp_path / "gone.jpg"), "--model", model]
     assert main([*words, "--out", str(out)]) == 1
     said = capsys.readouterr().err
-    assert "2 pictures have no answer:" in said and "1a.jpg: not a readable picture" in said
+    assert "2 of 5 pictures have no answer:" in said and "1a.jpg: not a readable picture" in said
     assert "gone.jpg" in said
     expected = emolib.load(model, device="cpu").predict(folder)
     answers = pd.read_csv(out)
@@ -114,7 +114,10 @@ def test_nobodys_photograph_is_written_over(model, folder, tmp_path, capsys):
     for words in (["explain", str(folder / "0.jpg")], ["predict", str(folder)]):
         assert main([*words, "--model", model, "--out", str(photograph)]) == 2
     said = capsys.readouterr().err
-    assert "is a picture of yours" in said and "name a file that ends in .csv" in said
+    assert (
+        "mine.png is there, and emolib explain did not make it" in said
+        and "name a file that ends in .csv" in said
+    )
     assert photograph.read_bytes() == before
     words = ["explain", str(folder / "0.jpg"), "--model", model, "--out", str(tmp_path / "r.png")]
     assert main(words) == main(words) == 0  # its own overlay is

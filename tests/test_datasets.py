@@ -617,6 +617,7 @@ def test_the_real_fi_lists_name_19290_and_3407_pictures():
     [
         "path,label\n{names[0]},1\n{names[1]},0\n",
         "\ufeffpath;label\r\n{names[0]};1\r\n{names[1]};0\r\n",  # a spreadsheet's, in Germany
+        "sep=;\npath;label\n{names[0]};1\n{names[1]};0\n",
         "path\tlabel\n{names[0]}\t1.0\n{names[1]}\t0.0\n",  # pandas', once a label is missing
         "path,label,,\n{names[0]},positive,,\n{names[1]},Negative,,\n",
         "path,label\n.\\a, b.jpg;1\nsub\\c.jpg;0\n".replace(",label", ";label"),
@@ -643,14 +644,22 @@ def test_a_decimal_comma_is_a_point(tmp_path):
 def test_a_list_says_all_that_is_wrong_with_it(tmp_path):
     picture(tmp_path / "own/a.jpg")
     (tmp_path / "own/b.heic").write_text("")
-    rows = ["a.jpg,5", "b.heic,1", *(f"{i}.jpg,1" for i in range(30))]
+    picture(tmp_path / "own.jpg")
+    rows = [
+        "a.jpg,5",
+        "b.heic,1",
+        "../own.jpg,1",
+        "x" * 999 + ",1",
+        *(f"{i}.jpg,1" for i in range(30)),
+    ]
     (tmp_path / "own/labels.csv").write_text("\n".join(["path,label", *rows]))
     with pytest.raises(ValueError) as caught:
         emolib.open_dataset("own", tmp_path)
     said = str(caught.value).splitlines()
-    assert len(said) == 21 and said[-1] == "… and 12 more lines"
+    assert len(said) == 21 and said[-1] == "… and 14 more lines"
     assert "labels.csv line 2 has the label '5'" in said[0]
     assert said[1].endswith("of a kind that is read; save it as JPEG or PNG")
+    assert said[2].endswith(str(tmp_path / "own")) and "line 5 names" in said[3]
     (tmp_path / "own/labels.csv").write_text("path,label,rater\na.jpg,1,7\n")
     with pytest.raises(ValueError, match="and no others: take out 'rater'"):
         emolib.open_dataset("own", tmp_path)

@@ -114,8 +114,8 @@ def test_boxes_are_kept_by_set_and_size_and_the_predictor_finds_the_same(root):
             assert torch.equal(pictures.boxes[i], proposals.BoxFinder("objects").find(image))
     again = pipeline.Pictures(data, 64, finder=proposals.BoxFinder("objects"), cache="off")
     assert torch.equal(again.boxes, pictures.boxes)
-    kept = list(cache.folder().glob(f"own-{data.pictures_hash()}-objects-*.safetensors"))
-    assert len(kept) == 2  # a size each, within the cache's budget
+    kept = list(cache.folder().glob(f"own-{data.fingerprint()}-objects-*.boxes"))
+    assert len(kept) == 2  # a size each
     for file in kept:
         file.unlink()
         file.write_bytes(b"half a file")

@@ -47,6 +47,12 @@ def decode(path: Path) -> Tensor:
         raise ValueError(f"{path}: {wrong}; copy it again, or take it out of the set") from error
 
 
+def without_frames(error: Exception) -> Exception:
+    """The error without its frames and those of what it came from: they hold the file's pixels."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 def check_all(read: Callable, given: Iterable) -> None:
     """Reads every picture by `read`, each by one of `given`. Where some cannot be read, raises the
     one error, or an error that names the first twenty: FileNotFoundError where all are missing,
@@ -56,8 +62,7 @@ def check_all(read: Callable, given: Iterable) -> None:
         try:
             read(one)
         except (ValueError, FileNotFoundError) as error:
-            error.__cause__ = error.__context__ = None  # their frames hold the file and its pixels
-            return error.with_traceback(None)
+            return without_frames(error)
         return None
 
     with ThreadPoolExecutor() as pool:

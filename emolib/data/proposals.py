@@ -2,7 +2,7 @@
 
 A finder turns a picture into COUNT×5 numbers, one row a box: left, top, right, bottom as shares of
 the picture's sides, and a score above 0. Rows that are not needed are zero. Boxes of a whole set
-are found once and kept as `cache` says.
+are found once and kept beside the packed cache.
 
 They are OpenCV's, or a detector's of torchvision's, COCO-trained (`RunSpec.detector`). Its weights
 come from the folder `weights` (<name>.safetensors or <name>.pth, torchvision's tensors) or from
@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import cv2
+import filelock
 import joblib
 import numpy as np
 import torch
@@ -194,19 +195,20 @@ class BoxFinder:
         if self.by != OPENCV:
             made_by.append(detector_identity(self.by, self.weights))
         digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
-        name = f"{pictures.data.name}-{pictures.data.pictures_hash()}-{self.kind}-{digest}"
-
-        def read(file: Path) -> dict[str, Tensor] | None:
-            return cache.read_tensors(file, lambda found: len(found["boxes"]) == len(pictures))
-
-        def write(file: Path) -> None:
-            with whole_file(file) as part:
-                save_file({"boxes": self._all(pictures)}, part)
-
-        words = "no kept boxes", "they are found anew in each run"
-        size = 4.0 * 5 * COUNT * len(pictures)
-        kept = cache.made_once(pictures.data, name, read, lambda: size, write, words)
-        return self._all(pictures) if kept is None else kept["boxes"]
+        name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{self.kind}-{digest}.boxes"
+        file, found = cache.folder() / name, None  # a few MB: the cache's budget is for more
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{file}.lock"):
+                kept = cache.read_tensors(file, lambda there: len(there["boxes"]) == len(pictures))
+                if kept:
+                    return kept["boxes"]
+                found = self._all(pictures)
+                with whole_file(file) as part:
+                    save_file({"boxes": found}, part)
+        except OSError:  # no folder to keep them in
+            pass
+        return self._all(pictures) if found is None else found
 
     def _all(self, pictures) -> Tensor:
         numbers = range(len(pictures))

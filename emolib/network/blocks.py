@@ -48,8 +48,9 @@ class _Block(nn.Module):
     def calibrate(self, maps: Sequence[Tensor]) -> None:
         """Sets a fresh block's scale on the maps of a first batch, as `MaiAfa.calibrate` does: the
         products of Eq. 2–4 need levels of about variance 1."""
-        for reduce, b in zip(self.reductions, self._checked(maps), strict=True):
-            standardise(reduce, reduce(b))
+        with full_precision(self.reductions[0].weight):
+            for reduce, c in zip(self.reductions, self._reduced(maps), strict=True):
+                standardise(reduce, c)
 
     def _reduced(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """C1, C2 and so on, in the block's own dtype."""

@@ -1,5 +1,6 @@
 """Parts of a network that compute in 32 bits whatever autocast says."""
 
+import contextlib
 import copy
 
 import torch
@@ -8,7 +9,10 @@ from torch import Tensor, nn
 
 def full_precision(images: Tensor):
     """Under autocast the backbone alone runs in 16 bits; what is inside this block does not."""
-    return torch.autocast(images.device.type, enabled=False)
+    kind = images.device.type
+    if not torch.amp.is_autocast_available(kind):  # "meta" has none
+        return contextlib.nullcontext()
+    return torch.autocast(kind, enabled=False)
 
 
 def in_float32(module: nn.Module) -> nn.Module:

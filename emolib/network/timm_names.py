@@ -38,7 +38,8 @@ def _entrypoint(backbone: str):
         if options.pop("features_only", False):
             raise ValueError(f"{name} has no features_only: its maps(images) gives A, O and D")
         overlay = dict(pretrained_cfg_overlay or {})
-        weights = overlay.pop("file", "")
+        file = overlay.pop("file", "")
+        weights = file if pretrained else ""  # as timm does
         if overlay or cache_dir or not isinstance(pretrained_cfg or "", str):
             raise ValueError(
                 f"{name}: of timm's settings for weights it takes a tag and "

@@ -27,7 +27,7 @@ def task_runs(study: Study, methods: str = "") -> list[RunSpec]:
     """Every fold of each task that a set can be asked. methods: rows of Table 7, or systems that
     learn any task, parted by commas; "": the network and its backbone alone."""
     can = [name for name, system in SYSTEMS.items() if system.any_task and name != "maiafa"]
-    names = named("methods", methods or "normal,without_both", [*VARIANTS, *can])
+    names = named("methods", methods, [*VARIANTS, *can]) or ["normal", "without_both"]
     specs = []
     for (dataset, task), why in cannot(study).items():
         for name in names if not why else ():

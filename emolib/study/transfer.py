@@ -59,9 +59,9 @@ def cross_tested(study: Study, results) -> pd.DataFrame:
     results: complete runs. Those whose weights were not kept are left out, and named in print.
 
     No network answers for a picture that it was trained on: on its own set, and on a set that its
-    chain began on (pre_trained), it answers for that training's test pictures. On any other it
-    answers for all but near-twins of its own sets' pictures; where none is left (Emotion6's are
-    EmotionROI's), there is no row.
+    chain began on (pre_trained), it answers for that training's test pictures, elsewhere for all;
+    near-twins of its other sets' pictures are left out, and where none is left (Emotion6's are
+    EmotionROI's) there is no row.
 
     accuracy, recall: percent, the mean over the networks. lowest, highest: the accuracy of the
     worst and the best network. low, high: Wilson's 95% interval of that many test pictures.

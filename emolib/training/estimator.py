@@ -181,8 +181,8 @@ class EmotionClassifier(ClassifierMixin, _Estimator):
 
 
 class EmotionRegressor(RegressorMixin, _Estimator):
-    """Valence and arousal of pictures. y: n×2, from 1 to 9, as Emotion6 has them, valence first; or
-    a frame with these two columns. Parameters, X and all else are as in `EmotionClassifier`."""
+    """Valence and arousal of pictures. y: n×2, from 1 to 9, as Emotion6 has them, valence first.
+    Parameters, X and all else are as in `EmotionClassifier`."""
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -191,8 +191,8 @@ class EmotionRegressor(RegressorMixin, _Estimator):
 
     def fit(self, X, y) -> "EmotionRegressor":
         paths = _paths(X)
-        if {*getattr(y, "columns", ())} == {*SCALE_NAMES}:
-            y = y[list(SCALE_NAMES)]
+        if list(getattr(y, "columns", SCALE_NAMES)) == list(reversed(SCALE_NAMES)):
+            raise ValueError(f"y has the columns {', '.join(y)}; {SCALE_NAMES[0]} comes first")
         measured = check_array(y, dtype=float)
         check_consistent_length(X, measured)
         low, high = SCALE

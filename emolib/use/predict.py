@@ -17,7 +17,7 @@ from torch.utils.data import default_collate
 from ..base.devices import autocast, on
 from ..base.progress import bar
 from ..data.batches import centre_box, cut, normalise, short_side
-from ..data.pictures import check_all, shrink
+from ..data.pictures import check_all, shrink, without_frames
 from ..data.proposals import BoxFinder, in_view
 from ..data.tasks import POLARITIES, TASKS
 from ..spec.run_spec import RunSpec
@@ -53,8 +53,8 @@ class Predictor:
         label (1 = positive), p_positive; emotion (the most probable), p_<emotion> of each; or
         valence, arousal from 1 to 9.
 
-        unreadable: a list, which takes the error of each picture that cannot be used. These have
-        no row then. Without it such a picture is an error that names all of them.
+        unreadable: a list, which takes the error of each file or image that cannot be decoded.
+        These have no row then. Without it such a picture is an error that names all of them.
         """
         named = listed(pictures)
         self.model.eval()
@@ -159,7 +159,7 @@ class Predictor:
                     if unreadable is None:  # others may be broken too
                         check_all(lambda one: as_pixels(*one), named[start:])
                         raise
-                    unreadable.append(error.with_traceback(None))
+                    unreadable.append(without_frames(error))
             if seen:
                 names, views, extras = zip(*seen, strict=True)
                 images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
@@ -201,7 +201,7 @@ def _readable(named, unreadable: list) -> list:
             as_pixels(*one)
             found.append(one)
         except (ValueError, FileNotFoundError) as error:
-            unreadable.append(error.with_traceback(None))
+            unreadable.append(without_frames(error))
     return found
 
 

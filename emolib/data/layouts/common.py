@@ -227,6 +227,8 @@ def csv_cells(file: Path):
     parts the first line's: commas, else semicolons or tabs, as spreadsheets write them."""
     mark = ""
     for number, line in filled_lines(file):
+        if not mark and line.startswith("sep="):  # a spreadsheet's own word for it
+            continue
         mark = mark or next((one for one in ",;\t" if one in line), ",")
         try:
             rows = csv.reader([line], delimiter=mark, strict=True)
@@ -257,7 +259,7 @@ def csv_rows(name: str, file: Path, needed: tuple, optional: tuple = (), prefix:
         if len(cells) != len(columns):
             raise ValueError(
                 f"{name}: {file} line {line} has {len(cells)} cells instead of {len(columns)} "
-                "(a cell that holds a comma needs quotation marks)"
+                "(a cell that holds what parts cells needs quotation marks)"
             )
         yield line, dict(zip(columns, cells, strict=True))
 

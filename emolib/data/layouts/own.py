@@ -1,6 +1,7 @@
 """A set of one's own: labels.csv with the columns path and label, emotion, p_<emotion>, valence and
 arousal, of which one task needs one or another; and fold."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,9 @@ def _own_wrong(row: dict, path: Path | None, folder: Path) -> str:
     """What is wrong with a row of labels.csv, or ""."""
     if path is None:
         said = f"names {shown(row['path'])}, which is not a picture below {folder}"
-        there = (folder / common.as_listed(row["path"], folder)).is_file()
+        name = common.as_listed(row["path"], folder)
+        other = Path(name).suffix.lower() not in common.SUFFIXES
+        there = other and os.path.isfile(folder / name)
         return said + ", of a kind that is read; save it as JPEG or PNG" * there
     if common.polarity(row.get("label", "1")) is None:
         return f"has the label {shown(row['label'])}; expected one of {', '.join(POLARITY)}"
