@@ -163,14 +163,14 @@ def seen_at(study: str, name: str) -> str:
 
 def against(paper: float, row: pd.Series) -> str:
     """Where a row stands beside the paper's number."""
-    apart = row["mean"] - paper
+    ahead = row["mean"] - paper
     if paper > row["ci_high"]:
         said = "not reached"
     elif paper < row["ci_low"]:
         said = "exceeded"
     else:
-        way = "above" if apart > 0 else "short"
-        said = f"{abs(apart):.1f} points {way}, within the interval"
+        way = "above" if ahead > 0 else "short"
+        said = f"{abs(ahead):.1f} points {way}, within the interval"
     return said + " (one seed)" * (seeds_of(row) == 1)
 
 

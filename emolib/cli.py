@@ -21,7 +21,7 @@ RAW = argparse.RawDescriptionHelpFormatter  # an example stays on its line
 
 
 def main(words=None) -> int:
-    """Exit code: 0; 1 where `verify` found something wrong and `predict` could not read a picture;
+    """Exit code: 0; 1 where `verify` found something wrong or `predict` could not read a picture;
     2 for an error, said in as few lines as it has; 130 where it was interrupted."""
     chosen = _parser().parse_args(words)
     try:
@@ -305,10 +305,10 @@ def _target(path: str, suffix: str) -> Path:
     """The file that a command will write. Before anything is computed, ValueError for another
     suffix, which may be a picture's; OSError where it cannot, or where labels stand there."""
     file = Path(path)
-    if file.suffix.lower() != suffix and not file.is_dir():
-        raise ValueError(f"{file}: name a file that ends in {suffix}")
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder: name a file")
+    if file.suffix.lower() != suffix:
+        raise ValueError(f"{file}: name a file that ends in {suffix}")
     if file.name == "labels.csv" and file.exists():
         raise FileExistsError(f"{file} is a list of labels: choose another name")
     _writable(file.parent)

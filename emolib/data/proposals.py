@@ -9,6 +9,7 @@ come from the folder `weights` (<name>.safetensors or <name>.pth, torchvision's 
 torchvision's download; without either it is an error, never a random detector.
 """
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Sequence
@@ -197,7 +198,7 @@ class BoxFinder:
         digest = hashlib.sha256(repr([made_by, pictures.data.names]).encode()).hexdigest()[:12]
         name = f"{pictures.data.name}-{pictures.data.fingerprint()}-{self.kind}-{digest}.boxes"
         file, found = cache.folder() / name, None  # a few MB: the cache's budget is for more
-        try:
+        with contextlib.suppress(OSError):  # no folder to keep them in
             file.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{file}.lock"):
                 kept = cache.read_tensors(file, lambda there: len(there["boxes"]) == len(pictures))
@@ -206,8 +207,6 @@ class BoxFinder:
                 found = self._all(pictures)
                 with whole_file(file) as part:
                     save_file({"boxes": found}, part)
-        except OSError:  # no folder to keep them in
-            pass
         return self._all(pictures) if found is None else found
 
     def _all(self, pictures) -> Tensor:

@@ -28,12 +28,10 @@ def build_network(
     many the last layer has. new_last: `before` has other ones, so that this layer stays random.
     """
     seed_all(spec.seed)
-    weights = weights_file(spec, weights)
     options = {name: getattr(spec, name) for name in system_of(spec.model).settings}
     pretrained = before is None and spec.init == "imagenet"
-    model = create.create_model(
-        spec.model, spec.backbone, classes, pretrained, weights if pretrained else "", **options
-    )
+    file = weights_file(spec, weights) if pretrained else ""
+    model = create.create_model(spec.model, spec.backbone, classes, pretrained, file, **options)
     if before:
         state = load_file(before)
         if new_last:  # what has another shape with another number of classes

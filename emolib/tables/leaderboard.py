@@ -192,7 +192,7 @@ def draw_leaderboard(rows: pd.DataFrame) -> Figure:
     paper = published(9).set_index(["dataset", "method", "metric"])["published"]
     if protocol == "folds" and (dataset, "maiafa", "accuracy") in paper.index:
         at, label = paper[dataset, "maiafa", "accuracy"], "the paper's network, as published"
-        left.plot([at, at], [-0.6, len(rows) - 0.4], color=plots.GREY, label=label)
+        left.plot([at, at], left.get_ylim(), color=plots.GREY, label=label)
     left.set_xlabel("accuracy in percent (better →)")
     left.margins(x=0.05)
     left.autoscale_view(scaley=False)

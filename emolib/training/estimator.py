@@ -83,17 +83,23 @@ class _Estimator(BaseEstimator):
         root = os.path.commonpath([path.parent for path in paths])
         data = Dataset("own", Path(root), paths, labels, layout="X and y", task=task, **known)
         decode_all(data)
-        found = fitted(spec, data, str(self.weights or ""), self.device or "auto")
+        found = fitted(spec, data, *self._where)
         self.history_, self.spec_, self.network_ = found.history, spec, found.network
         self.drawn_ = data.demo
         return self
 
     def _predictor(self) -> Predictor:
         check_is_fitted(self)
-        device = pick_device(self.device or "auto")
+        weights, name = self._where
+        device = pick_device(name)
         network = self.network_.to(device)
         known = {"drawn": self.drawn_, "classes": self._names()}
-        return Predictor(self.spec_, network, device, str(self.weights or ""), **known)
+        return Predictor(self.spec_, network, device, weights, **known)
+
+    @property
+    def _where(self) -> tuple[str, str]:
+        """The weights and the device, of which None means the default too."""
+        return str(self.weights or ""), self.device or "auto"
 
     def _answers(self, X) -> np.ndarray:
         """The predictor's answers, n×classes float64."""

@@ -62,7 +62,7 @@ class Predictor:
             if not all(isinstance(file, Path) for _, file in named):
                 raise ValueError(f"model {self.spec.model!r} reads picture files: give it paths")
             if unreadable is not None:
-                named = _readable(named, unreadable)
+                named = _usable(_decodable, named, unreadable)
             names, given = [name for name, _ in named], [file for _, file in named]
             try:
                 found = np.array(self.model.predict_proba(given) if given else np.zeros((0, 2)))
@@ -151,17 +151,14 @@ class Predictor:
         if not whole or batch_size < 1:
             raise ValueError(f"batch_size={batch_size!r}: a whole number above 0")
         for start in bar(range(0, len(named), batch_size), "pictures"):
-            seen: list[tuple] = []
-            for name, picture in named[start:][:batch_size]:
-                try:
-                    seen.append((name, *self._seen(name, picture)))
-                except (ValueError, FileNotFoundError) as error:
-                    if unreadable is None:  # others may be broken too
-                        check_all(lambda one: as_pixels(*one), named[start:])
-                        raise
-                    unreadable.append(without_frames(error))
-            if seen:
-                names, views, extras = zip(*seen, strict=True)
+            try:
+                usable = _usable(self._seen, named[start:][:batch_size], unreadable)
+            except (ValueError, FileNotFoundError):  # others may be broken too
+                check_all(lambda one: as_pixels(*one), named[start:])
+                raise
+            if usable:
+                names, seen = zip(*usable, strict=True)
+                views, extras = zip(*seen, strict=True)
                 images = normalise(torch.stack(views), self.model.pretrained_cfg, self.device)
                 yield names, images, on(self.device, default_collate(list(extras)))
 
@@ -193,16 +190,24 @@ def speed(predictor: Predictor, paths) -> float:
     return len(paths) / (clock() - started)
 
 
-def _readable(named, unreadable: list) -> list:
-    """Those of `listed` pictures that can be decoded; the errors of the others go where told."""
+def _usable(read, named, unreadable: list[Exception] | None) -> list[tuple[str, Any]]:
+    """(name, what `read` makes of it) of `listed` pictures. The errors of those that it cannot read
+    go into `unreadable`; where that is None, the first is raised."""
     found = []
-    for one in named:
+    for name, picture in named:
         try:
-            as_pixels(*one)
-            found.append(one)
+            found.append((name, read(name, picture)))
         except (ValueError, FileNotFoundError) as error:
+            if unreadable is None:
+                raise
             unreadable.append(without_frames(error))
     return found
+
+
+def _decodable(name: str, picture):
+    """The picture, of which it is known now that it can be decoded."""
+    as_pixels(name, picture)
+    return picture
 
 
 def _one(picture) -> tuple[str, object]:
